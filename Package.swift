@@ -1,0 +1,63 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The only list of targets and of who may import whom; imports go down this list, never up.
+
+let swift: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableExperimentalFeature("Lifetimes"),
+]
+let tests: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func proof(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestSupport"],
+        resources: [], swiftSettings: tests)
+}
+
+let package = Package(
+    name: "gatehouse",
+    products: [.executable(name: "gatehouse", targets: ["gatehouse"])],
+    dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+        room("Primitives", []),
+        room("Cryptography", ["Primitives", "COpenSSL"]),
+        room("HTTP", ["Primitives"]),
+        room("Configuration", ["Primitives"]),
+        room("Telemetry", ["Primitives"]),
+        room("Transport", ["Primitives", "CLinux"]),
+        room("OAuth", ["Primitives", "Cryptography", "HTTP"]),
+        room(
+            "Store",
+            ["Primitives", "Cryptography", "OAuth", .product(name: "GRDB", package: "GRDB.swift")]),
+        room(
+            "Gateway",
+            [
+                "Primitives", "Cryptography", "HTTP", "Configuration", "Telemetry", "Transport",
+                "OAuth", "Store",
+            ]),
+        .executableTarget(
+            name: "gatehouse",
+            dependencies: [
+                "Gateway", "Configuration", "Telemetry", "OAuth", "Store", "Primitives",
+                "Cryptography",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: swift),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
+        proof("PrimitivesTests", ["Primitives"]),
+    ]
+)

@@ -1,0 +1,302 @@
+import Primitives
+
+/// Everything one conf file says, checked and with every default filled in: immutable, shared by all workers.
+///
+/// Files that the conf names (secrets, key sets) are not read here; what they hold is loaded when a
+/// configuration is put to use, so that parsing stays a function of text.
+public struct Configuration: Sendable, Equatable {
+    /// `workers`: how many event loops; `nil` is `auto`, one per processor in the affinity mask.
+    public var workers: Int?
+    /// `token_cache`: bytes of verified tokens remembered per worker; 0 is `off`.
+    public var tokenCacheBytes = 32 << 20
+    /// `shutdown_timeout`: how long SIGTERM waits for exchanges in flight.
+    public var shutdownTimeout: Duration = .seconds(30)
+    public var listeners: [ListenerConfiguration] = []
+    /// `admin`; `nil` is no admin listener.
+    public var admin: AdminConfiguration?
+    public var log = LogConfiguration()
+    /// `store`; the default is SQLite at `${STATE_DIRECTORY}/gatehouse.db` or in /var/lib/gatehouse.
+    public var store: StoreConfiguration = .sqlite(path: "/var/lib/gatehouse/gatehouse.db")
+    /// `secrets { key_file }`; `nil` is `secrets.key` beside the SQLite file, made on first use.
+    public var secretsKeyFile: String?
+    /// `authority`; `nil` is off.
+    public var authority: AuthorityConfiguration?
+    public var clients: [ClientConfiguration] = []
+    public var issuers: [IssuerConfiguration] = []
+    public var oauth1 = OAuth1Configuration()
+    public var upstreams: [UpstreamConfiguration] = []
+    /// The routes outside every `host` block.
+    public var routes: [RouteConfiguration] = []
+    public var hosts: [HostConfiguration] = []
+
+    public init() {}
+}
+
+public struct ListenerConfiguration: Sendable, Equatable {
+    public var name: String
+    public var addresses: [Endpoint] = []
+    public var limits = LimitsConfiguration()
+
+    public init(name: String) {
+        self.name = name
+    }
+}
+
+/// `limits` of a listener: what a client may send and how long it may take.
+public struct LimitsConfiguration: Sendable, Equatable {
+    /// Bytes of request line, fields and their line ends; past it 431.
+    public var requestHeadBytes = 32 << 10
+    /// Number of field lines; past it 431.
+    public var headers = 100
+    /// Bytes of the request line; past it 414.
+    public var requestLineBytes = 8 << 10
+    /// Bytes of a request body; past it 413.
+    public var bodyBytes = 10 << 20
+    /// From the first byte of a head to its end; past it 408.
+    public var headerTimeout: Duration = .seconds(10)
+    /// Between two reads of a request body; past it 408.
+    public var bodyTimeout: Duration = .seconds(30)
+    /// A connection between two requests.
+    public var idleTimeout: Duration = .seconds(75)
+    /// Open connections of this listener; past it 503 and close.
+    public var connections = 100_000
+    /// Concurrent streams of an HTTP/2 connection; HTTP/1.1 has one.
+    public var streams = 128
+
+    public init() {}
+}
+
+public struct AdminConfiguration: Sendable, Equatable {
+    public var addresses: [Endpoint] = []
+    /// `allow CIDR…`: who besides loopback and the unix socket may ask.
+    public var allow: [IPPrefix] = []
+
+    public init() {}
+}
+
+public enum LogLevel: String, Sendable, Equatable, CaseIterable {
+    case debug, info, notice, warn, error
+}
+
+public struct LogConfiguration: Sendable, Equatable {
+    public enum Destination: Sendable, Equatable {
+        case stdout, stderr, off
+        case file(String)
+    }
+    public enum Format: String, Sendable, Equatable {
+        case json, combined
+    }
+    public var access: Destination = .stdout
+    public var error: Destination = .stderr
+    public var errorLevel: LogLevel = .info
+    public var accessFormat: Format = .json
+
+    public init() {}
+}
+
+public enum StoreConfiguration: Sendable, Equatable {
+    case sqlite(path: String)
+    case memory
+}
+
+public enum SigningAlgorithmName: String, Sendable, Equatable, CaseIterable {
+    case es256 = "ES256"
+    case eddsa = "EdDSA"
+    case rs256 = "RS256"
+}
+
+/// `authority`: the embedded authorization server.
+public struct AuthorityConfiguration: Sendable, Equatable {
+    /// The issuer identifier, a URL without query or fragment (RFC 8414 section 2).
+    public var issuer: String
+    /// The default audience of tokens; the issuer itself when none is named.
+    public var audiences: [String] = []
+    public var tokenLifetime: Duration = .seconds(600)
+    public var signingAlgorithm: SigningAlgorithmName = .es256
+    /// `scopes`: every scope that may be granted; empty is no bound beyond each client's own list.
+    public var scopes: [String] = []
+    /// Names of the listeners it answers on; empty is all.
+    public var listeners: [String] = []
+
+    public init(issuer: String) {
+        self.issuer = issuer
+    }
+}
+
+/// `client ID`: a client declared in the file.
+public struct ClientConfiguration: Sendable, Equatable {
+    public enum AuthMethod: String, Sendable, Equatable, CaseIterable {
+        case basic = "client_secret_basic"
+        case post = "client_secret_post"
+    }
+    public var id: String
+    public var secretFile: String?
+    /// `secret_hash`: `sha256$SALT$DIGEST`, both base64url without padding; the digest is SHA-256 over salt then secret.
+    public var secretHash: String?
+    public var scopes: [String] = []
+    public var audiences: [String] = []
+    /// `nil`: either of the two is accepted.
+    public var authMethod: AuthMethod?
+    public var oauth1SecretFile: String?
+    /// A PEM file with the consumer's RSA public key (or certificate).
+    public var oauth1RSAKeyFile: String?
+    public var allowPlaintext = false
+
+    public init(id: String) {
+        self.id = id
+    }
+}
+
+/// `issuer NAME`: an external issuer of JWTs that is trusted.
+public struct IssuerConfiguration: Sendable, Equatable {
+    public var name: String
+    public var issuer: String
+    public var audiences: [String] = []
+    /// A JWK set (RFC 7517 section 5); in this version the one source of keys.
+    public var jwksFile: String
+    /// JWS `alg` names that are accepted; default RS256 PS256 ES256 EdDSA.
+    public var algorithms: [String] = ["RS256", "PS256", "ES256", "EdDSA"]
+    /// The `typ` that a token must carry (compared as a media type, `application/` optional); default `at+jwt`
+    /// and `JWT` and none at all. When named in the conf, only that one.
+    public var type: String?
+    public var clockSkew: Duration = .seconds(30)
+    /// Claims that name the client, first present wins.
+    public var clientClaims: [String] = ["client_id", "azp", "sub"]
+    /// Claims that hold the scopes, first present wins: a space-separated string or an array of strings.
+    public var scopeClaims: [String] = ["scope", "scp"]
+
+    public init(name: String, issuer: String, jwksFile: String) {
+        self.name = name
+        self.issuer = issuer
+        self.jwksFile = jwksFile
+    }
+}
+
+public struct OAuth1Configuration: Sendable, Equatable {
+    public var signatureMethods: [String] = ["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA256"]
+    public var timestampWindow: Duration = .seconds(300)
+    /// The realm of the `OAuth` challenge.
+    public var realm = "gatehouse"
+    public var bodyHashRequired = false
+    /// `scheme://authority[/prefix]` values that clients sign instead of what the connection shows; tried in order.
+    public var publicURLs: [String] = []
+    /// Bytes of a body that are held back until the verdict; past it 413.
+    public var heldBodyBytes = 1 << 20
+
+    public init() {}
+}
+
+public struct UpstreamConfiguration: Sendable, Equatable {
+    public var name: String
+    public var servers: [Endpoint] = []
+    /// Idle connections kept per worker and server.
+    public var keepalive = 64
+    public var connectTimeout: Duration = .seconds(1)
+    /// From the end of the request to the head of the answer, and between two reads of its body.
+    public var responseTimeout: Duration = .seconds(30)
+    public var idleTimeout: Duration = .seconds(60)
+    /// How often another server is tried after a failure to connect.
+    public var retries = 1
+
+    public init(name: String) {
+        self.name = name
+    }
+}
+
+public struct HostConfiguration: Sendable, Equatable {
+    /// Lower case; `*.example.com` matches any one or more labels in front.
+    public var names: [String]
+    public var routes: [RouteConfiguration] = []
+
+    public init(names: [String]) {
+        self.names = names
+    }
+}
+
+public enum CredentialKind: String, Sendable, Equatable, CaseIterable {
+    case bearer, oauth1
+}
+
+/// `authenticate`: which credentials a route takes.
+public enum AuthenticationPolicy: Sendable, Equatable {
+    /// `none`, written out: the route is open.
+    case open
+    /// One of these suffices.
+    case any([CredentialKind])
+    /// Every one must hold and name the same client.
+    case all([CredentialKind])
+}
+
+/// One `require` line; all lines of a route must hold.
+public enum Requirement: Sendable, Equatable {
+    /// Every scope named; `methods` empty is every method.
+    case scopes([String], methods: [String])
+    case audience(String)
+    /// The claim must equal one of the values (or be an array that holds one).
+    case claim(name: String, values: [String])
+    case clients([String])
+}
+
+/// One `allow` or `deny` line; the first that matches decides, and with any `allow` the rest is denied.
+public struct AddressRule: Sendable, Equatable {
+    public var allows: Bool
+    public var prefixes: [IPPrefix]
+
+    public init(allows: Bool, prefixes: [IPPrefix]) {
+        self.allows = allows
+        self.prefixes = prefixes
+    }
+}
+
+public struct RouteConfiguration: Sendable, Equatable {
+    public enum AuthorizationForwarding: String, Sendable, Equatable {
+        case strip, forward
+    }
+    /// The path as written, in canonical form, without the `=`.
+    public var path: String
+    /// `route = PATH`: the whole path must match.
+    public var isExact = false
+    /// The upstream's name; checked to exist.
+    public var upstream: String = ""
+    public var stripPrefix: String?
+    /// `rewrite FROM TO`: a path prefix and what replaces it, tried in order; the first that matches is applied.
+    public var rewrites: [Rewrite] = []
+    public var setHeaders: [HeaderSetting] = []
+    public var removeHeaders: [String] = []
+    /// Empty is every method (CONNECT and TRACE never).
+    public var methods: [String] = []
+    public var authenticate: AuthenticationPolicy = .any([.bearer, .oauth1])
+    public var requirements: [Requirement] = []
+    public var addressRules: [AddressRule] = []
+    public var authorization: AuthorizationForwarding = .strip
+    /// `limits { body }` in the route; `nil` is the listener's.
+    public var bodyBytes: Int?
+    /// `timeout`: the whole exchange; `nil` is no bound of its own.
+    public var timeout: Duration?
+    /// Where the route stands in the conf: `file:line`, shown by `explain`.
+    public var source: String = ""
+
+    public init(path: String) {
+        self.path = path
+    }
+}
+
+public struct Rewrite: Sendable, Equatable {
+    public var from: String
+    public var to: String
+
+    public init(from: String, to: String) {
+        self.from = from
+        self.to = to
+    }
+}
+
+public struct HeaderSetting: Sendable, Equatable {
+    public var name: String
+    public var value: String
+
+    public init(name: String, value: String) {
+        self.name = name
+        self.value = value
+    }
+}

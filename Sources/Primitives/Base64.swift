@@ -1,0 +1,113 @@
+/// Base64 as RFC 4648 defines it, strictly: one spelling of the bytes is right, every other is refused.
+///
+/// Nothing is skipped, padding is required (`standard`) or forbidden (`url`), and the spare bits of the last
+/// character must be zero, so that no two texts stand for the same signature or token.
+public enum Base64 {
+    public enum Alphabet: Sendable {
+        /// RFC 4648 section 4, with padding.
+        case standard
+        /// RFC 4648 section 5, without padding, as RFC 7515 section 2 uses it.
+        case url
+    }
+
+    /// Appends the bytes that `text` stands for to `output`.
+    ///
+    /// - Returns: false, with `output` as it was, when the text is not strict base64 of that alphabet.
+    public static func decode(
+        _ text: Span<UInt8>, _ alphabet: Alphabet, into output: inout [UInt8]
+    ) -> Bool {
+        var length = text.count
+        switch alphabet {
+        case .standard:
+            guard length & 3 == 0 else { return false }
+            if length > 0, text[length - 1] == 0x3D {
+                length -= text[length - 2] == 0x3D ? 2 : 1
+            }
+        case .url:
+            break
+        }
+        guard length & 3 != 1 else { return false }
+        let before = output.count
+        output.reserveCapacity(before + length / 4 * 3 + 2)
+        var accumulator: UInt32 = 0
+        var bits = 0
+        for index in 0..<length {
+            let value = digit(text[index], alphabet)
+            guard value < 64 else {
+                output.removeSubrange(before...)
+                return false
+            }
+            accumulator = accumulator << 6 | UInt32(value)
+            bits += 6
+            if bits >= 8 {
+                bits -= 8
+                output.append(UInt8(truncatingIfNeeded: accumulator >> UInt32(bits)))
+            }
+        }
+        guard accumulator & ((1 << UInt32(bits)) - 1) == 0 else {
+            output.removeSubrange(before...)
+            return false
+        }
+        return true
+    }
+
+    public static func decode(_ text: String, _ alphabet: Alphabet) -> [UInt8]? {
+        var output: [UInt8] = []
+        let bytes = Array(text.utf8)
+        return decode(bytes.span, alphabet, into: &output) ? output : nil
+    }
+
+    public static func encode(_ bytes: [UInt8], _ alphabet: Alphabet) -> String {
+        var output: [UInt8] = []
+        encode(bytes.span, alphabet, into: &output)
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    /// Appends the text of `bytes` to `output`.
+    public static func encode(
+        _ bytes: Span<UInt8>, _ alphabet: Alphabet, into output: inout [UInt8]
+    ) {
+        output.reserveCapacity(output.count + (bytes.count + 2) / 3 * 4)
+        var accumulator: UInt32 = 0
+        var bits = 0
+        for index in 0..<bytes.count {
+            accumulator = accumulator << 8 | UInt32(bytes[index])
+            bits += 8
+            while bits >= 6 {
+                bits -= 6
+                output.append(character(UInt8(accumulator >> UInt32(bits) & 63), alphabet))
+            }
+        }
+        if bits > 0 {
+            output.append(character(UInt8(accumulator << UInt32(6 - bits) & 63), alphabet))
+        }
+        if case .standard = alphabet {
+            for _ in 0..<((3 - bytes.count % 3) % 3) { output.append(0x3D) }
+        }
+    }
+
+    @inline(__always)
+    private static func digit(_ byte: UInt8, _ alphabet: Alphabet) -> UInt8 {
+        switch byte {
+        case 0x41...0x5A: byte - 0x41
+        case 0x61...0x7A: byte - 0x61 + 26
+        case 0x30...0x39: byte - 0x30 + 52
+        case 0x2B: alphabet == .standard ? 62 : 255
+        case 0x2F: alphabet == .standard ? 63 : 255
+        case 0x2D: alphabet == .url ? 62 : 255
+        case 0x5F: alphabet == .url ? 63 : 255
+        default: 255
+        }
+    }
+
+    @inline(__always)
+    private static func character(_ value: UInt8, _ alphabet: Alphabet) -> UInt8 {
+        switch value {
+        case 0..<26: value + 0x41
+        case 26..<52: value - 26 + 0x61
+        case 52..<62: value - 52 + 0x30
+        case 62: alphabet == .url ? 0x2D : 0x2B
+        default: alphabet == .url ? 0x5F : 0x2F
+        }
+    }
+}
