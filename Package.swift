@@ -16,9 +16,7 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func proof(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(
-        name: name, dependencies: dependencies + ["TestSupport"],
-        resources: [], swiftSettings: tests)
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: tests)
 }
 
 let package = Package(
@@ -57,7 +55,23 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: tests),
+        .target(
+            name: "TestSupport", path: "Tests/TestSupport", exclude: ["Fixtures"],
+            swiftSettings: tests),
         proof("PrimitivesTests", ["Primitives"]),
+        proof("CryptographyTests", ["Cryptography", "Primitives"]),
+        proof("HTTPTests", ["HTTP", "Primitives"]),
+        proof("ConfigurationTests", ["Configuration", "Primitives"]),
+        proof("TelemetryTests", ["Telemetry", "Primitives"]),
+        proof("TransportTests", ["Transport", "Primitives"]),
+        proof("OAuthTests", ["OAuth", "HTTP", "Cryptography", "Primitives"]),
+        proof("StoreTests", ["Store", "OAuth", "Cryptography", "Primitives"]),
+        proof(
+            "GatewayTests",
+            [
+                "Gateway", "Store", "OAuth", "HTTP", "Telemetry", "Configuration", "Cryptography",
+                "Primitives",
+            ]),
+        proof("GatehouseTests", []),
     ]
 )
