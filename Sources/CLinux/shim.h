@@ -1,54 +1,47 @@
-// What the Glibc module leaves out, and what Swift cannot import: epoll, eventfd, timers of the kernel,
-// and the socket calls whose macros or unions need a C wrapper.
+// What the Glibc module leaves out or Swift cannot import: epoll, eventfd, and the GNU calls that need
+// a declaration. Only wrappers stand here; _GNU_SOURCE is not set, since it would change the C library's own types
+// under the Glibc module.
 #ifndef GATEHOUSE_CLINUX_SHIM_H
 #define GATEHOUSE_CLINUX_SHIM_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/un.h>
-#include <time.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 // epoll_event's data is a union; the loop stores one 64-bit number in it.
-static inline struct epoll_event gh_epoll_event(uint32_t events, uint64_t data) {
+static inline int gh_epoll_control(int poller, int operation, int target, uint32_t interest, uint64_t data) {
     struct epoll_event event;
     memset(&event, 0, sizeof event);
-    event.events = events;
+    event.events = interest;
     event.data.u64 = data;
-    return event;
+    return epoll_ctl(poller, operation, target, &event);
 }
+
+static inline int gh_epoll_add(int poller, int target, uint32_t interest, uint64_t data) {
+    return gh_epoll_control(poller, EPOLL_CTL_ADD, target, interest, data);
+}
+
+static inline int gh_epoll_modify(int poller, int target, uint32_t interest, uint64_t data) {
+    return gh_epoll_control(poller, EPOLL_CTL_MOD, target, interest, data);
+}
+
+static inline int gh_epoll_remove(int poller, int target) {
+    return gh_epoll_control(poller, EPOLL_CTL_DEL, target, 0, 0);
+}
+
+static inline int gh_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
 static inline uint64_t gh_epoll_data(const struct epoll_event *event) { return event->data.u64; }
 
-static inline uint64_t gh_monotonic_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
+static inline int gh_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
-static inline int64_t gh_wall_nanoseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000000ll + (int64_t)now.tv_nsec;
-}
+extern int accept4(int, struct sockaddr *__restrict, socklen_t *__restrict, int);
 
-// accept4 and the flags are GNU extensions that the Glibc module does not show.
 static inline int gh_accept(int listener, struct sockaddr_storage *peer, socklen_t *length) {
     return accept4(listener, (struct sockaddr *)peer, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
@@ -61,13 +54,39 @@ static inline int gh_set_option(int descriptor, int level, int name, int value) 
     return setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
+static inline ssize_t gh_send(int descriptor, const void *bytes, size_t count) {
+    return send(descriptor, bytes, count, MSG_NOSIGNAL);
+}
+
+// Whether a byte or an end waits on the socket, without taking it.
+static inline int gh_is_readable(int descriptor) {
+    char byte;
+    return recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
 // The number of processors this process may run on (its affinity mask), at least 1.
 static inline int gh_processors(void) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
+    unsigned long mask[128];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int count = 0;
+    for (long word = 0; word < bytes / (long)sizeof mask[0]; word++) count += __builtin_popcountl(mask[word]);
     return count < 1 ? 1 : count;
+}
+
+extern int pthread_setname_np(unsigned long thread, const char *name);
+extern unsigned long pthread_self(void);
+
+// Names the calling thread; at most 15 bytes count.
+static inline void gh_name_thread(const char *name) { (void)pthread_setname_np(pthread_self(), name); }
+
+extern const char *strerrordesc_np(int);
+
+// Fills the caller's buffer: strerror itself is not safe on several threads.
+static inline int gh_error_text(int code, char *text, size_t size) {
+    const char *known = strerrordesc_np(code);
+    if (known == NULL || strlen(known) >= size) return -1;
+    strcpy(text, known);
+    return 0;
 }
 
 #endif

@@ -15,10 +15,11 @@ public enum IPAddress: Sendable, Hashable {
         }
         var six = in6_addr()
         guard unsafe inet_pton(AF_INET6, text, &six) == 1 else { return nil }
-        self = IPAddress(six)
+        self = IPAddress(networkOrder: six)
     }
 
-    init(_ six: in6_addr) {
+    /// From the C form, which holds network byte order.
+    public init(networkOrder six: in6_addr) {
         let halves = unsafe withUnsafeBytes(of: six) { raw in
             unsafe (
                 raw.loadUnaligned(fromByteOffset: 0, as: UInt64.self),

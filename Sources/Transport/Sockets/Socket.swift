@@ -1,0 +1,101 @@
+import CLinux
+import Glibc
+import Primitives
+
+/// A connected or connecting stream socket: non-blocking, closed when its owner lets go of it.
+public struct Socket: ~Copyable {
+    public let descriptor: Int32
+
+    /// Takes over a descriptor that `accept` gave.
+    public init(adopting descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        _ = close(descriptor)
+    }
+
+    /// What reading or writing came to.
+    public enum Transfer: Equatable, Sendable {
+        /// So many bytes, at least 1.
+        case bytes(Int)
+        /// Nothing now; wait for readiness.
+        case wouldBlock
+        /// The peer ended its side (reading only).
+        case end
+        case failed(Int32)
+    }
+
+    /// Begins a connection to `endpoint`.
+    ///
+    /// - Returns: the socket; it is connected once it becomes writable and `takeError` is 0.
+    /// - Throws: for a refusal that comes at once, and for a name (which must be looked up first).
+    public static func connect(to endpoint: Endpoint) throws(SystemError) -> Socket {
+        guard let address = SocketAddress(endpoint) else {
+            throw SystemError(call: "connect", code: EINVAL)
+        }
+        let descriptor = gh_stream_socket(address.family)
+        guard descriptor >= 0 else { throw SystemError(call: "socket", code: errno) }
+        let socket = Socket(adopting: descriptor)
+        if address.family != AF_UNIX { socket.setNoDelay() }
+        let result = unsafe address.withPointer { pointer, length in
+            unsafe Glibc.connect(descriptor, pointer, length)
+        }
+        if result != 0, errno != EINPROGRESS, errno != EAGAIN {
+            throw SystemError(call: "connect", code: errno)
+        }
+        return socket
+    }
+
+    /// Answers are written whole, so Nagle's delay only costs.
+    public func setNoDelay() {
+        _ = gh_set_option(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    public func read(into buffer: ByteBuffer) -> Transfer {
+        let count = unsafe buffer.fill { room in
+            unsafe recv(descriptor, room.baseAddress, room.count, 0)
+        }
+        if count > 0 { return .bytes(count) }
+        if count == 0 { return .end }
+        return Socket.outcome(of: errno)
+    }
+
+    public func write(_ bytes: Span<UInt8>) -> Transfer {
+        let count = unsafe bytes.withUnsafeBytes { raw in
+            unsafe gh_send(descriptor, raw.baseAddress, raw.count)
+        }
+        return count >= 0 ? .bytes(count) : Socket.outcome(of: errno)
+    }
+
+    private static func outcome(of code: Int32) -> Transfer {
+        code == EAGAIN || code == EINTR ? .wouldBlock : .failed(code)
+    }
+
+    /// Whether bytes or an end are waiting, without taking them: a pooled connection that is readable is stale.
+    public var isReadable: Bool {
+        gh_is_readable(descriptor) != 0 || (errno != EAGAIN && errno != EINTR)
+    }
+
+    /// SO_ERROR, cleared by reading it; 0 when all is well.
+    public func takeError() -> Int32 {
+        var code: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length) == 0 else {
+            return errno
+        }
+        return code
+    }
+
+    /// Ends the writing side; the peer sees the end of the stream.
+    public func shutdownWriting() {
+        _ = shutdown(descriptor, Int32(SHUT_WR))
+    }
+
+    /// Makes `close` send a reset instead of a clean end, so that a cut answer is never taken for a whole one.
+    public func resetOnClose() {
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        let size = socklen_t(MemoryLayout.size(ofValue: linger))
+        _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, size)
+    }
+}
