@@ -2,7 +2,7 @@
 public struct LoadResult: Sendable {
     /// `nil` when there is any error: a conf is used whole or not at all.
     public let configuration: Configuration?
-    /// Every mistake and every doubt, files in the order in which they were opened, then by place; at most 100.
+    /// Every mistake and every doubt, files in the order in which they were opened, then by place; at most 100 of each severity.
     public let diagnostics: [Diagnostic]
 }
 

@@ -40,16 +40,19 @@ public struct Diagnostic: Sendable, Equatable {
 
 /// Collects the diagnostics of one load. It knows the files, so that a span is enough to report.
 struct DiagnosticSink {
-    /// Past this many nothing more is told: whoever reads them corrects these first.
+    /// Past this many errors the reading ends, and past this many warnings no more are kept: whoever
+    /// reads them corrects these first.
     static let limit = 100
     private static let shownScalars = 160
 
     private(set) var files: [SourceFile] = []
     private(set) var errorCount = 0
+    private var warningCount = 0
     private var reports: [(span: SourceSpan, diagnostic: Diagnostic)] = []
 
-    /// No further diagnostic is kept; the work may end.
-    var isFull: Bool { reports.count >= DiagnosticSink.limit }
+    /// The work may end: no further error is kept. Warnings alone never end it, since a conf without an
+    /// error is used, and must then have been read whole.
+    var isFull: Bool { errorCount >= DiagnosticSink.limit }
 
     /// All diagnostics: files in the order in which they were opened, then by place.
     var ordered: [Diagnostic] {
@@ -67,11 +70,14 @@ struct DiagnosticSink {
     }
 
     mutating func error(_ message: String, at span: SourceSpan, _ suggestion: String? = nil) {
+        guard !isFull else { return }
         errorCount += 1
         add(.error, message, span, suggestion)
     }
 
     mutating func warning(_ message: String, at span: SourceSpan, _ suggestion: String? = nil) {
+        guard warningCount < DiagnosticSink.limit else { return }
+        warningCount += 1
         add(.warning, message, span, suggestion)
     }
 
@@ -79,9 +85,6 @@ struct DiagnosticSink {
         _ severity: Diagnostic.Severity, _ message: String, _ span: SourceSpan,
         _ suggestion: String?
     ) {
-        // An error must not be lost behind a hundred warnings: the configuration is refused by
-        // `errorCount`, whether or not its diagnostic is kept.
-        guard !isFull else { return }
         guard !span.isWholeFile else {
             reports.append(
                 (

@@ -10,13 +10,15 @@ extension Interpreter {
     /// A file's absolute path; a relative one is relative to the conf file that names it.
     mutating func path(_ argument: Argument) -> String? {
         let text = argument.text
-        guard !text.isEmpty, !text.hasSuffix("/"), text.utf8.count <= 4095,
+        let resolved = resolvedPath(text, in: sink.files[argument.span.file].directory)
+        // PATH_MAX counts the NUL.
+        guard !text.isEmpty, !text.hasSuffix("/"), resolved.utf8.count <= 4095,
             !text.unicodeScalars.contains(where: isControl)
         else {
             sink.error("\(shown(text)) is no path of a file", at: argument.span, "expected FILE")
             return nil
         }
-        return resolvedPath(text, in: sink.files[argument.span.file].directory)
+        return resolved
     }
 
     /// A file that must exist and be readable now.

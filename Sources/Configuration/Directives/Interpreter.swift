@@ -93,9 +93,10 @@ extension Interpreter {
         let expected = "expected \(directive.syntax)"
         let count = statement.arguments.count
         if count < directive.argumentCount.lowerBound {
+            let missing = directive.argumentCount.lowerBound == 1 ? "an argument" : "more arguments"
             sink.error(
-                "\(shown(directive.name)) needs \(directive.argumentCount.lowerBound == 1 ? "an argument" : "more arguments")",
-                at: statement.lastWord.span.after, expected)
+                "\(shown(directive.name)) needs \(missing)", at: statement.lastWord.span.after,
+                expected)
             return false
         }
         if count > directive.argumentCount.upperBound {

@@ -6,7 +6,7 @@ extension Interpreter {
         var host = HostConfiguration(names: [])
         for argument in statement.arguments {
             let name = argument.text.lowercased()
-            guard isHost(name.hasPrefix("*.") ? String(name.dropFirst(2)) : name) else {
+            guard isHostPattern(name) else {
                 sink.error(
                     "\(shown(argument.text)) is no host name", at: argument.span,
                     "expected a name without port, such as api.example.com or *.example.com")
@@ -198,6 +198,13 @@ extension Interpreter {
         }
         return argument.text
     }
+}
+
+/// A host, or `*.` and a name: an address has no names below it.
+private func isHostPattern(_ text: String) -> Bool {
+    guard text.hasPrefix("*.") else { return isHost(text) }
+    let name = String(text.dropFirst(2))
+    return isHost(name) && IPAddress(name) == nil && !name.hasPrefix("[")
 }
 
 /// What keeps a path from being its own canonical form (RFC 3986 section 6.2.2); `nil` when it is one.

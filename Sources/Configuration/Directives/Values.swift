@@ -188,7 +188,9 @@ extension Interpreter {
                 expected)
             return nil
         }
-        guard let endpoint = Endpoint(argument.text) else {
+        guard let endpoint = Endpoint(argument.text),
+            !argument.text.unicodeScalars.contains(where: isControl)
+        else {
             sink.error("\(shown(argument.text)) is no address", at: argument.span, expected)
             return nil
         }

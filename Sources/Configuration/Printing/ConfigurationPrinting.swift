@@ -2,7 +2,7 @@ import Primitives
 
 extension Configuration {
     /// The effective conf, every default written out: what `check --print` shows. It loads again to an equal
-    /// configuration.
+    /// configuration, unless it is longer than one conf file may be (1 MiB).
     public func printed() -> String {
         var text = ConfText()
         text.line("workers", workers.map { "\($0)" } ?? "auto")
@@ -12,7 +12,8 @@ extension Configuration {
         if let admin {
             text.block("admin") { text in
                 for address in admin.addresses { text.line("address", address.description) }
-                if !admin.allow.isEmpty { text.line("allow", admin.allow.map(prefixText)) }
+                // Gathered from any number of lines, so perhaps more than one line may have.
+                for prefix in admin.allow { text.line("allow", prefixText(prefix)) }
             }
         }
         log.print(to: &text)

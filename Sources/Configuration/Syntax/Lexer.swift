@@ -204,6 +204,7 @@ struct Lexer {
             sink.error(
                 "this is no name of an environment variable", at: span(from: start),
                 "expected ${NAME}; in a quoted string \\$ is a plain '$'")
+            if offset < bytes.count, bytes[offset] == UInt8(ascii: "}") { offset += 1 }
             return false
         }
         offset += 1
