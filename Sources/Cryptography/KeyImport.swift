@@ -16,16 +16,13 @@ enum KeyImport {
         guard let builder = unsafe OSSL_PARAM_BLD_new() else { throw .unavailable }
         defer { unsafe OSSL_PARAM_BLD_free(builder) }
         // The builder keeps the numbers until it is turned into parameters.
-        var numbers: [OpaquePointer] = unsafe []
-        defer { for unsafenumber in unsafe numbers { unsafe BN_free(number) } }
+        var numbers: [BigNumber] = []
         var isBuilt = true
         for (name, value) in integers {
-            guard let number = unsafe BN_bin2bn(value, Int32(value.count), nil) else {
-                throw .unavailable
-            }
-            unsafe numbers.append(number)
+            guard let number = BigNumber(value) else { throw .unavailable }
+            numbers.append(number)
             let status = unsafe name.withCString {
-                unsafe OSSL_PARAM_BLD_push_BN(builder, $0, number)
+                unsafe OSSL_PARAM_BLD_push_BN(builder, $0, number.raw)
             }
             isBuilt = isBuilt && status == 1
         }
@@ -40,9 +37,9 @@ enum KeyImport {
                 builder, OSSL_PKEY_PARAM_PUB_KEY, point, point.count)
             isBuilt = isBuilt && status == 1
         }
-        guard isBuilt, let parameters = unsafe OSSL_PARAM_BLD_to_param(builder) else {
-            throw .unavailable
-        }
+        let parameters = unsafe isBuilt ? OSSL_PARAM_BLD_to_param(builder) : nil
+        withExtendedLifetime(numbers) {}
+        guard let parameters = unsafe parameters else { throw .unavailable }
         defer { unsafe OSSL_PARAM_free(parameters) }
         return try unsafe fromData(type, parameters, isPoint: point != nil)
     }
@@ -167,5 +164,20 @@ enum KeyImport {
         return (0...(text.count - mark.count)).contains { start in
             text[start] == 0x2D && text[start..<(start + mark.count)].elementsEqual(mark)
         }
+    }
+}
+
+/// Owns a BIGNUM and frees it once.
+@safe private final class BigNumber {
+    let raw: OpaquePointer
+
+    /// - Parameter bytes: big-endian.
+    init?(_ bytes: [UInt8]) {
+        guard let raw = unsafe BN_bin2bn(bytes, Int32(bytes.count), nil) else { return nil }
+        unsafe self.raw = unsafe raw
+    }
+
+    deinit {
+        unsafe BN_free(raw)
     }
 }
