@@ -25,7 +25,8 @@ struct SourceFile {
 
     var directory: String { parentDirectory(path) }
 
-    /// Line number and column from 1, the text of the line, and how many scalars of it the span covers.
+    /// Line number and column from 1, the text of the line, and how many scalars of it the span
+    /// covers.
     func place(of span: SourceSpan) -> (number: Int, column: Int, line: String, length: Int) {
         let start = min(max(0, span.start), bytes.count)
         let before = bytes[..<start]
