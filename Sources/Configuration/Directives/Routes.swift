@@ -38,7 +38,7 @@ extension Interpreter {
         var route = RouteConfiguration(path: path.text)
         route.isExact = isExact
         let file = sink.files[statement.name.span.file]
-        route.source = "\(file.name):\(file.place(of: statement.name.span).number)"
+        route.source = "\(file.name):\(file.lineNumber(at: statement.name.span.start))"
         if !routeKeys.insert("\(host ?? -1) \(isExact) \(path.text)").inserted {
             sink.error("there is another route \(shown(path.text)) of this kind", at: path.span)
         }
