@@ -22,11 +22,14 @@ struct ByteKeyTable: Sendable {
         while size < entries.count * 2 { size *= 2 }
         var slots = [Int32](repeating: 0, count: size)
         var keys: [(bytes: [UInt8], hash: UInt64, value: Int)] = []
-        for entry in entries where !keys.contains(where: { $0.bytes == entry.key }) {
+        for entry in entries {
             let hash = entry.key.reversed().reduce(Self.emptyHash) { Self.extend($0, with: $1) }
-            keys.append((entry.key, hash, entry.value))
             var slot = Self.slot(of: hash, size)
-            while slots[slot] != 0 { slot = (slot + 1) & (size - 1) }
+            while slots[slot] != 0, keys[Int(slots[slot]) - 1].bytes != entry.key {
+                slot = (slot + 1) & (size - 1)
+            }
+            guard slots[slot] == 0 else { continue }
+            keys.append((entry.key, hash, entry.value))
             slots[slot] = Int32(keys.count)
         }
         self.slots = slots
