@@ -17,7 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public var log = LogConfiguration()
     /// `store`; the default is SQLite at `${STATE_DIRECTORY}/gatehouse.db` or in /var/lib/gatehouse.
     public var store: StoreConfiguration = .sqlite(path: "/var/lib/gatehouse/gatehouse.db")
-    /// `secrets { key_file }`; `nil` is `secrets.key` beside the SQLite file, made on first use.
+    /// `secrets { key_file }`; `nil` is `secrets.key` beside the SQLite file, made on first use
+    /// (with `store memory` an `authority` needs the directive).
     public var secretsKeyFile: String?
     /// `authority`; `nil` is off.
     public var authority: AuthorityConfiguration?
@@ -83,7 +84,7 @@ public struct LogConfiguration: Sendable, Equatable {
         case stdout, stderr, off
         case file(String)
     }
-    public enum Format: String, Sendable, Equatable {
+    public enum Format: String, Sendable, Equatable, CaseIterable {
         case json, combined
     }
     public var access: Destination = .stdout
@@ -249,7 +250,7 @@ public struct AddressRule: Sendable, Equatable {
 }
 
 public struct RouteConfiguration: Sendable, Equatable {
-    public enum AuthorizationForwarding: String, Sendable, Equatable {
+    public enum AuthorizationForwarding: String, Sendable, Equatable, CaseIterable {
         case strip, forward
     }
     /// The path as written, in canonical form, without the `=`.
@@ -273,8 +274,8 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var bodyBytes: Int?
     /// `timeout`: the whole exchange; `nil` is no bound of its own.
     public var timeout: Duration?
-    /// Where the route stands in the conf: `file:line`, shown by `explain`.
-    public var source: String = ""
+    /// Where the route stands in the conf: `file:line`, shown by `explain`. The same route elsewhere is equal.
+    @NotCompared public var source: String = ""
 
     public init(path: String) {
         self.path = path
