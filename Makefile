@@ -47,10 +47,14 @@ test: packages ## all tests, end to end ones with real peers included
 	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
 	$(SWIFT) test $(TEST_ARGUMENTS)
 
-# Leaks are not looked for: XCTest, which carries the runner, leaks by itself.
+# .ci/tsan-mutex.c tells ThreadSanitizer what Swift's Mutex orders. Leaks are not looked for: XCTest, which carries the
+# runner, leaks by itself.
 sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitizer
 	@deploy/packages.sh $(TEST_PACKAGES)
-	$(SWIFT) test --sanitize thread --scratch-path .build-tsan $(TEST_ARGUMENTS)
+	$(SWIFT) build --build-tests --sanitize thread --scratch-path .build-tsan
+	clang -shared -fPIC -O1 -Wall -Wextra -Werror .ci/tsan-mutex.c -o .build-tsan/tsan-mutex.so
+	LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-mutex.so \
+	    $(SWIFT) test --skip-build --sanitize thread --scratch-path .build-tsan $(TEST_ARGUMENTS)
 	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --sanitize address --scratch-path .build-asan $(TEST_ARGUMENTS)
 
 fuzz: packages ## every fuzz harness for SECONDS=60 each
