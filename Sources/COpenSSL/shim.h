@@ -5,6 +5,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/decoder.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -13,5 +14,8 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+
+/// The selection of a public key with its parameters: a macro of several, which Swift does not import.
+static inline int gatehouse_public_key_selection(void) { return EVP_PKEY_PUBLIC_KEY; }
 
 #endif

@@ -2,7 +2,8 @@
 public struct LoadResult: Sendable {
     /// `nil` when there is any error: a conf is used whole or not at all.
     public let configuration: Configuration?
-    /// Every mistake and every doubt, files in the order in which they were opened, then by place; at most 100 of each severity.
+    /// Every mistake and every doubt, files in the order in which they were opened, then by place;
+    /// at most 100 of each severity.
     public let diagnostics: [Diagnostic]
 }
 
@@ -10,10 +11,11 @@ public struct LoadResult: Sendable {
 public enum ConfigurationLoader {
     /// Reads the conf at `path` and all that it includes.
     ///
-    /// The environment and the named files are looked at, nothing is changed, and the content of a secret
-    /// file is never read.
+    /// The environment and the named files are looked at, nothing is changed, and the content of a
+    /// secret file is never read.
     ///
-    /// - Parameter path: relative to the source's working directory, or absolute; diagnostics show it as given.
+    /// - Parameter path: relative to the source's working directory, or absolute; diagnostics show
+    ///   it as given.
     public static func load(path: String, source: ConfigurationSource) -> LoadResult {
         var sink = DiagnosticSink()
         var files = ConfigurationFiles(source: source)

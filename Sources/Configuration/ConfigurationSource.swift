@@ -36,8 +36,8 @@ public struct FileFacts: Sendable, Equatable {
     public var isReadableByOthers: Bool { mode & 0o004 != 0 }
 }
 
-/// Where a conf comes from: everything that loading one asks of the world, so that tests and the fuzzer
-/// can load from memory and the rest stays a function of text.
+/// Where a conf comes from: everything that loading one asks of the world, so that tests and the
+/// fuzzer can load from memory and the rest stays a function of text.
 public struct ConfigurationSource: Sendable {
     /// The whole content of a regular file of at most `limit` bytes.
     public var readFile: @Sendable (_ path: String, _ limit: Int) -> Result<[UInt8], FileError>

@@ -94,8 +94,8 @@ import Testing
         }
     }
 
-    /// Each section of the page has a row for each directive of this version, and no other; the later
-    /// ones are named below.
+    /// Each section of the page has a row for each directive of this version, and no other; the
+    /// later ones are named below.
     @Test(arguments: Place.allCases) func thePageHasEveryDirective(of place: Place) throws {
         let page = try ExampleTests.text("docs/directives.md")
         let sections = page.components(separatedBy: "\n## ")

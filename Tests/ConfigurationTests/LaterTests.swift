@@ -2,7 +2,8 @@ import Testing
 
 @testable import Configuration
 
-/// What interface.md promises for a later version is refused by name: neither unknown nor accepted in silence.
+/// What interface.md promises for a later version is refused by name: neither unknown nor accepted
+/// in silence.
 @Suite struct LaterTests {
     /// A conf and the name in its refusal.
     static let cases: [(conf: String, name: String)] = [

@@ -195,7 +195,8 @@ import Testing
         #expect(result.diagnostics.count == 100)
     }
 
-    /// Warnings neither push out the error that refuses the conf, nor end the reading of a good one.
+    /// Warnings neither push out the error that refuses the conf, nor end the reading of a good
+    /// one.
     @Test func manyWarningsChangeNothing() throws {
         let clients = (0..<150).map { "client c\($0) { secret_file /k/open; }\n" }.joined()
         let result = Memory.usual.load(clients + base)

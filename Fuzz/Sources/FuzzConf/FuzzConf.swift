@@ -17,8 +17,8 @@ private func load(_ text: [UInt8]) -> LoadResult {
     return ConfigurationLoader.load(path: "gateway.conf", source: source)
 }
 
-/// No text crashes the reader; what is refused has an error that says where; what is accepted prints as a
-/// conf that loads to an equal configuration without an error.
+/// No text crashes the reader; what is refused has an error that says where; what is accepted
+/// prints as a conf that loads to an equal configuration without an error.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzConf(_ data: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let result = load(Array(UnsafeBufferPointer(start: data, count: count)))

@@ -40,8 +40,8 @@ public struct Diagnostic: Sendable, Equatable {
 
 /// Collects the diagnostics of one load. It knows the files, so that a span is enough to report.
 struct DiagnosticSink {
-    /// Past this many errors the reading ends, and past this many warnings no more are kept: whoever
-    /// reads them corrects these first.
+    /// Past this many errors the reading ends, and past this many warnings no more are kept:
+    /// whoever reads them corrects these first.
     static let limit = 100
     private static let shownScalars = 160
 
@@ -50,8 +50,8 @@ struct DiagnosticSink {
     private var warningCount = 0
     private var reports: [(span: SourceSpan, diagnostic: Diagnostic)] = []
 
-    /// The work may end: no further error is kept. Warnings alone never end it, since a conf without an
-    /// error is used, and must then have been read whole.
+    /// The work may end: no further error is kept. Warnings alone never end it, since a conf
+    /// without an error is used, and must then have been read whole.
     var isFull: Bool { errorCount >= DiagnosticSink.limit }
 
     /// All diagnostics: files in the order in which they were opened, then by place.

@@ -1,4 +1,5 @@
-/// The candidate that a misspelt word most likely means; `nil` when none is near enough to be worth saying.
+/// The candidate that a misspelt word most likely means; `nil` when none is near enough to be
+/// worth saying.
 func nearestName(to word: String, among candidates: some Sequence<String>) -> String? {
     // Names are short; a long word is no misspelling of one, and its distance would only cost time.
     guard word.utf8.count <= 40 else { return nil }
@@ -12,7 +13,8 @@ func nearestName(to word: String, among candidates: some Sequence<String>) -> St
     return best?.name
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one word to the
+/// other.
 func editDistance(_ left: [UInt8], _ right: [UInt8]) -> Int {
     var twoBack: [Int] = []
     var previous = Array(0...right.count)

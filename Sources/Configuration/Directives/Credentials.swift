@@ -31,7 +31,8 @@ extension Interpreter {
         configuration.authority = authority
     }
 
-    /// An issuer identifier, ours or another's. Two of the same name could not be told apart by `iss`.
+    /// An issuer identifier, ours or another's. Two of the same name could not be told apart by
+    /// `iss`.
     private mutating func issuerURL(_ argument: Argument) -> String? {
         guard let url = url(argument) else { return nil }
         guard issuerURLs.updateValue(argument.span, forKey: url) == nil else {
@@ -110,7 +111,7 @@ extension Interpreter {
         else {
             sink.error(
                 "this is no secret hash", at: argument.span,
-                "expected sha256$SALT$DIGEST, both in base64url without padding, a salt of 8 bytes or more"
+                "expected sha256$SALT$DIGEST in base64url without padding, a salt of 8 bytes or more"
             )
             return nil
         }

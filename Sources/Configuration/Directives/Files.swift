@@ -34,7 +34,8 @@ extension Interpreter {
         }
     }
 
-    /// The key file of `secrets`: made on first start, so it need not exist, but if it does it is a secret.
+    /// The key file of `secrets`: made on first start, so it need not exist, but if it does it is
+    /// a secret.
     mutating func keyFile(_ argument: Argument) -> String? {
         guard let path = path(argument) else { return nil }
         switch source.inspect(path) {

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Gives the statements of a conf their meaning: checks each against the directive table, reads its values
-/// and fills in a `Configuration`. The blocks are read in one file each.
+/// Gives the statements of a conf their meaning: checks each against the directive table, reads
+/// its values and fills in a `Configuration`. The blocks are read in one file each.
 struct Interpreter {
     var sink: DiagnosticSink
     var configuration = Configuration()
@@ -28,7 +28,8 @@ struct Interpreter {
     }
 }
 
-/// The statements of a block that may be read, and the names of all that stood there, readable or not.
+/// The statements of a block that may be read, and the names of all that stood there, readable or
+/// not.
 struct Block {
     var statements: [Statement] = []
     /// So that "needs 'address'" is not said of a block whose `address` was refused.
@@ -36,8 +37,9 @@ struct Block {
 }
 
 extension Interpreter {
-    /// Checks the statements of a block against the table: what passes has a known name in its right place,
-    /// a number of arguments and a body as the table says, and is there once if it may be there once.
+    /// Checks the statements of a block against the table: what passes has a known name in its
+    /// right place, a number of arguments and a body as the table says, and is there once if it
+    /// may be there once.
     mutating func accept(_ statements: [Statement], in place: Place) -> Block {
         var block = Block()
         for written in statements {
@@ -116,8 +118,8 @@ extension Interpreter {
         }
     }
 
-    /// A statement that does not have its form because a `;` was forgotten before a directive on a new line
-    /// is reported as that, and read as the two that were meant.
+    /// A statement that does not have its form because a `;` was forgotten before a directive on a
+    /// new line is reported as that, and read as the two that were meant.
     private mutating func splitAtMissingSemicolons(
         _ statement: Statement, in place: Place
     ) -> [Statement] {
@@ -156,7 +158,8 @@ extension Interpreter {
         return place.flatMap { Directive.byPlace[$0]?[name]?.syntax } ?? name
     }
 
-    /// A name in the table without a reader is our mistake; the conf is refused rather than half read.
+    /// A name in the table without a reader is our mistake; the conf is refused rather than half
+    /// read.
     mutating func unread(_ statement: Statement) {
         sink.error(
             "\(shown(statement.name.text)) is not in this version of Gatehouse",

@@ -25,8 +25,8 @@ extension Interpreter {
         configuration.listeners.append(listener)
     }
 
-    /// An address that we listen on; no two of them are the same, so that the admin listener can never be
-    /// public by accident. Port 0, any free port, may be written more than once.
+    /// An address that we listen on; no two of them are the same, so that the admin listener can
+    /// never be public by accident. Port 0, any free port, may be written more than once.
     private mutating func ownAddress(_ argument: Argument) -> Endpoint? {
         guard let address = endpoint(argument) else { return nil }
         if address.port != 0, addresses.updateValue(argument.span, forKey: address) != nil {
@@ -61,9 +61,12 @@ extension Interpreter {
             }
         }
         if limits.requestLineBytes > limits.requestHeadBytes {
+            let (line, head) = (
+                sizeText(limits.requestLineBytes), sizeText(limits.requestHeadBytes)
+            )
             sink.error(
-                "'request_line' (\(sizeText(limits.requestLineBytes))) is more than 'request_head' (\(sizeText(limits.requestHeadBytes)))",
-                at: headSpan, "the head holds the request line")
+                "'request_line' (\(line)) is more than 'request_head' (\(head))", at: headSpan,
+                "the head holds the request line")
         }
     }
 

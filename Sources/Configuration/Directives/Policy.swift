@@ -30,8 +30,8 @@ extension Interpreter {
         return kinds.map { needsAll ? .all($0) : .any($0) }
     }
 
-    /// `require scope NAME… [on METHOD…];`, `require audience NAME;`, `require claim NAME = VALUE…;`,
-    /// `require client ID…;`
+    /// `require scope NAME… [on METHOD…];`, `require audience NAME;`, `require claim NAME =
+    /// VALUE…;`, `require client ID…;`
     mutating func requirement(_ statement: Statement) -> Requirement? {
         let kind = statement.arguments[0]
         let rest = Array(statement.arguments.dropFirst())

@@ -38,7 +38,7 @@ extension Interpreter {
         var route = RouteConfiguration(path: path.text)
         route.isExact = isExact
         let file = sink.files[statement.name.span.file]
-        route.source = "\(file.name):\(file.place(of: statement.name.span).number)"
+        route.source = "\(file.name):\(file.lineNumber(at: statement.name.span.start))"
         if !routeKeys.insert("\(host ?? -1) \(isExact) \(path.text)").inserted {
             sink.error("there is another route \(shown(path.text)) of this kind", at: path.span)
         }
@@ -69,7 +69,8 @@ extension Interpreter {
         return canonicalPath(path).map { _ in (isExact, path) }
     }
 
-    /// A path as it will be after the request's has been made canonical; anything else could never match.
+    /// A path as it will be after the request's has been made canonical; anything else could never
+    /// match.
     private mutating func canonicalPath(_ argument: Argument) -> String? {
         guard let fault = pathFault(argument.text) else { return argument.text }
         sink.error(
@@ -207,7 +208,8 @@ private func isHostPattern(_ text: String) -> Bool {
     return isHost(name) && IPAddress(name) == nil && !name.hasPrefix("[")
 }
 
-/// What keeps a path from being its own canonical form (RFC 3986 section 6.2.2); `nil` when it is one.
+/// What keeps a path from being its own canonical form (RFC 3986 section 6.2.2); `nil` when it is
+/// one.
 private func pathFault(_ text: String) -> String? {
     let bytes = Array(text.utf8)
     guard bytes.first == UInt8(ascii: "/") else { return "it does not begin with '/'" }

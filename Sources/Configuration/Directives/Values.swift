@@ -5,7 +5,8 @@ extension Interpreter {
     /// `512 64k 1m 2g`, in bytes.
     mutating func size(_ argument: Argument, _ range: ClosedRange<Int>) -> Int? {
         let expected =
-            "expected a size from \(sizeText(range.lowerBound)) to \(sizeText(range.upperBound)), as 512, 64k, 1m or 2g"
+            "expected a size from \(sizeText(range.lowerBound)) to "
+            + "\(sizeText(range.upperBound)), as 512, 64k, 1m or 2g"
         let units = [("k", 1 << 10), ("m", 1 << 20), ("g", 1 << 30)]
         let unit = units.first { argument.text.hasSuffix($0.0) }
         let digits = unit == nil ? argument.text[...] : argument.text.dropLast()
@@ -27,7 +28,8 @@ extension Interpreter {
         _ range: ClosedRange<Duration> = .milliseconds(1)...Interpreter.longest
     ) -> Duration? {
         let expected =
-            "expected a time from \(durationText(range.lowerBound)) to \(durationText(range.upperBound)), as 250ms, 5s, 10m, 1h or 7d"
+            "expected a time from \(durationText(range.lowerBound)) to "
+            + "\(durationText(range.upperBound)), as 250ms, 5s, 10m, 1h or 7d"
         let units: [(String, Int)] = [
             ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
         ]

@@ -1,4 +1,5 @@
-/// A property that says where a value came from, not what it is: two values that differ only here are equal.
+/// A property that says where a value came from, not what it is: two values that differ only here
+/// are equal.
 @propertyWrapper
 public struct NotCompared<Value: Sendable>: Sendable, Equatable {
     public var wrappedValue: Value

@@ -1,8 +1,8 @@
 import Primitives
 
 extension Configuration {
-    /// The effective conf, every default written out: what `check --print` shows. It loads again to an equal
-    /// configuration, unless it is longer than one conf file may be (1 MiB).
+    /// The effective conf, every default written out: what `check --print` shows. It loads again
+    /// to an equal configuration, unless it is longer than one conf file may be (1 MiB).
     public func printed() -> String {
         var text = ConfText()
         text.line("workers", workers.map { "\($0)" } ?? "auto")

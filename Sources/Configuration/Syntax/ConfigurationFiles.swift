@@ -41,7 +41,8 @@ struct ConfigurationFiles {
         return expand(parsed, in: text, &sink)
     }
 
-    /// What makes a file no text. It is not read further: every byte of a binary would be a mistake.
+    /// What makes a file no text. It is not read further: every byte of a binary would be a
+    /// mistake.
     private func textFault(
         _ bytes: [UInt8], file: Int
     ) -> (message: String, span: SourceSpan)? {
@@ -68,8 +69,8 @@ struct ConfigurationFiles {
         return ("\(name) in the text", SourceSpan(file: file, start: control, end: control + 1))
     }
 
-    /// Puts the statements of included files in the place of `include`. The parser bounds the recursion into
-    /// blocks, `includeDepthLimit` the one into files.
+    /// Puts the statements of included files in the place of `include`. The parser bounds the
+    /// recursion into blocks, `includeDepthLimit` the one into files.
     private mutating func expand(
         _ statements: [Statement], in text: SourceFile, _ sink: inout DiagnosticSink
     ) -> [Statement] {
@@ -105,7 +106,8 @@ struct ConfigurationFiles {
         }
         let pattern = resolvedPath(argument.text, in: text.directory)
         let hasWildcard = pattern.utf8.contains { $0 == 42 || $0 == 63 || $0 == 91 }  // * ? [
-        // A pattern may match nothing (an empty conf.d); a plain name that is not there is a mistake.
+        // A pattern may match nothing (an empty conf.d); a plain name that is not there is a
+        // mistake.
         let paths = hasWildcard ? source.glob(pattern) : [pattern]
         var result: [Statement] = []
         for path in paths {

@@ -20,9 +20,11 @@ enum Token {
 /// Cuts one conf file into tokens.
 ///
 ///     word    = bare / DQUOTE *( byte / "\" ( DQUOTE / "\" / "n" / "$" ) ) DQUOTE
-///     bare    = 1*( any byte but blanks, ";", "{", "}", DQUOTE and "\" ), with "${" NAME "}" anywhere
+///     bare    = 1*( any byte but blanks, ";", "{", "}", DQUOTE and "\" ), with "${" NAME "}"
+/// anywhere
 ///
-/// The bytes are UTF-8 without controls other than tab, CR and LF: `ConfigurationFiles` sees to that.
+/// The bytes are UTF-8 without controls other than tab, CR and LF: `ConfigurationFiles` sees to
+/// that.
 struct Lexer {
     /// Bytes of one argument after expansion.
     static let argumentLimit = 8192

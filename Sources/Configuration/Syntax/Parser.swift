@@ -11,13 +11,14 @@ struct Statement {
     var lastWord: Argument { arguments.last ?? name }
 }
 
-/// Makes statements of one file's tokens. After a mistake it goes on with the next directive, so that one
-/// reading finds all mistakes.
+/// Makes statements of one file's tokens. After a mistake it goes on with the next directive, so
+/// that one reading finds all mistakes.
 struct Parser {
     /// Blocks within blocks; the deepest that mean anything are three.
     static let depthLimit = 16
     static let argumentCountLimit = 1024
-    /// Directives of one file: what is kept of them costs some hundred times the byte that `;` takes.
+    /// Directives of one file: what is kept of them costs some hundred times the byte that `;`
+    /// takes.
     static let statementLimit = 200_000
 
     private var lexer: Lexer
@@ -72,7 +73,8 @@ struct Parser {
         return result
     }
 
-    /// The rest of a directive. `closesBlock`: the `}` of the block around it was met in place of `;`.
+    /// The rest of a directive. `closesBlock`: the `}` of the block around it was met in place of
+    /// `;`.
     private mutating func statement(
         _ name: Argument, _ depth: Int, _ sink: inout DiagnosticSink
     ) -> (Statement, closesBlock: Bool) {

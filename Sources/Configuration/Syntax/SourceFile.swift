@@ -22,20 +22,43 @@ struct SourceFile {
     /// Absolute; relative names inside the file are relative to its folder.
     let path: String
     let bytes: [UInt8]
+    /// The offset of each line's first byte: every route asks for its line, and a file may hold thousands.
+    private let lineStarts: [Int]
+
+    init(name: String, path: String, bytes: [UInt8]) {
+        self.name = name
+        self.path = path
+        self.bytes = bytes
+        var starts = [0]
+        for (index, byte) in bytes.enumerated() where byte == UInt8(ascii: "\n") {
+            starts.append(index + 1)
+        }
+        lineStarts = starts
+    }
 
     var directory: String { parentDirectory(path) }
 
-    /// Line number and column from 1, the text of the line, and how many scalars of it the span covers.
+    /// Line number and column from 1, the text of the line, and how many scalars of it the span
+    /// covers.
     func place(of span: SourceSpan) -> (number: Int, column: Int, line: String, length: Int) {
         let start = min(max(0, span.start), bytes.count)
-        let before = bytes[..<start]
-        let number = 1 + before.reduce(0) { $1 == UInt8(ascii: "\n") ? $0 + 1 : $0 }
-        let lineStart = before.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+        let number = lineNumber(at: start)
+        let lineStart = lineStarts[number - 1]
         var lineEnd = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) ?? bytes.count
         if lineEnd > start, bytes[lineEnd - 1] == UInt8(ascii: "\r") { lineEnd -= 1 }
         let column = 1 + scalarCount(bytes[lineStart..<start])
         let length = scalarCount(bytes[start..<max(start, min(span.end, lineEnd))])
         return (number, column, printable(bytes[lineStart..<lineEnd]), length)
+    }
+
+    /// From 1; the last line that begins at or before the offset.
+    func lineNumber(at offset: Int) -> Int {
+        var (low, high) = (0, lineStarts.count)
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if lineStarts[middle] <= offset { low = middle } else { high = middle }
+        }
+        return low + 1
     }
 
     private func scalarCount(_ bytes: ArraySlice<UInt8>) -> Int {

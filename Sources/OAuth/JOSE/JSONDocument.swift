@@ -1,0 +1,180 @@
+import Primitives
+
+/// Why a text is not the JSON that is wanted here.
+public enum JSONError: Error, Equatable, Sendable {
+    /// Not JSON by RFC 8259, not UTF-8, or with a lone surrogate.
+    case syntax(offset: Int)
+    /// An object names a member twice (RFC 7515 section 4, RFC 7519 section 4: refuse).
+    case duplicateName(offset: Int)
+    /// Deeper, longer or with more members than the limits allow.
+    case limit
+}
+
+/// A JSON text (RFC 8259) that was read strictly in one pass, as a flat list of nodes over its bytes.
+///
+/// No String, no Dictionary: a verifier keeps one document and reads every token into it, in memory that
+/// is reused. Member names are compared after their escapes were resolved, at every depth.
+public struct JSONDocument: Sendable {
+    public enum Kind: UInt8, Sendable {
+        case object, array, string, number, `true`, `false`, null
+    }
+
+    /// What a text may hold at most.
+    public struct Limits: Sendable {
+        public var depth: Int
+        public var nodes: Int
+        /// Members of one object: each new name is compared with those before it.
+        public var members: Int
+
+        public init(depth: Int = 32, nodes: Int = 1024, members: Int = 128) {
+            self.depth = depth
+            self.nodes = nodes
+            self.members = members
+        }
+    }
+
+    /// One value. Its children, if it has any, follow it directly in the list.
+    struct Node: Sendable {
+        var kind: Kind
+        /// Of the name's bytes before this value; empty and at 0 for an element of an array and for the root.
+        var name: Range<Int32>
+        /// A quick test before names are compared byte by byte.
+        var nameHash: UInt32
+        /// A string without its quotes and escapes, a number as written; for objects and arrays, as written.
+        var value: Range<Int32>
+        /// The index behind the last node inside this one.
+        var end: Int32
+    }
+
+    /// The text; behind it, the strings whose escapes were resolved.
+    var bytes: [UInt8] = []
+    var nodes: [Node] = []
+    /// How much of `bytes` is the text itself.
+    var textCount = 0
+
+    public init() {}
+
+    /// The memory this holds, in bytes.
+    var footprint: Int { bytes.capacity + nodes.capacity * MemoryLayout<Node>.stride + 64 }
+
+    /// The text as it was read.
+    var text: ArraySlice<UInt8> { bytes[..<textCount] }
+
+    /// A copy that holds no more memory than it needs.
+    func compacted() -> JSONDocument {
+        var copy = JSONDocument()
+        copy.bytes = Array(bytes[...])
+        copy.nodes = Array(nodes[...])
+        copy.textCount = textCount
+        return copy
+    }
+
+    // MARK: Reading
+
+    func kind(_ node: Int) -> Kind { nodes[node].kind }
+
+    /// Whether the whole text is an object.
+    var isObject: Bool { nodes.first?.kind == .object }
+
+    /// The member of that name, of the object at `object`.
+    ///
+    /// - Returns: the index of its value.
+    func member(_ name: StaticString, of object: Int = 0) -> Int? {
+        let hash = JSONDocument.hash(name)
+        return find(object) { node in
+            nodes[node].nameHash == hash && JSONDocument.equal(bytes, nodes[node].name, name)
+        }
+    }
+
+    func member(_ name: String, of object: Int = 0) -> Int? {
+        find(object) { bytes[range(nodes[$0].name)].elementsEqual(name.utf8) }
+    }
+
+    private func find(_ object: Int, _ matches: (Int) -> Bool) -> Int? {
+        guard nodes[object].kind == .object else { return nil }
+        var child = object + 1
+        let end = Int(nodes[object].end)
+        while child < end {
+            if matches(child) { return child }
+            child = Int(nodes[child].end)
+        }
+        return nil
+    }
+
+    /// Calls `body` for each element of an array or value of an object, in order, until it returns false.
+    ///
+    /// - Returns: false if `body` did.
+    func forEachChild(of parent: Int, _ body: (Int) -> Bool) -> Bool {
+        var child = parent + 1
+        let end = Int(nodes[parent].end)
+        while child < end {
+            guard body(child) else { return false }
+            child = Int(nodes[child].end)
+        }
+        return true
+    }
+
+    func childCount(of parent: Int) -> Int {
+        var count = 0
+        _ = forEachChild(of: parent) { _ in
+            count += 1
+            return true
+        }
+        return count
+    }
+
+    /// The bytes of a string's text, or of a number as written.
+    func valueRange(_ node: Int) -> Range<Int> { range(nodes[node].value) }
+
+    /// The text of a string; `nil` for every other kind.
+    func string(_ node: Int) -> String? {
+        guard nodes[node].kind == .string else { return nil }
+        return String(decoding: bytes[valueRange(node)], as: UTF8.self)
+    }
+
+    /// Whether the value is a string of exactly these bytes.
+    func isString(_ node: Int, _ text: String) -> Bool {
+        nodes[node].kind == .string && bytes[valueRange(node)].elementsEqual(text.utf8)
+    }
+
+    /// The text of the string member of that name; `nil` when it is absent or no string.
+    func string(_ name: StaticString, of object: Int) -> String? {
+        member(name, of: object).flatMap { string($0) }
+    }
+
+    func range(_ range: Range<Int32>) -> Range<Int> {
+        Int(range.lowerBound)..<Int(range.upperBound)
+    }
+
+    // MARK: Names
+
+    static func hash(_ name: StaticString) -> UInt32 {
+        name.withUTF8Buffer { buffer in
+            var hash: UInt32 = 2_166_136_261
+            for index in 0..<buffer.count {
+                hash = unsafe (hash ^ UInt32(buffer[index])) &* 16_777_619
+            }
+            return hash
+        }
+    }
+
+    /// FNV-1a: only a filter, every match is compared.
+    static func hash(_ bytes: [UInt8], _ range: Range<Int32>) -> UInt32 {
+        var hash: UInt32 = 2_166_136_261
+        for index in range { hash = (hash ^ UInt32(bytes[Int(index)])) &* 16_777_619 }
+        return hash
+    }
+
+    private static func equal(
+        _ bytes: [UInt8], _ range: Range<Int32>, _ name: StaticString
+    ) -> Bool {
+        guard range.count == name.utf8CodeUnitCount else { return false }
+        return name.withUTF8Buffer { buffer in
+            let start = Int(range.lowerBound)
+            for index in 0..<buffer.count {
+                if unsafe bytes[start + index] != buffer[index] { return false }
+            }
+            return true
+        }
+    }
+}

@@ -1,0 +1,150 @@
+import Cryptography
+import Primitives
+
+/// Why a key set was refused as a whole; the last good one stays in use then.
+public enum KeySetError: Error, Equatable, Sendable {
+    case notJSON(JSONError)
+    /// Not an object with an array `keys` of objects (RFC 7517 section 5), or too many of them.
+    case notAKeySet
+    case tooManyKeys
+    /// Two usable keys of one `kid`: which is meant is not for us to guess.
+    case duplicateKeyID(String)
+    /// Shared secrets beside public keys: what is published to all is no place for a secret, and the mix is
+    /// what algorithm confusion lives on.
+    case symmetricBesidePublic
+}
+
+/// The keys that may prove tokens of one issuer: those of a JWK set (RFC 7517) that are fit for it.
+public final class KeySet: Sendable {
+    /// A key that was left out, with the reason, for the log and `explain`.
+    public struct Skipped: Sendable, Equatable {
+        /// Its place in the set, from 0.
+        public let index: Int
+        public let keyID: String?
+        public let reason: KeyRefusal
+    }
+
+    /// At most so many keys are read: real sets have two to ten.
+    public static let keyLimit = 100
+
+    public let keys: [VerificationKey]
+    public let skipped: [Skipped]
+
+    public var isEmpty: Bool { keys.isEmpty }
+
+    /// Reads a JWK set.
+    ///
+    /// - Parameters:
+    ///   - jwks: the JSON text.
+    ///   - allowsSymmetric: whether `oct` keys are taken: only for a file that the operator named, never for what
+    ///     was fetched.
+    public init(jwks: [UInt8], allowsSymmetric: Bool) throws(KeySetError) {
+        let document = try KeySet.document(jwks)
+        guard document.isObject, let list = document.member("keys"), document.kind(list) == .array
+        else { throw .notAKeySet }
+        var nodes: [Int] = []
+        _ = document.forEachChild(of: list) { node in
+            nodes.append(node)
+            return true
+        }
+        guard nodes.count <= KeySet.keyLimit else { throw .tooManyKeys }
+        var keys: [VerificationKey] = []
+        var skipped: [Skipped] = []
+        for (index, node) in nodes.enumerated() {
+            do throws(KeyRefusal) {
+                keys.append(
+                    try JSONWebKey.read(document, node, allowsSymmetric: allowsSymmetric))
+            } catch {
+                let keyID = document.string("kid", of: node)
+                skipped.append(Skipped(index: index, keyID: keyID, reason: error))
+            }
+        }
+        try KeySet.check(keys)
+        self.keys = keys
+        self.skipped = skipped
+    }
+
+    /// Reads a single JWK.
+    public init(jwk: [UInt8], allowsSymmetric: Bool) throws(KeySetError) {
+        let document = try KeySet.document(jwk)
+        guard document.isObject else { throw .notAKeySet }
+        do throws(KeyRefusal) {
+            keys = [try JSONWebKey.read(document, 0, allowsSymmetric: allowsSymmetric)]
+            skipped = []
+        } catch {
+            keys = []
+            skipped = [Skipped(index: 0, keyID: document.string("kid", of: 0), reason: error)]
+        }
+    }
+
+    /// Of keys that are here already: those of our own authority.
+    public init(_ keys: [VerificationKey]) throws(KeySetError) {
+        guard keys.count <= KeySet.keyLimit else { throw .tooManyKeys }
+        try KeySet.check(keys)
+        self.keys = keys
+        skipped = []
+    }
+
+    private static func document(_ text: [UInt8]) throws(KeySetError) -> JSONDocument {
+        var document = JSONDocument()
+        do throws(JSONError) {
+            try document.read(text.span, limits: .init(depth: 16, nodes: 8192, members: 64))
+        } catch {
+            throw .notJSON(error)
+        }
+        return document
+    }
+
+    private static func check(_ keys: [VerificationKey]) throws(KeySetError) {
+        var seen: Set<[UInt8]> = []
+        for case let keyID? in keys.lazy.map(\.keyID) where !seen.insert(keyID).inserted {
+            throw .duplicateKeyID(String(decoding: keyID, as: UTF8.self))
+        }
+        let symmetric = keys.count { if case .symmetric = $0.material { true } else { false } }
+        guard symmetric == 0 || symmetric == keys.count else { throw .symmetricBesidePublic }
+    }
+}
+
+/// A key with what its JWK binds it to. A class for its identity: a worker finds its prepared context by it.
+public final class VerificationKey: Sendable {
+    public enum Material: Sendable {
+        case publicKey(PublicKey)
+        case symmetric(Secret)
+    }
+
+    /// Opaque bytes, compared as they are.
+    public let keyID: [UInt8]?
+    /// Set: no other algorithm is taken with this key (RFC 7517 section 4.4).
+    public let algorithm: JWSAlgorithm?
+    public let material: Material
+
+    /// - Throws: `.algorithmDoesNotFit`, `.weak` (RSA below 2048 bits).
+    public init(
+        keyID: [UInt8]?, algorithm: JWSAlgorithm?, material: Material
+    ) throws(KeyRefusal) {
+        self.keyID = keyID
+        self.algorithm = algorithm
+        self.material = material
+        if case .publicKey(let key) = material, case .rsa(let bits) = key.kind, bits < 2048 {
+            throw .weak
+        }
+        if let algorithm, !isFit(for: algorithm) {
+            if case .symmetric = material, algorithm.isSymmetric { throw .weak }
+            throw .algorithmDoesNotFit
+        }
+    }
+
+    /// Whether a token of that algorithm may be checked with this key: its `alg`, its type, its curve and its
+    /// length all allow it (RFC 8725 section 3.1; RFC 7518 section 3.2 for the length of a MAC key).
+    public func isFit(for wanted: JWSAlgorithm) -> Bool {
+        guard algorithm == nil || algorithm == wanted else { return false }
+        switch (material, wanted.proof) {
+        case (.publicKey(let key), .signature(let algorithm)):
+            return algorithm.fits(key.kind)
+        case (.symmetric(let secret), .mac(let digest)):
+            return secret.count >= digest.byteCount
+        case (.publicKey, .mac), (.symmetric, .signature):
+            return false
+        }
+    }
+}
