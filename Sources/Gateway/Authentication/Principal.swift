@@ -54,7 +54,8 @@ public final class Principal: Sendable {
     /// Whoever a token that was verified speaks for.
     public static func bearer(_ token: VerifiedToken) -> Principal {
         Principal(
-            schemes: .bearer, scheme: "bearer", clientID: token.clientID, subject: token.subject,
+            schemes: .bearer, scheme: "bearer", clientID: token.clientID,
+            subject: token.subject ?? token.clientID,
             issuer: token.issuer, scopes: token.scopes, audiences: token.audiences, token: token)
     }
 
@@ -75,7 +76,7 @@ public final class Principal: Sendable {
         guard Array(token.clientID.utf8) == Array(clientID.utf8) else { return nil }
         return Principal(
             schemes: [.bearer, .oauth1], scheme: "bearer", clientID: clientID,
-            subject: token.subject, issuer: token.issuer, scopes: token.scopes,
+            subject: token.subject ?? clientID, issuer: token.issuer, scopes: token.scopes,
             audiences: token.audiences, token: token)
     }
 }
