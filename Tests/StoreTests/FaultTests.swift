@@ -187,6 +187,42 @@ struct FaultTests {
         }
     }
 
+    @Test func aFileThatIsGoneIsNotMadeAnew() throws {
+        let store = try open()
+        try store.execute("DROP TABLE client")
+        // The failure lets go of the connection; the next use opens the file again.
+        #expect(throws: StoreError.self) { try store.perform(.snapshot) }
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
+        }
+        #expect(throws: StoreError.cannotOpen(path: path, reason: "it is gone")) {
+            try store.perform(.snapshot)
+        }
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
+    @Test func aFileThatIsPutBackIsReadAgain() throws {
+        let store = try open()
+        try store.perform(.addClient(try makeClient("a")))
+        try folder.copyDatabase("state.db", to: "backup.db")
+        try store.execute("DROP TABLE client")
+        #expect(throws: StoreError.self) { try store.perform(.snapshot) }
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: path + suffix)
+        }
+        try folder.copyDatabase("backup.db", to: "state.db")
+        #expect(try store.perform(.snapshot).clients.map(\.id) == ["a"])
+    }
+
+    @Test func aCeilingThatIsWrittenNowhereIsNoSuccess() throws {
+        let store = try open()
+        _ = try store.perform(.beginRun)
+        try store.execute("DELETE FROM replay")
+        let gone = StoreError.corrupt(reason: "the row of replay is gone")
+        #expect(throws: gone) { try store.perform(.raiseCeiling(to: 1)) }
+        #expect(throws: gone) { try store.perform(.endRun(savedNonces: [])) }
+    }
+
     @Test func aSecondGatewayOnOneDatabaseIsRefusedUntilTheFirstEnds() throws {
         let first = try open()
         let second = try open()
