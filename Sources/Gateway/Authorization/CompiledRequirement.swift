@@ -45,7 +45,9 @@ enum CompiledRequirement: Sendable {
         }
     }
 
-    private static func claim(_ claim: VerifiedToken.ClaimValue, isAnyOf values: [[UInt8]]) -> Bool {
+    private static func claim(
+        _ claim: VerifiedToken.ClaimValue, isAnyOf values: [[UInt8]]
+    ) -> Bool {
         switch claim {
         case .string(let text), .number(let text):
             values.contains(Array(text.utf8))
