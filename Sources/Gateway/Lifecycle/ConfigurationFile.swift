@@ -26,8 +26,7 @@ public enum ConfigurationFile {
 extension ConfigurationFile {
     /// Reads every file that the conf names, as a start would.
     public static func checkMaterial(_ configuration: Configuration) throws(StartError) {
-        _ = try Material(
-            configuration, StoreSnapshot(clients: [], keys: [], generation: 0))
+        _ = try Material(configuration, .empty)
     }
 }
 
