@@ -145,11 +145,3 @@ struct RequestVectorTests {
         }
     }
 }
-
-extension Span where Element == UInt8 {
-    var array: [UInt8] {
-        var output: [UInt8] = []
-        for index in 0..<count { output.append(self[index]) }
-        return output
-    }
-}
