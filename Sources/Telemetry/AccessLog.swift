@@ -14,7 +14,8 @@ public final class AccessLog {
     private static let batchBytes = 32 << 10
 
     private let writer: LogWriter
-    private let format: Format
+    /// How lines that are still to come are written; a reload may change it.
+    public var format: Format
     private var time: LogTime
     private var batch: [UInt8] = []
     private var lines = 0

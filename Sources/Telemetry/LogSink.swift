@@ -66,11 +66,13 @@ struct LogSink {
     /// Waits until the descriptor takes bytes (or reports an error, which the write then shows).
     private static func isReady(_ file: LogFile, mayWait: () -> Bool) -> Bool {
         while true {
+            let isPatient = mayWait()
             var waiting = pollfd(fd: file.descriptor, events: Int16(POLLOUT), revents: 0)
-            let count = unsafe poll(&waiting, 1, 100)
+            // Without patience every batch gets one question and no wait, or closing would take one each.
+            let count = unsafe poll(&waiting, 1, isPatient ? 100 : 0)
             if count > 0 { return true }
             if count < 0, errno != EINTR { return false }
-            if !mayWait() { return false }
+            if !isPatient { return false }
         }
     }
 }

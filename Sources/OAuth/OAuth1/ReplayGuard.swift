@@ -162,9 +162,11 @@ public final class ReplayGuard: Sendable {
     /// How many nonces are remembered.
     public var count: Int { shards.reduce(0) { $0 + $1.state.withLock { $0.count } } }
 
-    /// All live nonces, 24 bytes each: timestamp bucket's start, then fingerprint. For a clean stop.
-    public func snapshot() -> [UInt8] {
+    /// All live nonces for a clean stop: how long a bucket is, then 24 bytes each, the bucket's start and the
+    /// fingerprint.
+    public var saved: [UInt8] {
         var output: [UInt8] = []
+        ReplayGuard.append(UInt64(bitPattern: bucketSeconds), to: &output)
         for shard in shards {
             shard.state.withLock { shard in
                 for (bucket, prints) in shard.buckets {
@@ -178,26 +180,32 @@ public final class ReplayGuard: Sendable {
         return output
     }
 
-    /// Puts back what `snapshot` gave, or single durable nonces. The window may have changed meanwhile: an entry goes
-    /// into every bucket that its saved bucket overlaps.
-    ///
-    /// - Parameter savedBucketSeconds: how long a bucket of the snapshot was; 1 for exact timestamps.
-    public func restore(_ saved: [UInt8], savedBucketSeconds: Int64) {
-        var offset = 0
+    /// Puts back what `saved` gave. The window may have changed meanwhile: an entry goes into every bucket that its old
+    /// one overlaps.
+    public func restore(_ saved: [UInt8]) {
+        guard saved.count >= 8 else { return }
+        let length = max(1, ReplayGuard.number(saved, at: 0))
+        var offset = 8
         while offset + 24 <= saved.count {
-            let start = Int64(
-                bitPattern: saved[offset..<offset + 8].reduce(0) { $0 << 8 | UInt64($1) })
+            let start = ReplayGuard.number(saved, at: offset)
             if let print = Fingerprint(Array(saved[offset + 8..<offset + 24])) {
-                restore(print, from: start, through: start + savedBucketSeconds - 1)
+                restore(print, from: start, through: start &+ length &- 1)
             }
             offset += 24
         }
     }
 
-    /// How long a bucket of `snapshot` is.
-    public var snapshotBucketSeconds: Int64 { bucketSeconds }
+    private static func number(_ bytes: [UInt8], at offset: Int) -> Int64 {
+        Int64(bitPattern: bytes[offset..<offset + 8].reduce(0) { $0 << 8 | UInt64($1) })
+    }
 
-    public func restore(_ print: Fingerprint, from first: Int64, through last: Int64) {
+    /// Puts back a nonce that was made durable by itself.
+    public func restore(timestamp: Int64, fingerprint: [UInt8]) {
+        guard let print = Fingerprint(fingerprint) else { return }
+        restore(print, from: timestamp, through: timestamp)
+    }
+
+    private func restore(_ print: Fingerprint, from first: Int64, through last: Int64) {
         shards[Int(print.high % UInt64(ReplayGuard.shardCount))].state.withLock { shard in
             for bucket in (first / bucketSeconds)...(max(first, last) / bucketSeconds) {
                 if shard.buckets[bucket, default: []].insert(print).inserted { shard.count += 1 }

@@ -32,7 +32,7 @@ public enum AuthorityMetadata {
             json.append(",")
             JSONText.appendString(name, to: &json)
             json.append(":")
-            JSONDocument.appendArray(items, to: &json)
+            JSONText.appendStrings(items, to: &json)
         }
         member("issuer", policy.issuer, isFirst: true)
         member("token_endpoint", origin + "/oauth2/token")

@@ -57,8 +57,6 @@ public enum ClientSecret {
 
     private static func saltedDigest(salt: [UInt8], secret: Secret) -> [UInt8] {
         let input = salt + secret.exposed
-        var digest: [UInt8] = []
-        Digest.hash(input.span, .sha256, into: &digest)
-        return digest
+        return Digest.hash(input.span, .sha256)
     }
 }

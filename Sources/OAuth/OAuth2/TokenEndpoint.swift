@@ -147,7 +147,7 @@ public struct TokenGrant: Sendable, Equatable {
         if audiences.count == 1 {
             JSONText.appendString(audiences[0], to: &json)
         } else {
-            JSONDocument.appendArray(audiences, to: &json)
+            JSONText.appendStrings(audiences, to: &json)
         }
         json.append(#","exp":"#)
         JSONText.appendInteger(Int(expiresAt), to: &json)
@@ -191,16 +191,5 @@ extension TokenRequestError {
         JSONText.appendString(text, to: &json)
         json.append("}\n")
         return json
-    }
-}
-
-enum JSONDocument {
-    static func appendArray(_ items: [String], to json: inout [UInt8]) {
-        json.append("[")
-        for (index, item) in items.enumerated() {
-            if index > 0 { json.append(",") }
-            JSONText.appendString(item, to: &json)
-        }
-        json.append("]")
     }
 }

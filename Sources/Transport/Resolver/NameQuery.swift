@@ -10,7 +10,16 @@ struct NameAnswer: Sendable, Equatable {
 }
 
 /// Look-ups through c-ares (hosts file, then DNS), run together and waited for on the resolver's thread.
-enum NameQuery {
+public enum NameQuery {
+    /// An endpoint that can be bound or connected to: a name's first address. It waits, so it is for starts alone.
+    public static func resolved(_ endpoint: Endpoint) throws(SystemError) -> Endpoint {
+        guard case .name(let name, let port) = endpoint else { return endpoint }
+        guard let address = lookUp([name])[name]?.addresses.first else {
+            throw SystemError(call: "look-up", code: EADDRNOTAVAIL)
+        }
+        return .ip(address, port: port)
+    }
+
     /// Whole look-ups, retries included, take at most this long.
     private static let limit: Duration = .seconds(10)
 

@@ -1,0 +1,100 @@
+import Primitives
+
+/// The claims that every token is judged by (RFC 7519 section 4.1, RFC 9068 section 2.2), read with their types.
+struct ClaimFacts {
+    private static let audienceLimit = 64
+    private static let scopeLimit = 256
+
+    let clientID: String
+    let subject: String?
+    let scopes: [String]
+    let audiences: [String]
+    let tokenID: String?
+    let expiresAt: Int64
+    let notBefore: Int64?
+
+    /// - Throws: `.missingClaim`, `.invalidClaim`, `.wrongAudience`, `.confirmationRequired`.
+    init(_ claims: JSONDocument, issuer: TrustedIssuer) throws(TokenError) {
+        guard let expiresAt = try ClaimFacts.seconds("exp", claims) else {
+            throw .missingClaim("exp")
+        }
+        self.expiresAt = expiresAt
+        notBefore = try ClaimFacts.seconds("nbf", claims)
+        // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is no token.
+        _ = try ClaimFacts.seconds("iat", claims)
+        audiences = try ClaimFacts.audiences(claims)
+        guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
+        guard claims.member("cnf") == nil else { throw .confirmationRequired }
+        subject = try ClaimFacts.text("sub", claims)
+        tokenID = try ClaimFacts.text("jti", claims)
+        clientID = try ClaimFacts.client(claims, issuer)
+        scopes = try ClaimFacts.scopes(claims, issuer)
+    }
+
+    private static func seconds(
+        _ name: StaticString, _ claims: JSONDocument
+    ) throws(TokenError) -> Int64? {
+        guard let node = claims.member(name) else { return nil }
+        guard let seconds = claims.seconds(node) else { throw .invalidClaim("\(name)") }
+        return seconds
+    }
+
+    /// A string or an array of strings, compared whole and as it is: never a prefix, never split.
+    private static func audiences(_ claims: JSONDocument) throws(TokenError) -> [String] {
+        guard let node = claims.member("aud") else { throw .missingClaim("aud") }
+        if let one = claims.string(node) { return [one] }
+        guard let several = claims.strings(node), several.count <= audienceLimit else {
+            throw .invalidClaim("aud")
+        }
+        return several
+    }
+
+    private static func client(
+        _ claims: JSONDocument, _ issuer: TrustedIssuer
+    ) throws(TokenError) -> String {
+        for name in issuer.clientClaims where claims.member(name) != nil {
+            guard let client = try text(name, claims) else { break }
+            return client
+        }
+        throw .missingClaim(issuer.clientClaims.first ?? "client_id")
+    }
+
+    private static func text(_ name: String, _ claims: JSONDocument) throws(TokenError) -> String? {
+        guard let node = claims.member(name) else { return nil }
+        guard let text = claims.string(node), HeaderText.isAcceptable(text) else {
+            throw .invalidClaim(name)
+        }
+        return text
+    }
+
+    /// A text with spaces between the scopes (RFC 9068 section 2.2.3), or an array with one in each element.
+    private static func scopes(
+        _ claims: JSONDocument, _ issuer: TrustedIssuer
+    ) throws(TokenError) -> [String] {
+        for name in issuer.scopeClaims {
+            guard let node = claims.member(name) else { continue }
+            let scopes: [String]
+            if let text = claims.string(node) {
+                scopes = text.split(separator: " ").map(String.init)
+            } else if let list = claims.strings(node) {
+                scopes = list
+            } else {
+                throw .invalidClaim(name)
+            }
+            guard scopes.count <= scopeLimit, scopes.allSatisfy(isScope) else {
+                throw .invalidClaim(name)
+            }
+            return scopes
+        }
+        return []
+    }
+
+    /// A scope-token of RFC 6749 section 3.3. It holds no space, so that an element of an array never becomes
+    /// two scopes in a header.
+    private static func isScope(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.count <= HeaderText.limitBytes
+            && text.utf8.allSatisfy {
+                $0 == 0x21 || ($0 >= 0x23 && $0 <= 0x5B) || ($0 >= 0x5D && $0 <= 0x7E)
+            }
+    }
+}

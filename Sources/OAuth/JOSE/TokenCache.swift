@@ -1,0 +1,176 @@
+import Cryptography
+import Primitives
+
+/// The tokens that one worker has proven, so that the next request with one costs no signature check.
+///
+/// Found by a keyed 64-bit hash and full comparison of the token's bytes, never by its signature (ECDSA has two
+/// for each message). What is kept is what the token says; verdicts are made anew. Bounded by bytes, evicted by
+/// CLOCK: one more is looked at for each that comes in, so that no insertion waits for a sweep. When keys,
+/// issuers or revocations change, `removeAll`.
+///
+/// Belongs to one worker; not Sendable.
+public final class TokenCache {
+    public struct Counters: Sendable, Equatable {
+        public var hits: UInt64 = 0
+        public var misses: UInt64 = 0
+        public var evictions: UInt64 = 0
+    }
+
+    private struct Slot {
+        var token: [UInt8] = []
+        /// `nil`: free.
+        var value: VerifiedToken?
+        var hash: UInt64 = 0
+        var footprint = 0
+        /// The slot after this one in its chain, or in the list of free ones; -1 ends both.
+        var next: Int32 = -1
+        /// Used since the hand was last here.
+        var isReferenced = false
+    }
+
+    /// How many slots the hand may pass for one insertion before it takes what lies under it.
+    private static let sweepLimit = 32
+    private static let slotBytes = MemoryLayout<Slot>.stride + 32
+
+    public let byteLimit: Int
+    public private(set) var byteCount = 0
+    public private(set) var count = 0
+    public private(set) var counters = Counters()
+
+    private let hashing = KeyedHash()
+    private var slots: [Slot] = []
+    /// First slots of the chains, by the low bits of the hash; -1: empty.
+    private var chains: [Int32]
+    private var firstFree: Int32 = -1
+    private var hand = 0
+
+    /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
+    public init(byteLimit: Int) {
+        self.byteLimit = max(0, byteLimit)
+        // An entry of a usual token holds some 2 KiB; chains of two do no harm where tokens are smaller.
+        var chainCount = 16
+        while chainCount < self.byteLimit / 2048, chainCount < 1 << 20 { chainCount *= 2 }
+        chains = Array(repeating: -1, count: chainCount)
+        byteCount = tableBytes
+    }
+
+    private var tableBytes: Int { chains.count * MemoryLayout<Int32>.stride }
+
+    /// The token's entry, if it is known and its time is not over. What has ended is removed.
+    ///
+    /// The caller asks `holds` all the same: a wall clock may step back.
+    public func lookup(_ token: Span<UInt8>, now: WallTime) -> VerifiedToken? {
+        let hash = hashing.hash(token)
+        var index = chains[chain(of: hash)]
+        while index >= 0 {
+            let position = Int(index)
+            if slots[position].hash == hash, isToken(of: position, token) {
+                guard let value = slots[position].value, now.seconds < value.endsAt else {
+                    remove(position)
+                    break
+                }
+                slots[position].isReferenced = true
+                counters.hits += 1
+                return value
+            }
+            index = slots[position].next
+        }
+        counters.misses += 1
+        return nil
+    }
+
+    /// Remembers a token that was just proven, and is not remembered yet.
+    public func insert(_ token: Span<UInt8>, _ value: VerifiedToken) {
+        let footprint = token.count + value.footprint + TokenCache.slotBytes
+        // One that would push out all others is proven each time instead.
+        guard footprint <= (byteLimit - tableBytes) / 8 else { return }
+        while byteCount + footprint > byteLimit { evictOne() }
+        let hash = hashing.hash(token)
+        let position = takeSlot()
+        let chain = chain(of: hash)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(token.count)
+        for index in 0..<token.count { bytes.append(token[index]) }
+        // Not yet referenced: what comes once must not outlive what comes often.
+        slots[position] = Slot(
+            token: bytes, value: value, hash: hash, footprint: footprint, next: chains[chain])
+        chains[chain] = Int32(position)
+        byteCount += footprint
+        count += 1
+    }
+
+    /// Forgets everything, as keys or issuers have changed. The counters go on.
+    public func removeAll() {
+        slots = []
+        for index in chains.indices { chains[index] = -1 }
+        firstFree = -1
+        hand = 0
+        count = 0
+        byteCount = tableBytes
+    }
+
+    /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time, so that ended
+    /// tokens give their memory back though nobody asks for them.
+    public func removeEnded(at now: WallTime, steps: Int) {
+        for _ in 0..<min(steps, slots.count) {
+            let position = advanceHand()
+            if let value = slots[position].value, now.seconds >= value.endsAt { remove(position) }
+        }
+    }
+
+    private func isToken(of position: Int, _ token: Span<UInt8>) -> Bool {
+        let known = slots[position].token
+        return ConstantTime.equal(known.span, token)
+    }
+
+    private func chain(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash & UInt64(chains.count - 1))
+    }
+
+    private func takeSlot() -> Int {
+        guard firstFree >= 0 else {
+            slots.append(Slot())
+            return slots.count - 1
+        }
+        let position = Int(firstFree)
+        firstFree = slots[position].next
+        return position
+    }
+
+    private func advanceHand() -> Int {
+        if hand >= slots.count { hand = 0 }
+        defer { hand += 1 }
+        return hand
+    }
+
+    private func evictOne() {
+        precondition(count > 0, "over its limit, but empty")
+        var passed = 0
+        while true {
+            let position = advanceHand()
+            guard slots[position].value != nil else { continue }
+            passed += 1
+            if slots[position].isReferenced, passed <= TokenCache.sweepLimit {
+                slots[position].isReferenced = false
+                continue
+            }
+            counters.evictions += 1
+            return remove(position)
+        }
+    }
+
+    private func remove(_ position: Int) {
+        let chain = chain(of: slots[position].hash)
+        var index = chains[chain]
+        if index == Int32(position) {
+            chains[chain] = slots[position].next
+        } else {
+            while slots[Int(index)].next != Int32(position) { index = slots[Int(index)].next }
+            slots[Int(index)].next = slots[position].next
+        }
+        byteCount -= slots[position].footprint
+        count -= 1
+        slots[position] = Slot(next: firstFree)
+        firstFree = Int32(position)
+    }
+}

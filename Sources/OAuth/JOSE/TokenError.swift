@@ -1,0 +1,25 @@
+/// Why a token proves nothing. The log and `explain` see it; a stranger sees `invalid_token` alone.
+public enum TokenError: Error, Equatable, Sendable {
+    /// Not three parts of strict base64url with JSON objects in the first two.
+    case malformed
+    /// Longer than `TokenVerifier.limitBytes`.
+    case tooLarge
+    /// An `alg` that is not known, not allowed for this issuer, or not of the key.
+    case badAlgorithm
+    /// `crit`, or `b64` other than true: extensions that are not understood (RFC 7515 section 4.1.11).
+    case criticalHeader
+    case unknownIssuer
+    case unknownKey
+    case badSignature
+    case expired
+    case notYetValid
+    /// A `typ` of another kind of token (RFC 8725 section 3.11).
+    case wrongType
+    case wrongAudience
+    case missingClaim(String)
+    /// A claim of the wrong type, or with a value that could not be passed on safely.
+    case invalidClaim(String)
+    /// Bound to a key or certificate by `cnf`, which a bearer does not show (RFC 9449 section 7.1, RFC 8705
+    /// section 3). Confirmation is not checked in this version, so that every `cnf` is refused.
+    case confirmationRequired
+}

@@ -1,0 +1,108 @@
+import Cryptography
+import Primitives
+
+/// Proves bearer tokens that are signed JWTs (RFC 7519, RFC 9068, RFC 8725).
+///
+/// Belongs to one worker and reuses its buffers; not Sendable. When keys or issuers change, a new one is made.
+public final class TokenVerifier {
+    /// A token of more bytes is refused before any work; real ones have 500 to 2,000.
+    public static let limitBytes = 16 << 10
+    static let claimLimits = JSONDocument.Limits(depth: 32, nodes: 1024, members: 128)
+
+    private struct Issuer {
+        let terms: TrustedIssuer
+        let name: [UInt8]
+        let verifier: JWSVerifier
+    }
+
+    private let issuers: [Issuer]
+    private var parts = JWSParts()
+    private var claims = JSONDocument()
+
+    /// - Parameter issuers: of two with the same `iss` the first counts.
+    public init(issuers: [TrustedIssuer]) {
+        self.issuers = issuers.map { terms in
+            Issuer(
+                terms: terms, name: Array(terms.issuer.utf8),
+                verifier: JWSVerifier(keys: terms.keys, algorithms: terms.algorithms))
+        }
+    }
+
+    /// Proves a token and reads what it says.
+    ///
+    /// - Throws: the first reason for which it does not hold.
+    public func verify(
+        _ token: Span<UInt8>, now: WallTime
+    ) throws(TokenError) -> VerifiedToken {
+        let issuer = try prove(token)
+        try TokenVerifier.checkType(parts, issuer.terms)
+        let facts = try ClaimFacts(claims, issuer: issuer.terms)
+        let verified = VerifiedToken(facts, issuer: issuer.terms, claims: claims)
+        try verified.holds(at: now)
+        return verified
+    }
+
+    /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
+    private func prove(_ token: Span<UInt8>) throws(TokenError) -> Issuer {
+        try parts.read(token)
+        try readClaims(token)
+        // Not proven yet: `iss` only chooses whose keys must prove it.
+        let issuer = try chosenIssuer()
+        _ = try issuer.verifier.verify(parts, of: token)
+        return issuer
+    }
+
+    private func readClaims(_ token: Span<UInt8>) throws(TokenError) {
+        do throws(JSONError) {
+            try claims.read(
+                base64URL: token.extracting(parts.payload), limits: TokenVerifier.claimLimits)
+        } catch {
+            throw .malformed
+        }
+        guard claims.isObject else { throw .malformed }
+    }
+
+    private func chosenIssuer() throws(TokenError) -> Issuer {
+        guard let node = claims.member("iss") else { throw .missingClaim("iss") }
+        guard claims.kind(node) == .string else { throw .invalidClaim("iss") }
+        let found = claims.bytes[claims.valueRange(node)]
+        for issuer in issuers where issuer.name[...] == found { return issuer }
+        throw .unknownIssuer
+    }
+
+    /// Media types compare without regard to case, and `application/` may be left out (RFC 7515 section 4.1.9).
+    private static func checkType(
+        _ parts: JWSParts, _ issuer: TrustedIssuer
+    ) throws(TokenError) {
+        guard let range = parts.type else {
+            guard issuer.requiredType == nil else { throw .wrongType }
+            return
+        }
+        var type = String(decoding: parts.header.bytes[range], as: UTF8.self).lowercased()
+        if type.hasPrefix("application/") { type.removeFirst("application/".utf8.count) }
+        if let required = issuer.requiredType {
+            guard type == required.lowercased() else { throw .wrongType }
+        } else {
+            guard type == "at+jwt" || type == "jwt" else { throw .wrongType }
+        }
+    }
+
+    /// Proves a token as `verify` does, and tells what was seen on the way.
+    public func explain(_ token: Span<UInt8>, now: WallTime) -> TokenExplanation {
+        var explanation = TokenExplanation(byteCount: token.count, now: now)
+        do throws(TokenError) {
+            explanation.verdict = .success(try verify(token, now: now))
+        } catch {
+            explanation.verdict = .failure(error)
+        }
+        // Each part is told as far as it can be read, whatever the verdict was.
+        guard (try? parts.read(token)) != nil else { return explanation }
+        explanation.describe(parts)
+        guard (try? readClaims(token)) != nil else { return explanation }
+        explanation.describe(claims: claims)
+        guard let issuer = try? chosenIssuer() else { return explanation }
+        explanation.describe(issuer.terms)
+        explanation.provingKey = try? issuer.verifier.verify(parts, of: token)
+        return explanation
+    }
+}

@@ -1,0 +1,109 @@
+import Primitives
+
+/// What a proven token says. Never what it may do: scopes, audiences and claims are judged anew for each route.
+///
+/// Only `TokenVerifier` makes one, after every check. It is immutable, and may be handed to other threads.
+public final class VerifiedToken: Sendable {
+    /// A claim as a route's `require claim` compares it.
+    public enum ClaimValue: Sendable, Equatable {
+        case string(String)
+        /// As written in the token.
+        case number(String)
+        case bool(Bool)
+        case strings([String])
+    }
+
+    /// The issuer's name in the configuration.
+    public let issuerName: String
+    public let issuer: String
+    public let clientID: String
+    public let subject: String?
+    public let scopes: [String]
+    public let audiences: [String]
+    /// The `jti`.
+    public let tokenID: String?
+    /// Seconds since the epoch, as the token has them: without the skew.
+    public let expiresAt: Int64
+    public let notBefore: Int64?
+    public let clockSkewSeconds: Int64
+    public let isFromOwnAuthority: Bool
+    private let claims: JSONDocument
+
+    init(_ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument) {
+        issuerName = issuer.name
+        self.issuer = issuer.issuer
+        clientID = facts.clientID
+        subject = facts.subject
+        scopes = facts.scopes
+        audiences = facts.audiences
+        tokenID = facts.tokenID
+        expiresAt = facts.expiresAt
+        notBefore = facts.notBefore
+        clockSkewSeconds = issuer.clockSkewSeconds
+        isFromOwnAuthority = issuer.isOwnAuthority
+        self.claims = claims.compacted()
+    }
+
+    /// A claim at the top of the token; `nil` if it is absent, null, or of a shape that no rule compares.
+    public func claim(_ name: String) -> ClaimValue? {
+        guard let node = claims.member(name) else { return nil }
+        switch claims.kind(node) {
+        case .string:
+            return claims.string(node).map(ClaimValue.string)
+        case .number:
+            return .number(String(decoding: claims.bytes[claims.valueRange(node)], as: UTF8.self))
+        case .true:
+            return .bool(true)
+        case .false:
+            return .bool(false)
+        case .array:
+            return claims.strings(node).map(ClaimValue.strings)
+        case .object, .null:
+            return nil
+        }
+    }
+
+    /// The JSON text of the claims, as it was signed.
+    public var claimsText: [UInt8] { Array(claims.text) }
+
+    /// Judges the times: at each use, since a remembered token grows old.
+    ///
+    /// - Throws: `.expired` once `now` reaches `exp` plus the skew (RFC 7519 section 4.1.4), `.notYetValid` before
+    ///   `nbf` minus the skew.
+    public func holds(at now: WallTime) throws(TokenError) {
+        guard now.seconds < endsAt else { throw .expired }
+        if let notBefore {
+            let (begins, underflow) = notBefore.subtractingReportingOverflow(clockSkewSeconds)
+            guard underflow || now.seconds >= begins else { throw .notYetValid }
+        }
+    }
+
+    /// The second at which it no longer holds: `exp` and the skew, without wrapping.
+    var endsAt: Int64 {
+        let (sum, overflow) = expiresAt.addingReportingOverflow(clockSkewSeconds)
+        return overflow ? .max : sum
+    }
+
+    /// The memory it holds, in bytes, near enough for a limit.
+    var footprint: Int {
+        let texts =
+            scopes.reduce(0) { $0 + $1.utf8.count + 32 }
+            + audiences.reduce(0) { $0 + $1.utf8.count + 32 }
+            + clientID.utf8.count + (subject?.utf8.count ?? 0) + (tokenID?.utf8.count ?? 0)
+        return 352 + texts + claims.footprint
+    }
+}
+
+extension JSONDocument {
+    /// The strings of an array of strings; `nil` if it is none.
+    func strings(_ node: Int) -> [String]? {
+        guard kind(node) == .array else { return nil }
+        var list: [String] = []
+        let areStrings = forEachChild(of: node) { child in
+            guard let text = string(child) else { return false }
+            list.append(text)
+            return true
+        }
+        return areStrings ? list : nil
+    }
+}
