@@ -83,6 +83,11 @@ extension Exchange {
 
     /// The held body is whole: OAuth 1.0 goes on with it.
     func authenticateWithBody() {
+        if oauth1Claim == nil, purpose == .authentication,
+            !worker.authenticator.oauth1.detects(form: heldBody)
+        {
+            return refuse(.noCredentials)
+        }
         do throws(OAuth1Error) {
             let claim = try worker.authenticator.oauth1.prepare(head, body: heldBody.span)
             oauth1Claim = claim
@@ -172,6 +177,10 @@ extension Exchange {
     }
 
     private func refuseOAuth1(_ error: OAuth1Error) {
+        if purpose == .tokenEndpoint {
+            record.scheme = .oauth1
+            return AuthorityEndpoints.refuse(self, error)
+        }
         refuse(Refusal(error.reason, status: error.status, attempted: .oauth1))
     }
 

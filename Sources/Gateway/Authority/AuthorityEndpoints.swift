@@ -134,9 +134,20 @@ enum AuthorityEndpoints {
             fields: noStore)
     }
 
-    /// RFC 6749 section 5.2. The log has the exact reason; the client learns no more than the code.
+    /// An OAuth 1.0 signature did not hold: client authentication has failed, whatever it was.
+    static func refuse(_ exchange: Exchange, _ error: OAuth1Error) {
+        refuse(exchange, .invalidClient(.malformedCredentials), error.reason)
+    }
+
     private static func refuse(_ exchange: Exchange, _ error: TokenRequestError) {
-        exchange.record.reason = error.reason
+        refuse(exchange, error, error.reason)
+    }
+
+    /// RFC 6749 section 5.2. The log has the exact reason; the client learns no more than the code.
+    private static func refuse(
+        _ exchange: Exchange, _ error: TokenRequestError, _ reason: Reason
+    ) {
+        exchange.record.reason = reason
         var fields = noStore
         if error.status == 401 {
             fields.append("WWW-Authenticate: Basic realm=\"token endpoint\"\r\n")

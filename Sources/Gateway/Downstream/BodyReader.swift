@@ -1,6 +1,12 @@
 import HTTP
 import Primitives
 
+/// A trailer section: field lines over their bytes.
+struct Trailers {
+    var fields: [FieldLine] = []
+    var bytes: [UInt8] = []
+}
+
 /// Takes a message body out of the bytes of its connection, by its framing, and counts it.
 struct BodyReader {
     private enum Framing {
@@ -37,8 +43,10 @@ struct BodyReader {
         }
     }
 
-    /// The trailer section of a chunked body that has ended: validated field lines, each with its CR LF.
-    var trailers: [UInt8] { decoder?.trailers ?? [] }
+    /// The trailer section of a chunked body that has ended.
+    var trailers: Trailers {
+        Trailers(fields: decoder?.trailerFields ?? [], bytes: decoder?.trailers ?? [])
+    }
 
     mutating func begin(_ bodyFraming: BodyFraming) {
         received = 0
@@ -64,7 +72,8 @@ struct BodyReader {
         case .length(let remaining):
             guard offset < input.count else { return .needsMore }
             let range = offset..<min(input.count, offset + remaining)
-            framing = range.count == remaining ? .finished : .length(remaining: remaining - range.count)
+            framing =
+                range.count == remaining ? .finished : .length(remaining: remaining - range.count)
             offset = range.upperBound
             received += range.count
             return .data(range)

@@ -169,6 +169,10 @@ final class DownstreamConnection: EventHandler {
     private func beginHead() -> Exchange {
         let exchange = worker.takeExchange(for: self)
         self.exchange = exchange
+        // A reload may have changed the limits since the last request.
+        if parser.limits != listener.headLimits {
+            parser = RequestHeadParser(limits: listener.headLimits)
+        }
         return exchange
     }
 
@@ -411,6 +415,8 @@ final class DownstreamConnection: EventHandler {
             } else if isCongested {
                 exchange?.clientLeft(reset: true)
                 abort()
+            } else if exchange?.isBodyPaused == true {
+                exchange?.upstreamTooSlow()
             } else {
                 exchange?.bodyTooSlow()
             }

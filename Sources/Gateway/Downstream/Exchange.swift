@@ -67,6 +67,8 @@ final class Exchange {
     /// How the answer's content is framed for the client.
     var answerFraming = BodyFraming.none
     var closesAfterAnswer = false
+    /// Whether a byte of the upstream's answer has been written to the client.
+    var hasAnswerBegun = false
 
     var record = AccessRecord()
     var startedAt = MonotonicInstant(nanoseconds: 0)
@@ -100,6 +102,7 @@ final class Exchange {
         hasStreamedBody = false
         answerFraming = .none
         closesAfterAnswer = false
+        hasAnswerBegun = false
         record.reset()
         startedAt = worker.loop.now
     }
@@ -111,6 +114,7 @@ final class Exchange {
         upstream?.abandon()
         upstream = nil
         downstream = nil
+        snapshot = worker.snapshot
         heldBody = []
         if outgoing.capacity > 64 << 10 { outgoing = [] }
     }
@@ -122,8 +126,8 @@ final class Exchange {
         startedAt = worker.loop.now
         body.begin(head.framing)
         bodyLimitBytes = listener.limits.bodyBytes
-        identify()
         if !head.keepsAlive { closesAfterAnswer = true }
+        guard identify() else { return refuse(.internalError) }
         if head.upgradesToWebSocket { return refuse(.upgradeNotSupported) }
         if head.hasUnknownExpectation { return refuse(.expectationFailed) }
         guard canonicalise() else { return refuse(.badPath) }
@@ -140,17 +144,19 @@ final class Exchange {
         }
     }
 
-    /// Gives the request its id and its place in a trace. Without random bytes nothing can be told apart, and no
-    /// nonce or token id would be safe either: the request is refused further on, under an empty id.
-    private func identify() {
+    /// Gives the request its id and its place in a trace; false when the system gives no random bytes.
+    @discardableResult
+    private func identify() -> Bool {
         do {
             if isHeadUnread {
                 try trace.begin(ids: &worker.identifiers)
             } else {
                 try trace.begin(head, ids: &worker.identifiers)
             }
+            return true
         } catch {
             worker.shared.errors.error("no random bytes", ["cause": "\(error)"])
+            return false
         }
     }
 
@@ -169,7 +175,8 @@ final class Exchange {
 
     private func findRoute() {
         let head = self.head
-        let path = canonicalPath
+        // `OPTIONS *` concerns the server as a whole: it goes where `/` goes.
+        let path = head.isAsterisk ? [0x2F] : canonicalPath
         switch snapshot.routes.match(authority: head.span(of: head.authority), path: path.span) {
         case .none:
             return refuse(.noRoute)
@@ -342,6 +349,12 @@ final class Exchange {
     private func bodyFault(_ error: HTTP1Error) {
         closesAfterAnswer = true
         refuse(Refusal(error.reason, status: error.status))
+    }
+
+    /// The upstream takes no more of the body.
+    func upstreamTooSlow() {
+        closesAfterAnswer = true
+        refuse(.upstreamTimeout)
     }
 
     /// The route's limit on the whole exchange has come.

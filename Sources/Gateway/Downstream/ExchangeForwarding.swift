@@ -129,6 +129,7 @@ extension Exchange {
             break
         case .length, .untilClose:
             if worker.answer.isEmpty {
+                hasAnswerBegun = true
                 downstream?.write(input.extracting(range))
                 yieldToClient()
             } else {
@@ -145,6 +146,7 @@ extension Exchange {
     func flushAnswer() {
         guard stage == .answering else { return }
         if !worker.answer.isEmpty {
+            hasAnswerBegun = true
             downstream?.write(worker.answer)
             worker.answer.removeAll(keepingCapacity: true)
         }
@@ -161,12 +163,12 @@ extension Exchange {
         upstream?.pauseReading(false)
     }
 
-    func upstreamEnded(trailers: [UInt8]) {
+    func upstreamEnded(trailers: Trailers) {
         upstream = nil
         guard stage == .answering else { return }
         if answerFraming == .chunked {
             worker.answer.append("0\r\n")
-            worker.answer.append(contentsOf: trailers)
+            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
             worker.answer.append("\r\n")
         }
         flushAnswer()
@@ -193,7 +195,12 @@ extension Exchange {
             return
         }
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
-        if stage == .answering { flushAnswer() }
+        if stage == .answering, !hasAnswerBegun {
+            // The fault came with the head, before any of it was passed on: an honest 502 is still possible.
+            worker.answer.removeAll(keepingCapacity: true)
+            stage = .forwarding
+            return refuse(.upstreamBadResponse)
+        }
         if !body.isFinished { closesAfterAnswer = true }
         refuse(error.reason)
     }

@@ -216,7 +216,8 @@ public final class GatewayServer {
             errors.notice("reloaded", ["listeners": listeners.description])
         } catch {
             for line in error.description.split(separator: "\n") {
-                errors.error("the reload was refused; the old configuration goes on", ["cause": "\(line)"])
+                errors.error(
+                    "the reload was refused; the old configuration goes on", ["cause": "\(line)"])
             }
         }
         notifier.ready(status: "serving")
@@ -239,7 +240,9 @@ public final class GatewayServer {
             throw StartError(.configuration, "workers cannot change in a reload: restart")
         }
         guard configuration.store == old.store, configuration.secretsKeyFile == old.secretsKeyFile
-        else { throw StartError(.configuration, "store and secrets cannot change in a reload: restart") }
+        else {
+            throw StartError(.configuration, "store and secrets cannot change in a reload: restart")
+        }
         guard configuration.oauth1.timestampWindow <= replayWindow else {
             throw StartError(
                 .configuration, "oauth1 timestamp_window cannot grow in a reload: restart")

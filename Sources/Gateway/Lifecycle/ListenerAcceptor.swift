@@ -11,7 +11,8 @@ final class ListenerAcceptor: EventHandler {
     let id: Int
     var timer = TimerState()
     private let worker: Worker
-    private let bound: BoundListener
+    /// A reload replaces it, with new limits for the same socket.
+    var bound: BoundListener
     private var registration: Registration?
 
     init(worker: Worker, bound: BoundListener) {

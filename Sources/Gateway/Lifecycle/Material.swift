@@ -114,7 +114,8 @@ struct Material: Sendable {
             let key = try PublicKey(pem: bytes)
             guard case .rsa(let bits) = key.kind, bits >= 2048 else {
                 throw StartError(
-                    .configuration, "client \(client): \(path): not an RSA key of 2048 bits or more")
+                    .configuration, "client \(client): \(path): not an RSA key of 2048 bits or more"
+                )
             }
             return key
         } catch let error as StartError {

@@ -31,7 +31,9 @@ enum NamedFile {
             bytes.removeLast()
             if bytes.last == 0x0D { bytes.removeLast() }
         }
-        guard !bytes.isEmpty else { throw StartError(.configuration, "\(path): the secret is empty") }
+        guard !bytes.isEmpty else {
+            throw StartError(.configuration, "\(path): the secret is empty")
+        }
         return Secret(bytes)
     }
 

@@ -23,7 +23,8 @@ struct OpenedState {
         }
     }
 
-    private static func secretsKey(_ configuration: Configuration) throws(StoreError) -> SecretsKey {
+    private static func secretsKey(_ configuration: Configuration) throws(StoreError) -> SecretsKey
+    {
         switch (configuration.secretsKeyFile, configuration.store) {
         case (let path?, _):
             return try SecretsKey.loadOrMake(path: path)

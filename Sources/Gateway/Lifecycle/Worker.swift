@@ -169,7 +169,10 @@ final class Worker {
         acceptors.removeAll { !live.contains($0.id) }
         for bound in snapshot.listeners
         where bound.id % shared.workerCount == index && !isDraining {
-            guard !acceptors.contains(where: { $0.id == bound.id }) else { continue }
+            if let known = acceptors.first(where: { $0.id == bound.id }) {
+                known.bound = bound
+                continue
+            }
             let acceptor = ListenerAcceptor(worker: self, bound: bound)
             do throws(SystemError) {
                 try acceptor.start()

@@ -47,6 +47,11 @@ public final class OAuth1Verifier {
         return head.hasQuery && carriesSignature(head.content, head.query.range)
     }
 
+    /// Whether a form carries protocol parameters.
+    public func detects(form: [UInt8]) -> Bool {
+        carriesSignature(form.span, 0..<form.count)
+    }
+
     /// Whether a form body could carry protocol parameters (section 3.5.2).
     public func mayCarryInBody(_ head: RequestHead) -> Bool {
         head.framing != .none && head.framing != .length(0) && OAuth1Verifier.hasFormBody(head)

@@ -34,6 +34,7 @@ extension StartError {
 enum Diagnostics {
     static func write(_ line: String) {
         let bytes = Array((line + "\n").utf8)
-        _ = unsafe bytes.withUnsafeBytes { raw in unsafe Glibc.write(2, raw.baseAddress, raw.count) }
+        _ = unsafe bytes.withUnsafeBytes { raw in unsafe Glibc.write(2, raw.baseAddress, raw.count)
+        }
     }
 }
