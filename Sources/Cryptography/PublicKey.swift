@@ -55,9 +55,7 @@ public final class PublicKey: Sendable {
         } catch {
             throw .invalidKey(error)
         }
-        try self.init(
-            KeyImport.key(
-                "RSA", integers: [("n", modulus), ("e", exponent)], group: nil, point: nil))
+        try self.init(KeyImport.rsa(modulus: modulus, exponent: exponent))
     }
 
     /// A key of a NIST curve from its coordinates, big-endian, each exactly as long as the curve's.
@@ -68,8 +66,7 @@ public final class PublicKey: Sendable {
     ) throws(CryptographyError) {
         let size = curve.coordinateByteCount
         guard x.count == size, y.count == size else { throw .invalidKey(.malformed) }
-        try self.init(
-            KeyImport.key("EC", integers: [], group: curve.groupName, point: [0x04] + x + y))
+        try self.init(KeyImport.ec(curve, point: [0x04] + x + y))
     }
 
     /// An Ed25519 key (RFC 8032): 32 bytes.
@@ -136,6 +133,7 @@ public final class PublicKey: Sendable {
         guard let low = modulus.last, low & 1 == 1, let odd = exponent.last, odd & 1 == 1,
             exponent != [1], exponent.count <= 8
         else { throw .unsuitableNumber }
+        guard !ROCAFingerprint.matches(modulus) else { throw .flawedGenerator }
     }
 
     private static func checkPoint(_ handle: borrowing KeyHandle) throws(KeyFault) {
