@@ -42,13 +42,12 @@ public final class PublicKey: Sendable {
     public convenience init(
         rsaModulus modulus: [UInt8], exponent: [UInt8]
     ) throws(CryptographyError) {
-        // The sizes first: no work is done for a number that is too long.
-        guard modulus.count * 8 <= PublicKey.rsaBits.upperBound, modulus.first ?? 0 != 0,
-            exponent.first ?? 0 != 0
-        else {
-            throw .invalidKey(
-                modulus.count * 8 > PublicKey.rsaBits.upperBound
-                    ? .unsuitableSize : .malformed)
+        guard let first = modulus.first, first != 0, exponent.first ?? 0 != 0 else {
+            throw .invalidKey(.malformed)
+        }
+        // The size first: no work is done for a number that is too long.
+        guard PublicKey.rsaBits.contains(modulus.count * 8 - first.leadingZeroBitCount) else {
+            throw .invalidKey(.unsuitableSize)
         }
         do throws(KeyFault) {
             try PublicKey.check(.rsa(modulus: modulus, exponent: exponent))
