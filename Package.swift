@@ -31,12 +31,13 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CAres", providers: [.apt(["libc-ares-dev"])]),
         room("Primitives", []),
         room("Cryptography", ["Primitives", "COpenSSL"]),
         room("HTTP", ["Primitives"]),
         room("Configuration", ["Primitives"]),
         room("Telemetry", ["Primitives"]),
-        room("Transport", ["Primitives", "CLinux"]),
+        room("Transport", ["Primitives", "CLinux", "CAres"]),
         room("OAuth", ["Primitives", "Cryptography", "HTTP"]),
         room(
             "Store",

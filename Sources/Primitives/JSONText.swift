@@ -41,6 +41,16 @@ public enum JSONText {
         appendString(bytes.span, to: &output)
     }
 
+    /// Appends an array of strings.
+    public static func appendStrings(_ items: [String], to output: inout [UInt8]) {
+        output.append(0x5B)
+        for (index, item) in items.enumerated() {
+            if index > 0 { output.append(0x2C) }
+            appendString(item, to: &output)
+        }
+        output.append(0x5D)
+    }
+
     /// Appends the decimal digits of `value`.
     public static func appendInteger(_ value: Int, to output: inout [UInt8]) {
         var magnitude = value.magnitude

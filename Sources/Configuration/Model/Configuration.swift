@@ -1,6 +1,7 @@
 import Primitives
 
-/// Everything one conf file says, checked and with every default filled in: immutable, shared by all workers.
+/// Everything one conf file says, checked and with every default filled in: immutable, shared by
+/// all workers.
 ///
 /// Files that the conf names (secrets, key sets) are not read here; what they hold is loaded when a
 /// configuration is put to use, so that parsing stays a function of text.
@@ -15,9 +16,11 @@ public struct Configuration: Sendable, Equatable {
     /// `admin`; `nil` is no admin listener.
     public var admin: AdminConfiguration?
     public var log = LogConfiguration()
-    /// `store`; the default is SQLite at `${STATE_DIRECTORY}/gatehouse.db` or in /var/lib/gatehouse.
+    /// `store`; the default is SQLite at `${STATE_DIRECTORY}/gatehouse.db` or in
+    /// /var/lib/gatehouse.
     public var store: StoreConfiguration = .sqlite(path: "/var/lib/gatehouse/gatehouse.db")
-    /// `secrets { key_file }`; `nil` is `secrets.key` beside the SQLite file, made on first use.
+    /// `secrets { key_file }`; `nil` is `secrets.key` beside the SQLite file, made on first use
+    /// (with `store memory` an `authority` needs the directive).
     public var secretsKeyFile: String?
     /// `authority`; `nil` is off.
     public var authority: AuthorityConfiguration?
@@ -83,7 +86,7 @@ public struct LogConfiguration: Sendable, Equatable {
         case stdout, stderr, off
         case file(String)
     }
-    public enum Format: String, Sendable, Equatable {
+    public enum Format: String, Sendable, Equatable, CaseIterable {
         case json, combined
     }
     public var access: Destination = .stdout
@@ -131,7 +134,8 @@ public struct ClientConfiguration: Sendable, Equatable {
     }
     public var id: String
     public var secretFile: String?
-    /// `secret_hash`: `sha256$SALT$DIGEST`, both base64url without padding; the digest is SHA-256 over salt then secret.
+    /// `secret_hash`: `sha256$SALT$DIGEST`, both base64url without padding; the digest is SHA-256
+    /// over salt then secret.
     public var secretHash: String?
     public var scopes: [String] = []
     public var audiences: [String] = []
@@ -156,13 +160,14 @@ public struct IssuerConfiguration: Sendable, Equatable {
     public var jwksFile: String
     /// JWS `alg` names that are accepted; default RS256 PS256 ES256 EdDSA.
     public var algorithms: [String] = ["RS256", "PS256", "ES256", "EdDSA"]
-    /// The `typ` that a token must carry (compared as a media type, `application/` optional); default `at+jwt`
-    /// and `JWT` and none at all. When named in the conf, only that one.
+    /// The `typ` that a token must carry (compared as a media type, `application/` optional);
+    /// default `at+jwt` and `JWT` and none at all. When named in the conf, only that one.
     public var type: String?
     public var clockSkew: Duration = .seconds(30)
     /// Claims that name the client, first present wins.
     public var clientClaims: [String] = ["client_id", "azp", "sub"]
-    /// Claims that hold the scopes, first present wins: a space-separated string or an array of strings.
+    /// Claims that hold the scopes, first present wins: a space-separated string or an array of
+    /// strings.
     public var scopeClaims: [String] = ["scope", "scp"]
 
     public init(name: String, issuer: String, jwksFile: String) {
@@ -178,7 +183,8 @@ public struct OAuth1Configuration: Sendable, Equatable {
     /// The realm of the `OAuth` challenge.
     public var realm = "gatehouse"
     public var bodyHashRequired = false
-    /// `scheme://authority[/prefix]` values that clients sign instead of what the connection shows; tried in order.
+    /// `scheme://authority[/prefix]` values that clients sign instead of what the connection
+    /// shows; tried in order.
     public var publicURLs: [String] = []
     /// Bytes of a body that are held back until the verdict; past it 413.
     public var heldBodyBytes = 1 << 20
@@ -237,7 +243,8 @@ public enum Requirement: Sendable, Equatable {
     case clients([String])
 }
 
-/// One `allow` or `deny` line; the first that matches decides, and with any `allow` the rest is denied.
+/// One `allow` or `deny` line; the first that matches decides, and with any `allow` the rest is
+/// denied.
 public struct AddressRule: Sendable, Equatable {
     public var allows: Bool
     public var prefixes: [IPPrefix]
@@ -249,7 +256,7 @@ public struct AddressRule: Sendable, Equatable {
 }
 
 public struct RouteConfiguration: Sendable, Equatable {
-    public enum AuthorizationForwarding: String, Sendable, Equatable {
+    public enum AuthorizationForwarding: String, Sendable, Equatable, CaseIterable {
         case strip, forward
     }
     /// The path as written, in canonical form, without the `=`.
@@ -259,7 +266,8 @@ public struct RouteConfiguration: Sendable, Equatable {
     /// The upstream's name; checked to exist.
     public var upstream: String = ""
     public var stripPrefix: String?
-    /// `rewrite FROM TO`: a path prefix and what replaces it, tried in order; the first that matches is applied.
+    /// `rewrite FROM TO`: a path prefix and what replaces it, tried in order; the first that
+    /// matches is applied.
     public var rewrites: [Rewrite] = []
     public var setHeaders: [HeaderSetting] = []
     public var removeHeaders: [String] = []
@@ -273,8 +281,9 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var bodyBytes: Int?
     /// `timeout`: the whole exchange; `nil` is no bound of its own.
     public var timeout: Duration?
-    /// Where the route stands in the conf: `file:line`, shown by `explain`.
-    public var source: String = ""
+    /// Where the route stands in the conf: `file:line`, shown by `explain`. The same route
+    /// elsewhere is equal.
+    @NotCompared public var source: String = ""
 
     public init(path: String) {
         self.path = path

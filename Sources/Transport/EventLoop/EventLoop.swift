@@ -110,6 +110,11 @@ public final class EventLoop {
         }
     }
 
+    /// Visits every registered handler; for the rare occasions that concern all, such as a drain.
+    public func forEachHandler(_ body: (any EventHandler) -> Void) {
+        for handler in slots.compactMap(\.handler) { body(handler) }
+    }
+
     private func timeout(_ wake: MonotonicInstant?) -> Int32 {
         let next = wheel.millisecondsToNext(now: now) ?? -1
         guard let wake else { return next }

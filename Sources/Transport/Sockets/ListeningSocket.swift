@@ -4,7 +4,7 @@ import Primitives
 
 /// A bound, listening, non-blocking stream socket. The path of a unix socket stays behind; the next start
 /// finds it refusing connections and removes it.
-public struct ListeningSocket: ~Copyable {
+public struct ListeningSocket: ~Copyable, Sendable {
     public let descriptor: Int32
     /// Where it really listens: port 0 has become the one that the kernel chose.
     public let endpoint: Endpoint

@@ -1,0 +1,244 @@
+import Primitives
+
+/// The blocks that say whom we trust and what we issue: `authority`, `client`, `issuer`, `oauth1`.
+extension Interpreter {
+    /// `authority { issuer URL; audience NAME…; token_lifetime 10m; … }`
+    mutating func authority(_ statement: Statement) {
+        authoritySpan = statement.name.span
+        var authority = AuthorityConfiguration(issuer: "")
+        let block = accept(statement.block ?? [], in: .authority)
+        demand("issuer", of: block, statement)
+        for inner in block.statements {
+            let value = inner.arguments[0]
+            switch inner.name.text {
+            case "issuer": authority.issuer = issuerURL(value) ?? ""
+            case "audience": authority.audiences = list(inner.arguments, { $0.text($1) }) ?? []
+            case "token_lifetime":
+                authority.tokenLifetime =
+                    duration(value, .seconds(1) ... .seconds(365 * 86_400))
+                    ?? authority.tokenLifetime
+            case "token_format": _ = choice(value, ["jwt"], later: ["opaque"])
+            case "signing_algorithm":
+                authority.signingAlgorithm =
+                    choice(value, SigningAlgorithmName.self) ?? authority.signingAlgorithm
+            case "scopes": authority.scopes = list(inner.arguments, { $0.scope($1) }) ?? []
+            case "listeners":
+                authority.listeners = list(inner.arguments, { $0.name($1) }) ?? []
+                authorityListeners += inner.arguments
+            default: unread(inner)
+            }
+        }
+        configuration.authority = authority
+    }
+
+    /// An issuer identifier, ours or another's. Two of the same name could not be told apart by
+    /// `iss`.
+    private mutating func issuerURL(_ argument: Argument) -> String? {
+        guard let url = url(argument) else { return nil }
+        guard issuerURLs.updateValue(argument.span, forKey: url) == nil else {
+            sink.error("there is another issuer with this URL", at: argument.span)
+            return nil
+        }
+        return url
+    }
+
+    /// `client ID { secret_file FILE; scopes …; … }`
+    mutating func client(_ statement: Statement) {
+        var client = ClientConfiguration(id: clientID(statement.arguments[0]))
+        let block = accept(statement.block ?? [], in: .client)
+        for inner in block.statements {
+            let value = inner.arguments[0]
+            switch inner.name.text {
+            case "secret_file": client.secretFile = existingFile(value, .secret)
+            case "secret_hash": client.secretHash = secretHash(value)
+            case "scopes":
+                client.scopes = list(inner.arguments, { $0.scope($1) }) ?? []
+                clientScopes += inner.arguments
+            case "audience": client.audiences = list(inner.arguments, { $0.text($1) }) ?? []
+            case "auth_method":
+                client.authMethod = choice(
+                    value, ClientConfiguration.AuthMethod.self,
+                    later: ["private_key_jwt", "tls_client_auth"])
+            case "oauth1_secret_file": client.oauth1SecretFile = existingFile(value, .secret)
+            case "oauth1_rsa_key": client.oauth1RSAKeyFile = existingFile(value, .open)
+            case "allow_plaintext": client.allowPlaintext = flag(value) ?? false
+            default: unread(inner)
+            }
+        }
+        checkCredentials(of: block.names, statement)
+        configuration.clients.append(client)
+    }
+
+    private mutating func clientID(_ argument: Argument) -> String {
+        // VSCHAR of RFC 6749 appendix A.1.
+        let isLegal = argument.text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+        if !isLegal || argument.text.isEmpty || argument.text.utf8.count > 256 {
+            sink.error(
+                "\(shown(argument.text)) is no client identifier", at: argument.span,
+                "expected 1 to 256 printable ASCII characters (RFC 6749 appendix A.1)")
+        } else if !clientIDs.insert(argument.text).inserted {
+            sink.error("there is another client \(shown(argument.text))", at: argument.span)
+        }
+        return argument.text
+    }
+
+    private mutating func checkCredentials(of names: Set<String>, _ statement: Statement) {
+        let secrets: Set = ["secret_file", "secret_hash"]
+        let all = secrets.union(["oauth1_secret_file", "oauth1_rsa_key", "jwks_file"])
+        if names.isDisjoint(with: all) {
+            sink.error(
+                "the client \(shown(statement.arguments[0].text)) has no credential",
+                at: statement.arguments[0].span,
+                "expected secret_file, secret_hash, oauth1_secret_file or oauth1_rsa_key")
+        }
+        if names.isSuperset(of: secrets) {
+            sink.error(
+                "a client has 'secret_file' or 'secret_hash', not both", at: statement.name.span)
+        }
+        if names.contains("auth_method"), names.isDisjoint(with: secrets.union(["jwks_file"])) {
+            sink.error(
+                "'auth_method' needs a secret", at: statement.name.span,
+                "expected secret_file or secret_hash")
+        }
+    }
+
+    /// `sha256$SALT$DIGEST`. The value is not shown: short secrets are guessed from it.
+    private mutating func secretHash(_ argument: Argument) -> String? {
+        let parts = argument.text.split(separator: "$", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == "sha256",
+            let salt = Base64.decode(String(parts[1]), .url), salt.count >= 8,
+            Base64.decode(String(parts[2]), .url)?.count == 32
+        else {
+            sink.error(
+                "this is no secret hash", at: argument.span,
+                "expected sha256$SALT$DIGEST in base64url without padding, a salt of 8 bytes or more"
+            )
+            return nil
+        }
+        return argument.text
+    }
+
+    /// `issuer NAME { issuer URL; audience NAME…; jwks_file FILE; algorithms …; … }`
+    mutating func issuer(_ statement: Statement) {
+        let argument = statement.arguments[0]
+        if name(argument) != nil, !issuerNames.insert(argument.text).inserted {
+            sink.error("there is another issuer \(shown(argument.text))", at: argument.span)
+        }
+        var issuer = IssuerConfiguration(name: argument.text, issuer: "", jwksFile: "")
+        let block = accept(statement.block ?? [], in: .issuer)
+        demand("issuer", of: block, statement)
+        // Fail closed: without an audience a token meant for any other service would be let in.
+        demand("audience", of: block, statement)
+        if !block.names.contains("jwks_uri"), !block.names.contains("discovery") {
+            demand("jwks_file", of: block, statement)
+        }
+        var keys: Argument?
+        for inner in block.statements {
+            let value = inner.arguments[0]
+            switch inner.name.text {
+            case "issuer": issuer.issuer = issuerURL(value) ?? ""
+            case "audience": issuer.audiences = list(inner.arguments, { $0.text($1) }) ?? []
+            case "jwks_file":
+                issuer.jwksFile = existingFile(value, .open) ?? ""
+                keys = value
+            case "algorithms":
+                issuer.algorithms =
+                    list(inner.arguments, { $0.algorithm($1) }) ?? issuer.algorithms
+            case "typ": issuer.type = mediaType(value)
+            case "clock_skew":
+                issuer.clockSkew = duration(value, .zero ... .seconds(3600)) ?? issuer.clockSkew
+            case "client_claim":
+                issuer.clientClaims = list(inner.arguments, { $0.text($1) }) ?? issuer.clientClaims
+            case "scope_claim":
+                issuer.scopeClaims = list(inner.arguments, { $0.text($1) }) ?? issuer.scopeClaims
+            default: unread(inner)
+            }
+        }
+        // The set holds secrets where it is for HMAC, and only there.
+        if let keys, issuer.algorithms.contains(where: { $0.hasPrefix("HS") }),
+            case .success(let facts) = source.inspect(issuer.jwksFile)
+        {
+            warnIfExposed(facts, issuer.jwksFile, keys)
+        }
+        configuration.issuers.append(issuer)
+    }
+
+    private static let algorithms = [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+        "HS256", "HS384", "HS512",
+    ]
+
+    private mutating func algorithm(_ argument: Argument) -> String? {
+        guard argument.text.lowercased() != "none" else {
+            sink.error(
+                "'none' is never accepted", at: argument.span,
+                "RFC 8725 section 3.2: a token without a signature proves nothing")
+            return nil
+        }
+        return choice(argument, Interpreter.algorithms)
+    }
+
+    private mutating func mediaType(_ argument: Argument) -> String? {
+        guard argument.text.split(separator: "/", omittingEmptySubsequences: false).count <= 2,
+            argument.text.split(separator: "/", omittingEmptySubsequences: false)
+                .allSatisfy({ isToken(String($0)) })
+        else {
+            sink.error(
+                "\(shown(argument.text)) is no media type", at: argument.span,
+                "expected a type such as at+jwt or application/at+jwt")
+            return nil
+        }
+        return argument.text
+    }
+
+    private static let signatureMethods = [
+        "HMAC-SHA1", "HMAC-SHA256", "HMAC-SHA512", "RSA-SHA1", "RSA-SHA256", "RSA-SHA512",
+        "PLAINTEXT",
+    ]
+
+    /// `oauth1 { signature_methods …; timestamp_window 5m; realm NAME; … }`
+    mutating func oauth1(_ statement: Statement) {
+        var oauth1 = OAuth1Configuration()
+        for inner in accept(statement.block ?? [], in: .oauth1).statements {
+            let value = inner.arguments[0]
+            switch inner.name.text {
+            case "signature_methods":
+                oauth1.signatureMethods =
+                    list(inner.arguments, { $0.choice($1, Interpreter.signatureMethods) })
+                    ?? oauth1.signatureMethods
+                // RFC 5849 section 3.4.4: PLAINTEXT sends the secrets themselves.
+                if let plaintext = inner.arguments.first(where: { $0.text == "PLAINTEXT" }) {
+                    sink.warning(
+                        "PLAINTEXT is accepted on TLS listeners alone, and this conf has none",
+                        at: plaintext.span, "such requests are refused with plaintext_needs_tls")
+                }
+            case "timestamp_window":
+                oauth1.timestampWindow =
+                    duration(value, .seconds(1)...Interpreter.longest) ?? oauth1.timestampWindow
+            case "realm": oauth1.realm = realm(value) ?? oauth1.realm
+            case "body_hash":
+                oauth1.bodyHashRequired = choice(value, ["optional", "require"]) == "require"
+            case "public_url": oauth1.publicURLs = list(inner.arguments, { $0.url($1) }) ?? []
+            case "held_body":
+                oauth1.heldBodyBytes = size(value, 0...1 << 30) ?? oauth1.heldBodyBytes
+            case "on_store_failure": _ = choice(value, ["refuse"], later: ["local"])
+            default: unread(inner)
+            }
+        }
+        configuration.oauth1 = oauth1
+    }
+
+    /// It stands in a quoted string of the challenge (RFC 9110 section 11.5).
+    private mutating func realm(_ argument: Argument) -> String? {
+        let isLegal = argument.text.utf8.allSatisfy {
+            (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C
+        }
+        guard isLegal, argument.text.utf8.count <= 128 else {
+            sink.error(
+                "\(shown(argument.text)) is no realm", at: argument.span,
+                "expected up to 128 printable ASCII characters without '\"' and '\\'")
+            return nil
+        }
+        return argument.text
+    }
+}

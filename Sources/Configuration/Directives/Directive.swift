@@ -1,0 +1,178 @@
+/// A block of the conf that has directives of its own.
+enum Place: String, CaseIterable {
+    case top, listener, listenerLimits, admin, log, sqlite, secrets, authority, client, issuer,
+        oauth1
+    case upstream, host, route, routeLimits
+
+    /// `in 'route'`, for messages and for the headings of docs/directives.md.
+    var title: String {
+        switch self {
+        case .top: "at the top level"
+        case .listenerLimits: "in 'limits' of a listener"
+        case .routeLimits: "in 'limits' of a route"
+        case .sqlite: "in 'store sqlite'"
+        case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .oauth1, .upstream,
+            .host, .route:
+            "in '\(rawValue)'"
+        }
+    }
+}
+
+/// One line of the directive table: what may stand where, and in which form.
+struct Directive {
+    enum Body {
+        /// Ended by `;`.
+        case none
+        case required
+        case optional
+    }
+    let name: String
+    /// The form that messages show as expected.
+    let syntax: String
+    let argumentCount: ClosedRange<Int>
+    var body = Body.none
+    var isRepeatable = false
+    /// Known, but refused by name: it comes with a later version.
+    var isLater = false
+
+    static func one(_ name: String, _ arguments: String, repeatable: Bool = false) -> Directive {
+        Directive(
+            name: name, syntax: "\(name) \(arguments);", argumentCount: 1...1,
+            isRepeatable: repeatable)
+    }
+
+    static func list(_ name: String, _ arguments: String, repeatable: Bool = false) -> Directive {
+        Directive(
+            name: name, syntax: "\(name) \(arguments);",
+            argumentCount: 1...Parser.argumentCountLimit, isRepeatable: repeatable)
+    }
+
+    static func block(
+        _ name: String, _ argument: String? = nil, repeatable: Bool = false
+    ) -> Directive {
+        Directive(
+            name: name, syntax: argument.map { "\(name) \($0) {…}" } ?? "\(name) {…}",
+            argumentCount: argument == nil ? 0...0 : 1...1, body: .required,
+            isRepeatable: repeatable)
+    }
+
+    static func later(_ name: String) -> Directive {
+        Directive(
+            name: name, syntax: "", argumentCount: 0...Parser.argumentCountLimit, body: .optional,
+            isRepeatable: true, isLater: true)
+    }
+}
+
+extension Directive {
+    /// The directive table.
+    static let table: [Place: [Directive]] = [
+        .top: [
+            .one("workers", "auto|N"), .one("token_cache", "SIZE|off"),
+            .one("shutdown_timeout", "DURATION"), .block("listener", "NAME", repeatable: true),
+            .block("admin"), .block("log"),
+            Directive(
+                name: "store", syntax: "store memory; or store sqlite { path FILE; }",
+                argumentCount: 1...1, body: .optional),
+            .block("secrets"), .block("authority"), .block("client", "ID", repeatable: true),
+            .block("issuer", "NAME", repeatable: true), .block("oauth1"),
+            .block("upstream", "NAME", repeatable: true), route,
+            Directive(
+                name: "host", syntax: "host NAME… {…}",
+                argumentCount: 1...Parser.argumentCountLimit, body: .required, isRepeatable: true),
+            .later("introspection"), .later("rate_limit"),
+        ],
+        .listener: [
+            .one("address", "HOST:PORT|[V6]:PORT|unix:/path", repeatable: true),
+            .list("protocols", "http/1.1"), .block("limits"), .one("proxy_protocol", "off"),
+            .later("tls"), .later("trusted_proxies"), .later("rate_limit"),
+        ],
+        .listenerLimits: [
+            .one("request_head", "SIZE"), .one("headers", "N"), .one("request_line", "SIZE"),
+            .one("body", "SIZE"), .one("header_timeout", "DURATION"),
+            .one("body_timeout", "DURATION"), .one("idle_timeout", "DURATION"),
+            .one("connections", "N"), .one("streams", "N"),
+        ],
+        .admin: [
+            .one("address", "HOST:PORT|[V6]:PORT|unix:/path", repeatable: true),
+            .list("allow", "CIDR…", repeatable: true),
+        ],
+        .log: [
+            .one("access", "PATH|stdout|off"),
+            Directive(
+                name: "error", syntax: "error PATH|stderr debug|info|notice|warn|error;",
+                argumentCount: 1...2),
+            .one("access_format", "json|combined"),
+        ],
+        .sqlite: [.one("path", "FILE")],
+        .secrets: [.one("key_file", "FILE")],
+        .authority: [
+            .one("issuer", "URL"), .list("audience", "NAME…"), .one("token_lifetime", "DURATION"),
+            .one("token_format", "jwt"), .one("signing_algorithm", "ES256|EdDSA|RS256"),
+            .list("scopes", "NAME…"), .list("listeners", "NAME…"), .later("key_rotation"),
+            .later("oauth1_token_lifetime"),
+        ],
+        .client: [
+            .one("secret_file", "FILE"), .one("secret_hash", "sha256$SALT$DIGEST"),
+            .list("scopes", "NAME…"), .list("audience", "NAME…"),
+            .one("auth_method", "client_secret_basic|client_secret_post"),
+            .one("oauth1_secret_file", "FILE"), .one("oauth1_rsa_key", "FILE"),
+            .one("allow_plaintext", "on|off"), .later("jwks_file"), .later("rate_limit"),
+        ],
+        .issuer: [
+            .one("issuer", "URL"), .list("audience", "NAME…"), .one("jwks_file", "FILE"),
+            .list("algorithms", "NAME…"), .one("typ", "TYPE"), .one("clock_skew", "DURATION"),
+            .list("client_claim", "NAME…"), .list("scope_claim", "NAME…"), .later("jwks_uri"),
+            .later("discovery"),
+        ],
+        .oauth1: [
+            .list("signature_methods", "NAME…"), .one("timestamp_window", "DURATION"),
+            .one("realm", "NAME"), .one("body_hash", "optional|require"),
+            .list("public_url", "URL…"), .one("held_body", "SIZE"),
+            .one("on_store_failure", "refuse"),
+        ],
+        .upstream: [
+            .list("server", "HOST:PORT|unix:/path", repeatable: true),
+            .list("balance", "round_robin"), .one("protocol", "http/1.1"), .one("keepalive", "N"),
+            .one("connect_timeout", "DURATION"), .one("response_timeout", "DURATION"),
+            .one("idle_timeout", "DURATION"), .one("retries", "N"), .list("retry_on", "connect"),
+            .later("tls"), .later("health"), .later("outlier"), .later("max_connections"),
+            .later("queue"), .later("queue_timeout"),
+        ],
+        .host: [route],
+        .route: [
+            .one("upstream", "NAME"), .one("strip_prefix", "PREFIX"),
+            Directive(
+                name: "rewrite", syntax: "rewrite FROM TO;", argumentCount: 2...2,
+                isRepeatable: true),
+            Directive(
+                name: "set_header", syntax: "set_header NAME VALUE;", argumentCount: 2...2,
+                isRepeatable: true),
+            .one("remove_header", "NAME", repeatable: true), .list("methods", "NAME…"),
+            .list("authenticate", "[any|all] bearer oauth1, or authenticate none"),
+            .list("require", "scope|audience|claim|client …", repeatable: true),
+            .list("allow", "CIDR…", repeatable: true), .list("deny", "CIDR…", repeatable: true),
+            .one("authorization", "strip|forward"), .block("limits"), .one("timeout", "DURATION"),
+            .one("request_buffering", "off"), .one("websocket", "off"), .one("shadow", "off"),
+            .later("rate_limit"), .later("cors"), .later("end_streams_with_credential"),
+            .later("deprecate"),
+        ],
+        .routeLimits: [.one("body", "SIZE")],
+    ]
+
+    private static let route = Directive(
+        name: "route", syntax: "route [=]PATH {…}", argumentCount: 1...2, body: .required,
+        isRepeatable: true)
+
+    /// The same, for looking up.
+    static let byPlace: [Place: [String: Directive]] = table.mapValues { directives in
+        Dictionary(directives.map { ($0.name, $0) }) { first, _ in first }
+    }
+
+    /// Every name anywhere, `include` too.
+    static let names = Set(table.values.joined().map(\.name)).union(["include"])
+
+    /// The places where a name may stand, in the order of `Place`.
+    static func places(of name: String) -> [Place] {
+        Place.allCases.filter { byPlace[$0]?[name] != nil }
+    }
+}

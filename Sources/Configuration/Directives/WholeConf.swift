@@ -1,0 +1,67 @@
+import Primitives
+
+/// What only the whole conf can show: references, and what must be there at least once.
+extension Interpreter {
+    /// - Parameters:
+    ///   - names: what stood at the top level, readable or not.
+    ///   - isComplete: the text had no syntax error, so what is not there is really missing.
+    mutating func checkWhole(_ names: Set<String>, isComplete: Bool) {
+        checkReferences()
+        if isComplete { checkPresence(names) }
+        checkAuthority()
+        let hasTokens = names.contains("authority") || names.contains("issuer")
+        if !hasTokens {
+            for span in bearerOnlyRoutes {
+                sink.warning(
+                    "this route needs a bearer token, but there is no issuer of any", at: span,
+                    "expected an 'issuer' or 'authority' block")
+            }
+        }
+    }
+
+    private mutating func checkReferences() {
+        for argument in routeUpstreams where upstreamNames[argument.text] == nil {
+            sink.error(
+                "there is no upstream \(shown(argument.text))", at: argument.span,
+                nearestName(to: argument.text, among: upstreamNames.keys)
+                    .map { "did you mean \(shown($0))?" }
+                    ?? "expected the name of an 'upstream' block")
+        }
+        let used = Set(routeUpstreams.map(\.text))
+        for (name, span) in upstreamNames where !used.contains(name) {
+            sink.warning("no route leads to the upstream \(shown(name))", at: span)
+        }
+        for argument in authorityListeners where !listenerNames.contains(argument.text) {
+            sink.error(
+                "there is no listener \(shown(argument.text))", at: argument.span,
+                nearestName(to: argument.text, among: listenerNames)
+                    .map { "did you mean \(shown($0))?" }
+                    ?? "expected the name of a 'listener' block")
+        }
+    }
+
+    private mutating func checkPresence(_ names: Set<String>) {
+        // The first file is the conf itself; it has been opened if we are here.
+        if !names.contains("listener") {
+            sink.error("there is no listener", at: .whole(0))
+        }
+        if names.isDisjoint(with: ["route", "host", "authority"]) {
+            sink.error("there is neither a route nor an authority", at: .whole(0))
+        }
+    }
+
+    private mutating func checkAuthority() {
+        guard let authority = configuration.authority, let span = authoritySpan else { return }
+        if configuration.store == .memory, configuration.secretsKeyFile == nil {
+            sink.error(
+                "'authority' with 'store memory' has no key for its secrets", at: span,
+                "expected secrets { key_file FILE; } or store sqlite")
+        }
+        guard !authority.scopes.isEmpty else { return }
+        for argument in clientScopes where !authority.scopes.contains(argument.text) {
+            sink.warning(
+                "the authority never grants the scope \(shown(argument.text))", at: argument.span,
+                "its 'scopes' do not name it")
+        }
+    }
+}

@@ -1,0 +1,206 @@
+import Primitives
+
+extension Configuration {
+    /// The effective conf, every default written out: what `check --print` shows. It loads again
+    /// to an equal configuration, unless it is longer than one conf file may be (1 MiB).
+    public func printed() -> String {
+        var text = ConfText()
+        text.line("workers", workers.map { "\($0)" } ?? "auto")
+        text.line("token_cache", tokenCacheBytes == 0 ? "off" : sizeText(tokenCacheBytes))
+        text.line("shutdown_timeout", durationText(shutdownTimeout))
+        for listener in listeners { listener.print(to: &text) }
+        if let admin {
+            text.block("admin") { text in
+                for address in admin.addresses { text.line("address", address.description) }
+                // Gathered from any number of lines, so perhaps more than one line may have.
+                for prefix in admin.allow { text.line("allow", prefixText(prefix)) }
+            }
+        }
+        log.print(to: &text)
+        switch store {
+        case .memory: text.line("store", "memory")
+        case .sqlite(let path): text.block("store", "sqlite") { $0.line("path", path) }
+        }
+        if let secretsKeyFile { text.block("secrets") { $0.line("key_file", secretsKeyFile) } }
+        authority?.print(to: &text)
+        for client in clients { client.print(to: &text) }
+        for issuer in issuers { issuer.print(to: &text) }
+        oauth1.print(to: &text)
+        for upstream in upstreams { upstream.print(to: &text) }
+        for route in routes { route.print(to: &text) }
+        for host in hosts {
+            text.block("host", host.names) { text in
+                for route in host.routes { route.print(to: &text) }
+            }
+        }
+        return text.text
+    }
+}
+
+private func prefixText(_ prefix: IPPrefix) -> String {
+    "\(prefix.address)/\(prefix.length)"
+}
+
+extension ListenerConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("listener", name) { text in
+            for address in addresses { text.line("address", address.description) }
+            text.line("protocols", "http/1.1")
+            text.block("limits") { text in
+                text.line("request_head", sizeText(limits.requestHeadBytes))
+                text.line("headers", "\(limits.headers)")
+                text.line("request_line", sizeText(limits.requestLineBytes))
+                text.line("body", sizeText(limits.bodyBytes))
+                text.line("header_timeout", durationText(limits.headerTimeout))
+                text.line("body_timeout", durationText(limits.bodyTimeout))
+                text.line("idle_timeout", durationText(limits.idleTimeout))
+                text.line("connections", "\(limits.connections)")
+                text.line("streams", "\(limits.streams)")
+            }
+        }
+    }
+}
+
+extension LogConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("log") { text in
+            text.line("access", access.confText)
+            text.line("error", [error.confText, errorLevel.rawValue])
+            text.line("access_format", accessFormat.rawValue)
+        }
+    }
+}
+
+extension LogConfiguration.Destination {
+    fileprivate var confText: String {
+        switch self {
+        case .stdout: "stdout"
+        case .stderr: "stderr"
+        case .off: "off"
+        case .file(let path): path
+        }
+    }
+}
+
+extension AuthorityConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("authority") { text in
+            text.line("issuer", issuer)
+            text.line("audience", audiences)
+            text.line("token_lifetime", durationText(tokenLifetime))
+            text.line("token_format", "jwt")
+            text.line("signing_algorithm", signingAlgorithm.rawValue)
+            text.line("scopes", scopes)
+            text.line("listeners", listeners)
+        }
+    }
+}
+
+extension ClientConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("client", id) { text in
+            if let secretFile { text.line("secret_file", secretFile) }
+            if let secretHash { text.line("secret_hash", secretHash) }
+            text.line("scopes", scopes)
+            text.line("audience", audiences)
+            if let authMethod { text.line("auth_method", authMethod.rawValue) }
+            if let oauth1SecretFile { text.line("oauth1_secret_file", oauth1SecretFile) }
+            if let oauth1RSAKeyFile { text.line("oauth1_rsa_key", oauth1RSAKeyFile) }
+            text.line("allow_plaintext", allowPlaintext ? "on" : "off")
+        }
+    }
+}
+
+extension IssuerConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("issuer", name) { text in
+            text.line("issuer", issuer)
+            text.line("audience", audiences)
+            text.line("jwks_file", jwksFile)
+            text.line("algorithms", algorithms)
+            if let type { text.line("typ", type) }
+            text.line("clock_skew", durationText(clockSkew))
+            text.line("client_claim", clientClaims)
+            text.line("scope_claim", scopeClaims)
+        }
+    }
+}
+
+extension OAuth1Configuration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("oauth1") { text in
+            text.line("signature_methods", signatureMethods)
+            text.line("timestamp_window", durationText(timestampWindow))
+            text.line("realm", realm)
+            text.line("body_hash", bodyHashRequired ? "require" : "optional")
+            text.line("public_url", publicURLs)
+            text.line("held_body", sizeText(heldBodyBytes))
+            text.line("on_store_failure", "refuse")
+        }
+    }
+}
+
+extension UpstreamConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("upstream", name) { text in
+            for server in servers { text.line("server", server.description) }
+            text.line("balance", "round_robin")
+            text.line("protocol", "http/1.1")
+            text.line("keepalive", "\(keepalive)")
+            text.line("connect_timeout", durationText(connectTimeout))
+            text.line("response_timeout", durationText(responseTimeout))
+            text.line("idle_timeout", durationText(idleTimeout))
+            text.line("retries", "\(retries)")
+            text.line("retry_on", "connect")
+        }
+    }
+}
+
+extension RouteConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("route", isExact ? ["=", path] : [path]) { text in
+            text.line("upstream", upstream)
+            if let stripPrefix { text.line("strip_prefix", stripPrefix) }
+            for rewrite in rewrites { text.line("rewrite", [rewrite.from, rewrite.to]) }
+            for header in setHeaders { text.line("set_header", [header.name, header.value]) }
+            for name in removeHeaders { text.line("remove_header", name) }
+            text.line("methods", methods)
+            text.line("authenticate", authenticate.confWords)
+            for requirement in requirements { requirement.print(to: &text) }
+            for rule in addressRules {
+                text.line(rule.allows ? "allow" : "deny", rule.prefixes.map(prefixText))
+            }
+            text.line("authorization", authorization.rawValue)
+            if let bodyBytes { text.block("limits") { $0.line("body", sizeText(bodyBytes)) } }
+            if let timeout { text.line("timeout", durationText(timeout)) }
+            text.line("request_buffering", "off")
+            text.line("websocket", "off")
+            text.line("shadow", "off")
+        }
+    }
+}
+
+extension AuthenticationPolicy {
+    fileprivate var confWords: [String] {
+        switch self {
+        case .open: ["none"]
+        case .any(let kinds): ["any"] + kinds.map(\.rawValue)
+        case .all(let kinds): ["all"] + kinds.map(\.rawValue)
+        }
+    }
+}
+
+extension Requirement {
+    fileprivate func print(to text: inout ConfText) {
+        switch self {
+        case .scopes(let scopes, let methods):
+            // A scope of the name "on" is quoted: bare it would begin the methods.
+            let names = scopes.map { $0 == "on" ? "\"on\"" : confWord($0) }
+            text.raw(
+                "require scope", names + (methods.isEmpty ? [] : ["on"] + methods.map(confWord)))
+        case .audience(let name): text.line("require", ["audience", name])
+        case .claim(let name, let values): text.line("require", ["claim", name, "="] + values)
+        case .clients(let ids): text.line("require", ["client"] + ids)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+import Cryptography
+import OAuth
+import Primitives
+
+/// A worker's means of proving credentials: verifiers with their prepared contexts, and the cache of verified tokens.
+/// A new configuration makes a new one; the cache starts empty then, so that no token outlives its key or issuer.
+final class Authenticator {
+    let tokens: TokenVerifier
+    let cache: TokenCache?
+    let oauth1: OAuth1Verifier
+    let replay: ReplayGuard
+
+    /// - Throws: when OpenSSL gives no contexts or no random bytes.
+    init(snapshot: GatewaySnapshot, shared: SharedState) throws(CryptographyError) {
+        tokens = TokenVerifier(issuers: snapshot.issuers)
+        let bytes = snapshot.configuration.tokenCacheBytes
+        cache = bytes > 0 ? TokenCache(byteLimit: bytes) : nil
+        oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
+        replay = shared.replay
+    }
+
+    /// Proves a bearer token, from the cache where it has been seen.
+    ///
+    /// What is remembered is what the token says; time is judged anew each time, and the route's demands after it.
+    func verify(_ token: Span<UInt8>, now: WallTime) throws(TokenError) -> VerifiedToken {
+        if let known = cache?.lookup(token, now: now) {
+            try known.holds(at: now)
+            return known
+        }
+        let verified = try tokens.verify(token, now: now)
+        cache?.insert(token, verified)
+        return verified
+    }
+}

@@ -1,0 +1,251 @@
+import Configuration
+import HTTP
+import OAuth
+import Primitives
+import Store
+import Telemetry
+
+/// The authentication phase of an exchange: the credentials a route accepts are found and proven, and the request
+/// goes on to authorization, or is refused with a challenge.
+extension Exchange {
+    func authenticate() {
+        guard let route else { return refuse(.internalError) }
+        if route.isOpen { return authorizeAndForward(nil) }
+        let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
+        switch (route.authentication, credentials) {
+        case (.open, _):
+            authorizeAndForward(nil)
+        case (_, .none):
+            findInBody()
+        case (_, .malformed):
+            refuse(.malformedCredentials)
+        case (_, .duplicate), (.any, .both):
+            refuse(.duplicateCredentials)
+        case (.any(let kinds), .bearer(let token)):
+            guard kinds.contains(.bearer) else { return refuse(.noCredentials) }
+            proveBearer(token)
+        case (.any(let kinds), .oauth1):
+            guard kinds.contains(.oauth1) else { return refuse(.noCredentials) }
+            proveOAuth1()
+        case (.all, .both(let token)):
+            proveBearer(token)
+        case (.all(let kinds), .bearer(let token)):
+            guard kinds == [.bearer] else { return refuse(.noCredentials) }
+            proveBearer(token)
+        case (.all(let kinds), .oauth1):
+            guard kinds == [.oauth1] else { return refuse(.noCredentials) }
+            proveOAuth1()
+        }
+    }
+
+    /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
+    private func findInBody() {
+        guard acceptsOAuth1, worker.authenticator.oauth1.mayCarryInBody(head) else {
+            return refuse(.noCredentials)
+        }
+        hold(for: .authentication, limitBytes: snapshot.oauth1.heldBodyBytes)
+    }
+
+    private var acceptsOAuth1: Bool {
+        switch route?.authentication {
+        case .any(let kinds), .all(let kinds): kinds.contains(.oauth1)
+        case .open, nil: false
+        }
+    }
+
+    // MARK: Bearer
+
+    private func proveBearer(_ token: Range<Int>) {
+        let head = self.head
+        do throws(TokenError) {
+            let verified = try worker.authenticator.verify(
+                head.span(token), now: worker.loop.wallNow)
+            proved(.bearer(verified))
+        } catch {
+            refuse(Refusal(error.reason, status: 401, attempted: .bearer))
+        }
+    }
+
+    // MARK: OAuth 1.0
+
+    private func proveOAuth1() {
+        do throws(OAuth1Error) {
+            let claim = try worker.authenticator.oauth1.prepare(head, body: nil)
+            oauth1Claim = claim
+            if claim.needsBody {
+                return hold(for: .authentication, limitBytes: snapshot.oauth1.heldBodyBytes)
+            }
+            try verifyOAuth1(claim)
+        } catch {
+            refuseOAuth1(error)
+        }
+    }
+
+    /// The held body is whole: OAuth 1.0 goes on with it.
+    func authenticateWithBody() {
+        do throws(OAuth1Error) {
+            let claim = try worker.authenticator.oauth1.prepare(head, body: heldBody.span)
+            oauth1Claim = claim
+            try verifyOAuth1(claim)
+        } catch {
+            refuseOAuth1(error)
+        }
+    }
+
+    private func verifyOAuth1(_ claim: OAuth1Claim) throws(OAuth1Error) {
+        let client = snapshot.clients[claim.consumerKey]
+        // No access token exists in this version: only the consumer's own secret signs.
+        let credentials = claim.token == nil ? client?.oauth1 : nil
+        let head = self.head
+        let body = heldBody
+        try worker.authenticator.oauth1.verify(
+            claim, head, isTLS: false, body: body.span, credentials: credentials,
+            now: worker.loop.wallNow)
+        // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
+        claimNonce(claim)
+    }
+
+    private func claimNonce(_ claim: OAuth1Claim) {
+        guard let timestamp = claim.timestamp, let nonce = claim.nonce else {
+            // PLAINTEXT without them, which the verifier has allowed.
+            return provedOAuth1(claim)
+        }
+        let replay = worker.authenticator.replay
+        let verdict = replay.claim(
+            consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
+            nonce: nonce, now: worker.loop.wallNow)
+        switch verdict {
+        case .accepted: provedOAuth1(claim)
+        case .reused: refuseOAuth1(.nonceReused)
+        case .belowFloor: refuseOAuth1(.timestampOutOfWindow)
+        case .full: refuse(.storeUnavailable)
+        case .aboveCeiling(let fingerprint):
+            // A client whose clock runs ahead: its nonce is made durable before it is accepted.
+            let ticket = worker.suspend(self)
+            stage = .suspended(ticket)
+            let shared = worker.shared
+            let index = worker.index
+            shared.store.recordFutureNonce(
+                FutureNonce(timestamp: timestamp, fingerprint: fingerprint)
+            ) { result in
+                let isRecorded = if case .success = result { true } else { false }
+                shared.post(.resume(ticket: ticket, .nonceRecorded(isRecorded)), to: index)
+            }
+        }
+    }
+
+    /// An answer came from off the loop.
+    func resume(with resumption: Resumption) {
+        guard case .suspended = stage else { return }
+        stage = .idle
+        switch resumption {
+        case .nonceRecorded(let isRecorded):
+            guard isRecorded, let claim = oauth1Claim else { return refuse(.storeUnavailable) }
+            claimDurableNonce(claim)
+        case .tokenSigned(let token):
+            AuthorityEndpoints.answerWithToken(self, token)
+        }
+        downstream?.resume()
+    }
+
+    private func claimDurableNonce(_ claim: OAuth1Claim) {
+        guard let timestamp = claim.timestamp, let nonce = claim.nonce else {
+            return refuse(.internalError)
+        }
+        let verdict = worker.authenticator.replay.claimDurable(
+            consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
+            nonce: nonce, now: worker.loop.wallNow)
+        switch verdict {
+        case .accepted: provedOAuth1(claim)
+        case .reused: refuseOAuth1(.nonceReused)
+        case .belowFloor: refuseOAuth1(.timestampOutOfWindow)
+        case .full, .aboveCeiling: refuse(.storeUnavailable)
+        }
+    }
+
+    private func provedOAuth1(_ claim: OAuth1Claim) {
+        let client = snapshot.clients[claim.consumerKey]?.registered
+        proved(
+            .oauth1(
+                clientID: claim.consumerKey, scopes: client?.scopes ?? [],
+                audiences: client?.audiences ?? []))
+    }
+
+    private func refuseOAuth1(_ error: OAuth1Error) {
+        refuse(Refusal(error.reason, status: error.status, attempted: .oauth1))
+    }
+
+    // MARK: Proven
+
+    /// One credential holds. Where the route wants both, the other is proven and must name the same client; what the
+    /// token grants is what counts.
+    private func proved(_ principal: Principal) {
+        record.scheme = principal.schemes.contains(.bearer) ? .bearer : .oauth1
+        if case .all(let kinds)? = route?.authentication, kinds.count > 1 {
+            guard let token = self.principal?.token else {
+                self.principal = principal
+                return proveOAuth1()
+            }
+            guard
+                let both = Principal.bearerAndOAuth1(token, clientID: principal.clientID)
+            else { return refuse(Refusal(.clientNotAllowed, status: 403)) }
+            return authorizeAndForward(both)
+        }
+        authorizeAndForward(principal)
+    }
+
+    private func authorizeAndForward(_ principal: Principal?) {
+        self.principal = principal
+        record.authenticationDuration = worker.elapsed(since: startedAt)
+        if purpose == .tokenEndpoint { return AuthorityEndpoints.grant(self) }
+        guard let route else { return refuse(.internalError) }
+        let head = self.head
+        switch Permit.decide(
+            principal, on: route, method: head.method,
+            methodName: head.span(of: head.methodRange), from: downstream?.peer)
+        {
+        case .permit(let permit): forward(permit)
+        case .refuse(let refusal): refuse(refusal)
+        }
+    }
+}
+
+extension OAuth1Error {
+    /// The log's word for it.
+    var reason: Reason {
+        switch self {
+        case .malformed, .missingParameter, .tooManyParameters, .unsupportedVersion,
+            .timestampInvalid:
+            .malformedCredentials
+        case .duplicateParameter, .twoLocations: .duplicateCredentials
+        case .unsupportedSignatureMethod: .unsupportedSignatureMethod
+        case .unknownConsumer: .unknownClient
+        case .unknownToken: .unknownToken
+        case .badSignature: .badSignature
+        case .timestampOutOfWindow: .timestampOutOfWindow
+        case .nonceReused: .nonceReused
+        case .plaintextNeedsTLS: .plaintextNeedsTLS
+        case .plaintextNotAllowed: .unsupportedSignatureMethod
+        case .bodyHashMismatch, .bodyHashMissing: .bodyHashMismatch
+        }
+    }
+}
+
+extension TokenError {
+    /// The log's word for it.
+    var reason: Reason {
+        switch self {
+        case .malformed, .tooLarge, .missingClaim, .invalidClaim, .criticalHeader,
+            .confirmationRequired:
+            .malformedCredentials
+        case .badAlgorithm: .badAlgorithm
+        case .unknownIssuer: .unknownIssuer
+        case .unknownKey: .unknownKey
+        case .badSignature: .badSignature
+        case .expired: .tokenExpired
+        case .notYetValid: .tokenNotYetValid
+        case .wrongType: .wrongType
+        case .wrongAudience: .wrongAudience
+        }
+    }
+}

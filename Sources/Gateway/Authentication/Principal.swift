@@ -1,0 +1,134 @@
+import OAuth
+
+/// Who proved to be calling. Made here alone, from a credential that was verified: a function that asks for
+/// a `Principal` cannot be reached without one.
+///
+/// A class, so that it can be kept beside the remembered token it was made from: a request with that token
+/// then costs no more than a reference.
+public final class Principal: Sendable {
+    /// What was proven; both for a route that asks for all.
+    public let schemes: CredentialSet
+    /// As the log and `X-Auth-Scheme` name it: `bearer` or `oauth1`.
+    public let scheme: String
+    public let clientID: String
+    /// The token's `sub`; for OAuth 1.0 the client itself. Empty when the token has none.
+    public let subject: String
+    /// The token's `iss`; empty for OAuth 1.0.
+    public let issuer: String
+    public let scopes: [String]
+    public let audiences: [String]
+    /// `nil` for OAuth 1.0.
+    public let token: VerifiedToken?
+    /// The `X-Auth-*` lines for the upstream, complete; a value that is empty has no line.
+    public let identityFields: [UInt8]
+
+    // Compared as bytes: `String` would take two spellings of the same Unicode text for equal.
+    let clientBytes: [UInt8]
+    let scopeBytes: [[UInt8]]
+    let audienceBytes: [[UInt8]]
+
+    fileprivate init(
+        schemes: CredentialSet, scheme: String, clientID: String, subject: String, issuer: String,
+        scopes: [String], audiences: [String], token: VerifiedToken?
+    ) {
+        self.schemes = schemes
+        self.scheme = scheme
+        self.clientID = clientID
+        self.subject = subject
+        self.issuer = issuer
+        self.scopes = scopes
+        self.audiences = audiences
+        self.token = token
+        clientBytes = Array(clientID.utf8)
+        scopeBytes = scopes.map { Array($0.utf8) }
+        audienceBytes = audiences.map { Array($0.utf8) }
+        var fields: [UInt8] = []
+        IdentityFields.append("X-Auth-Scheme: ", value: scheme, to: &fields)
+        IdentityFields.append("X-Auth-Client: ", value: clientID, to: &fields)
+        IdentityFields.append("X-Auth-Subject: ", value: subject, to: &fields)
+        IdentityFields.append("X-Auth-Scopes: ", list: scopes, to: &fields)
+        IdentityFields.append("X-Auth-Issuer: ", value: issuer, to: &fields)
+        identityFields = fields
+    }
+
+    /// Whoever a token that was verified speaks for.
+    public static func bearer(_ token: VerifiedToken) -> Principal {
+        Principal(
+            schemes: .bearer, scheme: "bearer", clientID: token.clientID,
+            subject: token.subject ?? "",
+            issuer: token.issuer, scopes: token.scopes, audiences: token.audiences, token: token)
+    }
+
+    /// A client whose OAuth 1.0 signature was verified and whose nonce was new, with what is registered for
+    /// it.
+    public static func oauth1(
+        clientID: String, scopes: [String], audiences: [String]
+    ) -> Principal {
+        Principal(
+            schemes: .oauth1, scheme: "oauth1", clientID: clientID, subject: clientID, issuer: "",
+            scopes: scopes, audiences: audiences, token: nil)
+    }
+
+    /// Both credentials of one request, for `authenticate all`; the token says what may be done.
+    ///
+    /// - Returns: `nil` when they name different clients.
+    public static func bearerAndOAuth1(_ token: VerifiedToken, clientID: String) -> Principal? {
+        guard Array(token.clientID.utf8) == Array(clientID.utf8) else { return nil }
+        return Principal(
+            schemes: [.bearer, .oauth1], scheme: "bearer", clientID: clientID,
+            subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,
+            audiences: token.audiences, token: token)
+    }
+}
+
+/// Writes values that come from tokens and registrations as field values.
+///
+/// Visible ASCII stays; `%`, controls, DEL and whatever is not ASCII is percent-encoded byte by byte, so that
+/// no value can end its line and no two values look alike. For what `HeaderText` accepts of a token this is
+/// how `HeaderText` writes it; here nothing is refused, since names from the conf and the store come too.
+enum IdentityFields {
+    /// Appends the line of a field, unless its value is empty. A space inside the value stays; at its ends,
+    /// where it would be trimmed, it is encoded.
+    static func append(_ name: StaticString, value: String, to output: inout [UInt8]) {
+        guard !value.isEmpty else { return }
+        let bytes = Array(value.utf8)
+        output.append(name)
+        for (index, byte) in bytes.enumerated() {
+            let isInside = index > 0 && index < bytes.count - 1
+            append(byte, keepingSpace: isInside, to: &output)
+        }
+        output.append("\r\n")
+    }
+
+    /// Appends the line of a field whose values are separated by spaces, unless there is none. A space inside
+    /// one of them, which would make two of it, is encoded.
+    static func append(_ name: StaticString, list: [String], to output: inout [UInt8]) {
+        let values = list.filter { !$0.isEmpty }
+        guard !values.isEmpty else { return }
+        output.append(name)
+        for (position, value) in values.enumerated() {
+            if position > 0 { output.append(0x20) }
+            for byte in value.utf8 { append(byte, keepingSpace: false, to: &output) }
+        }
+        output.append("\r\n")
+    }
+
+    private static func append(
+        _ byte: UInt8, keepingSpace: Bool, to output: inout [UInt8]
+    ) {
+        switch byte {
+        case 0x21...0x24, 0x26...0x7E:
+            output.append(byte)
+        case 0x20 where keepingSpace:
+            output.append(byte)
+        default:
+            output.append(0x25)
+            output.append(hexDigit(byte >> 4))
+            output.append(hexDigit(byte & 15))
+        }
+    }
+
+    private static func hexDigit(_ value: UInt8) -> UInt8 {
+        value < 10 ? 0x30 + value : 0x37 + value
+    }
+}

@@ -1,0 +1,60 @@
+import Configuration
+import HTTP
+import OAuth
+import Telemetry
+
+/// One `require` line, its names as bytes.
+enum CompiledRequirement: Sendable {
+    case scopes([[UInt8]], on: MethodSet)
+    case audience([UInt8])
+    case claim(name: String, values: [[UInt8]])
+    case clients([[UInt8]])
+
+    init(_ requirement: Requirement) {
+        switch requirement {
+        case .scopes(let scopes, let methods):
+            // What is required of GET is required of HEAD, which tells the same (RFC 9110 section 9.3.2).
+            self = .scopes(
+                scopes.map { Array($0.utf8) }, on: MethodSet(methods, coveringHead: true))
+        case .audience(let audience):
+            self = .audience(Array(audience.utf8))
+        case .claim(let name, let values):
+            self = .claim(name: name, values: values.map { Array($0.utf8) })
+        case .clients(let clients):
+            self = .clients(clients.map { Array($0.utf8) })
+        }
+    }
+
+    /// Why the principal does not meet the requirement; `nil` when it does, or the method is not concerned.
+    func failure(_ principal: Principal, _ method: Method, _ name: Span<UInt8>) -> Reason? {
+        switch self {
+        case .scopes(let scopes, let methods):
+            guard methods.contains(method, name: name) else { return nil }
+            for scope in scopes where !principal.scopeBytes.contains(scope) {
+                return .insufficientScope
+            }
+            return nil
+        case .audience(let audience):
+            return principal.audienceBytes.contains(audience) ? nil : .wrongAudience
+        case .claim(let name, let values):
+            // OAuth 1.0 has no claims: what asks for one is not met.
+            guard let claim = principal.token?.claim(name) else { return .claimMismatch }
+            return Self.claim(claim, isAnyOf: values) ? nil : .claimMismatch
+        case .clients(let clients):
+            return clients.contains(principal.clientBytes) ? nil : .clientNotAllowed
+        }
+    }
+
+    private static func claim(
+        _ claim: VerifiedToken.ClaimValue, isAnyOf values: [[UInt8]]
+    ) -> Bool {
+        switch claim {
+        case .string(let text), .number(let text):
+            values.contains(Array(text.utf8))
+        case .bool(let value):
+            values.contains(Array((value ? "true" : "false").utf8))
+        case .strings(let texts):
+            texts.contains { values.contains(Array($0.utf8)) }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+import HTTP
+import Primitives
+
+/// Takes a message body out of the bytes of its connection, by its framing, and counts it.
+struct BodyReader {
+    private enum Framing {
+        case finished
+        case length(remaining: Int)
+        case chunked
+        case untilClose
+    }
+
+    enum Event: Equatable {
+        /// Content: a range of the input.
+        case data(Range<Int>)
+        case needsMore
+        case end
+    }
+
+    private var framing = Framing.finished
+    /// Made for the first chunked body, then reused.
+    private var decoder: ChunkedDecoder?
+    /// Content bytes so far.
+    private(set) var received = 0
+
+    /// Whether all of the body has been taken.
+    var isFinished: Bool {
+        if case .finished = framing { true } else { false }
+    }
+
+    /// How many content bytes are still to come; `nil` when only the end will tell.
+    var remaining: Int? {
+        switch framing {
+        case .finished: 0
+        case .length(let remaining): remaining
+        case .chunked, .untilClose: nil
+        }
+    }
+
+    /// The trailer section of a chunked body that has ended: validated field lines, each with its CR LF.
+    var trailers: [UInt8] { decoder?.trailers ?? [] }
+
+    mutating func begin(_ bodyFraming: BodyFraming) {
+        received = 0
+        decoder = nil
+        switch bodyFraming {
+        case .none, .length(0):
+            framing = .finished
+        case .length(let count):
+            framing = .length(remaining: count)
+        case .chunked:
+            framing = .chunked
+            decoder = ChunkedDecoder()
+        case .untilClose:
+            framing = .untilClose
+        }
+    }
+
+    /// The next piece of content in `input` from `offset`, which moves behind what was taken.
+    mutating func next(_ input: Span<UInt8>, from offset: inout Int) throws(HTTP1Error) -> Event {
+        switch framing {
+        case .finished:
+            return .end
+        case .length(let remaining):
+            guard offset < input.count else { return .needsMore }
+            let range = offset..<min(input.count, offset + remaining)
+            framing = range.count == remaining ? .finished : .length(remaining: remaining - range.count)
+            offset = range.upperBound
+            received += range.count
+            return .data(range)
+        case .untilClose:
+            guard offset < input.count else { return .needsMore }
+            let range = offset..<input.count
+            offset = input.count
+            received += range.count
+            return .data(range)
+        case .chunked:
+            guard let event = try decoder?.next(input, from: &offset) else { return .end }
+            switch event {
+            case .data(let range):
+                received += range.count
+                return .data(range)
+            case .needsMore:
+                return .needsMore
+            case .end:
+                framing = .finished
+                return .end
+            }
+        }
+    }
+
+    /// The connection ended: right for a body that lasts until then, a fault for every other.
+    mutating func connectionEnded() -> Bool {
+        switch framing {
+        case .finished:
+            return true
+        case .untilClose:
+            framing = .finished
+            return true
+        case .length, .chunked:
+            return false
+        }
+    }
+}

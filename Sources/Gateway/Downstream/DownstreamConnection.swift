@@ -1,0 +1,437 @@
+import HTTP
+import Primitives
+import Transport
+
+/// One client's HTTP/1.1 connection: reads heads, runs one exchange at a time, answers in order.
+///
+/// Idle, it holds its state and no buffer: bytes are read into the worker's buffer, a head in pieces lives in its
+/// exchange, and what a slow peer leaves over lives in the two queues only as long as it must.
+final class DownstreamConnection: EventHandler {
+    private enum State: Equatable {
+        /// Between two requests; no byte of a head has come.
+        case idle
+        case readingHead
+        case exchanging
+        /// The answer is out; the rest of the request's body is read and dropped so that the next head can come.
+        case discarding
+        /// Our side is shut; the peer's last bytes are dropped so that no reset destroys the answer.
+        case lingering
+        case closed
+    }
+
+    /// Bytes of an unwanted body that are read and dropped; beyond it closing is cheaper.
+    static let discardLimitBytes = 256 << 10
+    private static let lingerTime: Duration = .seconds(2)
+
+    let worker: Worker
+    let listener: ListenerContext
+    let peer: IPAddress?
+    /// The peer's address as text, for log and upstream; `unix:` on a unix socket.
+    let peerText: [UInt8]
+    let peerPort: UInt16
+    var timer = TimerState()
+
+    private let socket: SocketBox
+    private var registration: Registration?
+    private var interest: Readiness = [.readable, .peerClosed]
+    private var state = State.idle
+    private var parser: RequestHeadParser
+    private var exchange: Exchange?
+    /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
+    private var pendingInput: [UInt8] = []
+    private var output = OutputQueue()
+    private var isProcessing = false
+    private var discarded = 0
+    /// Close once the output is flushed.
+    private var closesWhenFlushed = false
+    /// When the route's whole-exchange limit ends.
+    private var exchangeDeadline: MonotonicInstant?
+    /// Progress of a body or of our output since the deadline was set; a peer that trickles is as slow as one that stops.
+    private var progressBytes = 0
+
+    init(
+        worker: Worker, listener: ListenerContext, descriptor: Int32, peer: IPAddress?,
+        peerPort: UInt16
+    ) {
+        self.worker = worker
+        self.listener = listener
+        self.peer = peer
+        self.peerPort = peerPort
+        peerText = peer.map { Array($0.description.utf8) } ?? Array("unix:".utf8)
+        socket = SocketBox(Socket(adopting: descriptor))
+        parser = RequestHeadParser(limits: listener.headLimits)
+    }
+
+    /// Registers with the loop.
+    func open() throws(SystemError) {
+        if peer != nil { socket.setNoDelay() }
+        let registration = try worker.loop.register(socket.descriptor, interest, self)
+        self.registration = registration
+        setDeadline(after: listener.limits.headerTimeout)
+    }
+
+    var isClosed: Bool { state == .closed }
+
+    // MARK: Readiness
+
+    func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) { flush() }
+        if state == .closed { return }
+        if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
+    }
+
+    private func readInput() {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.read(into: buffer) {
+        case .bytes:
+            take(buffer.readable)
+        case .wouldBlock:
+            break
+        case .end:
+            peerEnded()
+        case .failed:
+            peerLost()
+        }
+    }
+
+    private func take(_ input: Span<UInt8>) {
+        if !pendingInput.isEmpty || (state == .exchanging && exchange?.wantsBody != true) {
+            stash(input, from: 0)
+            updateInterest()
+            return
+        }
+        process(input)
+    }
+
+    private func stash(_ input: Span<UInt8>, from offset: Int) {
+        for index in offset..<input.count { pendingInput.append(input[index]) }
+    }
+
+    /// Uses what it can of `input`; what must wait is stashed, and reading stops until it is used.
+    private func process(_ input: Span<UInt8>) {
+        isProcessing = true
+        defer {
+            isProcessing = false
+            updateInterest()
+        }
+        var offset = 0
+        while offset < input.count {
+            switch state {
+            case .idle, .readingHead:
+                guard let next = parseHead(input, from: offset) else { return }
+                offset = next
+            case .exchanging:
+                guard let exchange, exchange.wantsBody else {
+                    stash(input, from: offset)
+                    return
+                }
+                let before = offset
+                progressBytes += input.count - offset
+                offset = exchange.takeBody(input, from: offset)
+                if offset == before, state == .exchanging, self.exchange === exchange {
+                    stash(input, from: offset)
+                    return
+                }
+            case .discarding:
+                offset = discard(input, from: offset)
+            case .lingering, .closed:
+                return
+            }
+        }
+    }
+
+    private func parseHead(_ input: Span<UInt8>, from offset: Int) -> Int? {
+        let exchange = self.exchange ?? beginHead()
+        do throws(HTTP1Error) {
+            switch try parser.parse(input, from: offset, into: exchange.head) {
+            case .incomplete:
+                if state == .idle, parser.hasBegun {
+                    state = .readingHead
+                    setDeadline(after: listener.limits.headerTimeout)
+                }
+                return nil
+            case .complete(let next):
+                state = .exchanging
+                setDeadline(after: nil)
+                parser.reset()
+                exchange.begin()
+                return next
+            }
+        } catch {
+            state = .exchanging
+            setDeadline(after: nil)
+            exchange.refuseHead(error)
+            return nil
+        }
+    }
+
+    private func beginHead() -> Exchange {
+        let exchange = worker.takeExchange(for: self)
+        self.exchange = exchange
+        return exchange
+    }
+
+    private func discard(_ input: Span<UInt8>, from offset: Int) -> Int {
+        var next = offset
+        guard let exchange else { return input.count }
+        discarded += input.count - offset
+        guard discarded <= DownstreamConnection.discardLimitBytes,
+            let isFinished = exchange.discardBody(input, from: &next)
+        else {
+            linger()
+            return input.count
+        }
+        if isFinished { exchangeDone() }
+        return next
+    }
+
+    // MARK: The peer goes
+
+    /// The peer ended its side. Like nginx we take that as leaving: nobody is there to read an answer.
+    private func peerEnded() {
+        switch state {
+        case .exchanging:
+            exchange?.clientLeft(reset: false)
+        case .idle, .readingHead, .discarding, .lingering, .closed:
+            break
+        }
+        close()
+    }
+
+    private func peerLost() {
+        if state == .exchanging { exchange?.clientLeft(reset: true) }
+        close()
+    }
+
+    // MARK: Output
+
+    /// Whether the client has not taken all that was written: the other side's reading must wait.
+    var isCongested: Bool { !output.isEmpty }
+
+    /// Writes what has been put together.
+    func write(_ bytes: [UInt8]) {
+        write(bytes.span)
+    }
+
+    /// Writes bytes of an answer, in order; what the socket does not take waits in the queue.
+    func write(_ bytes: Span<UInt8>) {
+        guard state != .closed, bytes.count > 0 else { return }
+        var written = 0
+        if output.isEmpty {
+            switch socket.write(bytes) {
+            case .bytes(let count): written = count
+            case .wouldBlock: break
+            case .end, .failed:
+                peerLost()
+                return
+            }
+        }
+        progressBytes += written
+        if written < bytes.count {
+            if output.isEmpty { setDeadline(after: listener.limits.bodyTimeout) }
+            output.append(bytes, from: written)
+            updateInterest()
+        }
+    }
+
+    private func flush() {
+        while !output.isEmpty {
+            switch socket.write(output.pending.span) {
+            case .bytes(let count):
+                progressBytes += count
+                output.removeFirst(count)
+            case .wouldBlock:
+                return
+            case .end, .failed:
+                peerLost()
+                return
+            }
+        }
+        if closesWhenFlushed {
+            linger()
+            return
+        }
+        if state == .exchanging {
+            rearm()
+            exchange?.clientIsWritable()
+        }
+        updateInterest()
+    }
+
+    // MARK: The end of an exchange
+
+    /// The answer is written. Goes on with the connection or ends it.
+    ///
+    /// - Parameter closes: the answer said `Connection: close`, or the framing is lost.
+    func exchangeEnded(closes: Bool) {
+        guard state == .exchanging else { return }
+        if closes || worker.isDraining {
+            closesWhenFlushed = true
+            if output.isEmpty { linger() }
+            return
+        }
+        guard exchange?.isBodyTaken == false else {
+            exchangeDone()
+            return
+        }
+        state = .discarding
+        discarded = 0
+        setDeadline(after: listener.limits.bodyTimeout)
+        resume()
+    }
+
+    private func exchangeDone() {
+        if let exchange { worker.giveBack(exchange) }
+        exchange = nil
+        exchangeDeadline = nil
+        state = .idle
+        setDeadline(after: listener.limits.idleTimeout)
+        resume()
+    }
+
+    /// Uses bytes that waited, unless the caller is in the middle of using them.
+    func resume() {
+        guard !isProcessing else { return }
+        while !pendingInput.isEmpty, state != .closed {
+            if state == .exchanging, exchange?.wantsBody != true { break }
+            let waiting = pendingInput
+            pendingInput = []
+            process(waiting.span)
+            if pendingInput.count == waiting.count { break }
+        }
+        updateInterest()
+    }
+
+    /// Ends at once and uncleanly: the answer was cut, and the client must see that it was.
+    func abort() {
+        guard state != .closed else { return }
+        socket.resetOnClose()
+        close()
+    }
+
+    private func linger() {
+        guard state != .closed, state != .lingering else { return }
+        if let exchange { worker.giveBack(exchange) }
+        exchange = nil
+        state = .lingering
+        pendingInput = []
+        socket.shutdownWriting()
+        setDeadline(after: DownstreamConnection.lingerTime)
+        updateInterest()
+    }
+
+    private func close() {
+        guard state != .closed else { return }
+        state = .closed
+        if let exchange { worker.giveBack(exchange) }
+        exchange = nil
+        pendingInput = []
+        output.removeAll()
+        if let registration { worker.loop.unregister(registration) }
+        registration = nil
+        socket.close()
+        listener.load.connectionClosed(onWorker: worker.index)
+        worker.connectionClosed()
+    }
+
+    /// The gateway is going down: an idle connection ends now, a busy one after its answer.
+    func drain() {
+        switch state {
+        case .idle, .discarding:
+            if output.isEmpty { linger() } else { closesWhenFlushed = true }
+        case .readingHead, .exchanging, .lingering, .closed:
+            break
+        }
+    }
+
+    /// Ends whatever is going on, for the end of the drain.
+    func shutDown() {
+        if state == .exchanging { exchange?.clientLeft(reset: true) }
+        close()
+    }
+
+    // MARK: Deadlines and interest
+
+    /// Sets the deadline of what is going on now; the route's limit on the whole exchange stays beside it.
+    func setDeadline(after duration: Duration?) {
+        guard let registration else { return }
+        progressBytes = 0
+        var deadline = duration.map { worker.loop.now + $0 }
+        if let exchangeDeadline, deadline.map({ exchangeDeadline < $0 }) ?? true {
+            deadline = exchangeDeadline
+        }
+        worker.loop.schedule(self, registration, at: deadline)
+    }
+
+    /// The deadline that fits what is going on: a body or an answer that must make progress, or none of ours.
+    private func rearm() {
+        let isWaiting = !output.isEmpty || exchange?.wantsBody == true
+        setDeadline(after: isWaiting ? listener.limits.bodyTimeout : nil)
+    }
+
+    /// The exchange wants the body: its time runs.
+    func awaitBody() {
+        rearm()
+        updateInterest()
+    }
+
+    /// The body is whole.
+    func bodyTaken() {
+        rearm()
+    }
+
+    /// Begins the route's `timeout`.
+    func limitExchange(to duration: Duration) {
+        exchangeDeadline = worker.loop.now + duration
+        setDeadline(after: nil)
+    }
+
+    func deadlineReached() {
+        let isExchangeOver = exchangeDeadline.map { $0 <= worker.loop.now } ?? false
+        switch state {
+        case .closed:
+            break
+        case .idle:
+            // A client that never sent a byte gets none: it may be a health check or a spare connection.
+            linger()
+        case .lingering, .discarding:
+            close()
+        case .readingHead:
+            state = .exchanging
+            exchange?.refuseSlowHead()
+        case .exchanging:
+            // At least this much in each period: one byte now and then holds a connection for ever otherwise.
+            let isProgress = progressBytes >= 1024
+            if isExchangeOver {
+                exchangeDeadline = nil
+                exchange?.tookTooLong()
+            } else if isProgress {
+                setDeadline(after: listener.limits.bodyTimeout)
+            } else if isCongested {
+                exchange?.clientLeft(reset: true)
+                abort()
+            } else {
+                exchange?.bodyTooSlow()
+            }
+        }
+    }
+
+    /// Reads only when there is use for the bytes or to notice that the peer left; writes when something waits.
+    func updateInterest() {
+        guard state != .closed, let registration else { return }
+        var wanted: Readiness = []
+        let mayRead =
+            switch state {
+            case .idle, .readingHead, .discarding: pendingInput.isEmpty && output.isEmpty
+            case .exchanging: pendingInput.isEmpty && exchange?.isBodyPaused != true
+            case .lingering: true
+            case .closed: false
+            }
+        if mayRead { wanted.insert([.readable, .peerClosed]) }
+        if !output.isEmpty { wanted.insert(.writable) }
+        guard wanted != interest else { return }
+        interest = wanted
+        worker.loop.modify(registration, wanted)
+    }
+}

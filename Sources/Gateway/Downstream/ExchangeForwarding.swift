@@ -1,0 +1,215 @@
+import HTTP
+import Primitives
+import Telemetry
+
+/// The upstream's half of an exchange: the request goes out, the answer comes back.
+extension Exchange {
+    /// Forwards the request under its permit: the head is built once, and sent once or, where that is safe, twice.
+    func forward(_ permit: Permit) {
+        self.permit = permit
+        stage = .forwarding
+        upstreamStartedAt = worker.loop.now
+        let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
+        worker.requestWriter.append(
+            permit, head, path: canonicalPath,
+            connection: ConnectionFacts(clientAddress: downstream?.peerText ?? [], isTLS: false),
+            trace: trace, framing: isHeld ? .length(heldBody.count) : head.framing, to: &outgoing)
+        if isHeld { outgoing.append(heldBody.span) }
+        connect(isFresh: false)
+        if stage == .forwarding, !body.isFinished { askForBody() }
+    }
+
+    /// Whether a body was taken whole before the verdict (an empty one leaves no bytes behind).
+    private var purposeHeldWhole: Bool {
+        switch head.framing {
+        case .chunked: true
+        case .none, .length, .untilClose: false
+        }
+    }
+
+    /// Sends what `outgoing` holds to the next server.
+    ///
+    /// - Parameter isFresh: only a new connection will do, since a kept one has just turned out to be stale.
+    private func connect(isFresh: Bool) {
+        guard let route = permit?.route else { return refuse(.internalError) }
+        let group = worker.upstreams[route.upstreamIndex]
+        do throws(UpstreamError) {
+            let server = try group.nextServer()
+            record.upstream = server.label
+            let kept = isFresh ? nil : group.takeIdle(server, checked: !isRepeatable)
+            let connection: UpstreamConnection
+            if let kept { connection = kept } else { connection = try group.connect(server) }
+            upstream = connection
+            connection.begin(self, request: outgoing.span)
+            if body.isFinished { connection.requestEnded() }
+        } catch {
+            upstreamFailed(error)
+        }
+    }
+
+    /// Whether the request may be sent a second time: safe by its method (RFC 9110 section 9.2.2), and all of it
+    /// is still here.
+    private var isRepeatable: Bool {
+        head.method.isIdempotent && !hasStreamedBody
+    }
+
+    // MARK: The request's body
+
+    func streamContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        guard let upstream, !range.isEmpty else { return }
+        hasStreamedBody = true
+        if case .chunked = head.framing {
+            worker.chunk.removeAll(keepingCapacity: true)
+            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.chunk)
+            worker.chunk.append(input, range)
+            worker.chunk.append("\r\n")
+            upstream.send(worker.chunk)
+        } else {
+            upstream.send(input.extracting(range))
+        }
+    }
+
+    /// The request's body is complete. Its trailers are dropped: no route asks for them (threats.md, Framing).
+    func streamEnded() {
+        guard let upstream else { return }
+        if case .chunked = head.framing {
+            worker.chunk.removeAll(keepingCapacity: true)
+            worker.chunk.append("0\r\n\r\n")
+            upstream.send(worker.chunk)
+        }
+        upstream.requestEnded()
+    }
+
+    /// The server has taken what was sent: the client may send more.
+    func upstreamIsWritable() {
+        guard stage == .forwarding || stage == .answering else { return }
+        if body.isFinished {
+            upstream?.requestEnded()
+        } else {
+            downstream?.awaitBody()
+            downstream?.resume()
+        }
+    }
+
+    // MARK: The answer
+
+    /// An interim answer: passed on to a client that can take it. We have answered `100` ourselves.
+    func upstreamInterim(_ interim: ResponseHead) {
+        guard stage == .forwarding, interim.status != 100,
+            ResponseHeadWriter.relaysInterim(interim, to: head)
+        else { return }
+        worker.answer.removeAll(keepingCapacity: true)
+        ResponseHeadWriter.append(
+            interim, version: head.version, isHead: false, closes: false, date: worker.date,
+            to: &worker.answer)
+        downstream?.write(worker.answer)
+        worker.answer.removeAll(keepingCapacity: true)
+    }
+
+    func upstreamHead(_ answer: ResponseHead) {
+        guard stage == .forwarding else { return }
+        stage = .answering
+        record.status = answer.status
+        record.upstreamStatus = answer.status
+        record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
+        answerFraming = ResponseHeadWriter.framing(of: answer, for: head.version)
+        if answerFraming == .untilClose || worker.isDraining { closesAfterAnswer = true }
+        worker.answer.removeAll(keepingCapacity: true)
+        ResponseHeadWriter.append(
+            answer, version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
+            date: worker.date, to: &worker.answer)
+    }
+
+    /// Content of the answer: joined to the head in one write where the head still waits.
+    func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
+        guard stage == .answering, !range.isEmpty, head.method != .head else { return }
+        record.bytesOut += range.count
+        switch answerFraming {
+        case .none:
+            break
+        case .length, .untilClose:
+            if worker.answer.isEmpty {
+                downstream?.write(input.extracting(range))
+                yieldToClient()
+            } else {
+                worker.answer.append(input, range)
+            }
+        case .chunked:
+            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.answer)
+            worker.answer.append(input, range)
+            worker.answer.append("\r\n")
+        }
+    }
+
+    /// Writes what has come in this turn; reading on waits until the client has taken it.
+    func flushAnswer() {
+        guard stage == .answering else { return }
+        if !worker.answer.isEmpty {
+            downstream?.write(worker.answer)
+            worker.answer.removeAll(keepingCapacity: true)
+        }
+        yieldToClient()
+    }
+
+    private func yieldToClient() {
+        if downstream?.isCongested == true { upstream?.pauseReading(true) }
+    }
+
+    /// The client has taken everything: the answer may go on.
+    func clientIsWritable() {
+        guard stage == .answering else { return }
+        upstream?.pauseReading(false)
+    }
+
+    func upstreamEnded(trailers: [UInt8]) {
+        upstream = nil
+        guard stage == .answering else { return }
+        if answerFraming == .chunked {
+            worker.answer.append("0\r\n")
+            worker.answer.append(contentsOf: trailers)
+            worker.answer.append("\r\n")
+        }
+        flushAnswer()
+        guard stage == .answering else { return }
+        stage = .ended
+        if !body.isFinished, !isRemainderSmall { closesAfterAnswer = true }
+        log()
+        downstream?.exchangeEnded(closes: closesAfterAnswer)
+    }
+
+    private var isRemainderSmall: Bool {
+        guard let remaining = body.remaining else { return true }
+        return remaining <= DownstreamConnection.discardLimitBytes
+    }
+
+    /// The upstream failed. Before any byte of an answer another attempt may be made; after, the fault is shown.
+    func upstreamFailed(_ error: UpstreamError) {
+        let failed = upstream
+        upstream = nil
+        guard stage == .forwarding || stage == .answering else { return }
+        if stage == .forwarding, mayTryAgain(after: error, on: failed) {
+            attempts += 1
+            connect(isFresh: true)
+            return
+        }
+        record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
+        if stage == .answering { flushAnswer() }
+        if !body.isFinished { closesAfterAnswer = true }
+        refuse(error.reason)
+    }
+
+    /// Nothing of the request can have been acted upon (no connection came about), or acting twice is harmless: a
+    /// POST is never sent twice (RFC 9110 section 9.2.2).
+    private func mayTryAgain(after error: UpstreamError, on failed: UpstreamConnection?) -> Bool {
+        guard let route = permit?.route, !hasStreamedBody else { return false }
+        let retries = worker.upstreams[route.upstreamIndex].configuration.retries
+        switch error {
+        case .connectionRefused, .connectionTimeout:
+            return attempts < retries
+        case .connectionTerminated:
+            return attempts < 1 && isRepeatable && failed?.isReused == true
+        case .destinationNotFound, .responseTimeout, .responseInvalid, .responseIncomplete:
+            return false
+        }
+    }
+}

@@ -1,0 +1,102 @@
+import HTTP
+import Primitives
+
+/// Relays the head of an upstream's answer to the client: its end-to-end fields, our own framing.
+public enum ResponseHeadWriter {
+    /// How the body of a final answer is framed on its way to the client.
+    ///
+    /// - Returns: `.untilClose` where the connection must be closed to end the body: its length is not known
+    ///   and the client speaks HTTP/1.0 (RFC 9112 section 6.1).
+    public static func framing(
+        of response: ResponseHead, for version: HTTPVersion
+    ) -> BodyFraming {
+        switch response.framing {
+        case .none: .none
+        case .length(let count): .length(count)
+        case .chunked, .untilClose: version == .http10 ? .untilClose : .chunked
+        }
+    }
+
+    /// Whether an interim answer (1xx) goes on to the client.
+    ///
+    /// A 101 never does: no upgrade was asked for. HTTP/1.0 knows no interim answers, and a 100 is for who
+    /// waits for one (RFC 9110 section 15.2).
+    public static func relaysInterim(_ response: ResponseHead, to request: RequestHead) -> Bool {
+        switch response.status {
+        case 100: request.expectsContinue && request.version != .http10
+        case 101: false
+        default: response.isInterim && request.version != .http10
+        }
+    }
+
+    /// Appends the head, up to and with its empty line.
+    ///
+    /// - Parameters:
+    ///   - version: of the client's request.
+    ///   - isHead: whether the request was HEAD; then the length that the upstream tells is passed on.
+    ///   - closes: whether the connection ends after this answer; must be true where `framing` is
+    ///     `.untilClose`.
+    ///   - date: now, as an IMF-fixdate; sent when the upstream tells none.
+    public static func append(
+        _ response: ResponseHead, version: HTTPVersion, isHead: Bool, closes: Bool, date: [UInt8],
+        to output: inout [UInt8]
+    ) {
+        let bytes = response.bytes
+        let framing = framing(of: response, for: version)
+        output.append("HTTP/1.1 ")
+        JSONText.appendInteger(response.status, to: &output)
+        output.append(" ")
+        output.append(contentsOf: bytes[response.reason.range])
+        output.append("\r\n")
+        let fields = response.fields
+        var hasVia = false
+        var hasDate = false
+        for line in fields {
+            switch line.id {
+            case .via:
+                hasVia = true
+                continue
+            case .trailer where framing == .chunked && !isHead:
+                // The trailers themselves are passed on too.
+                break
+            case .contentLength:
+                // With a body `framing` says it. Without one it tells how long the body would be, which only
+                // an answer to HEAD and a 304 may (RFC 9110 section 8.6).
+                guard framing == .none, isHead || response.status == 304 else { continue }
+            case .date:
+                hasDate = true
+            default:
+                guard !line.id.isHopByHop else { continue }
+            }
+            guard !response.connectionNames(line) else { continue }
+            output.append(contentsOf: bytes[line.name.range])
+            output.append(": ")
+            output.append(contentsOf: bytes[line.value.range])
+            output.append("\r\n")
+        }
+        appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
+        guard !response.isInterim else {
+            output.append("\r\n")
+            return
+        }
+        if !hasDate { appendDate(date, to: &output) }
+        appendFraming(framing, to: &output)
+        appendPersistence(version, closes: closes, to: &output)
+        output.append("\r\n")
+    }
+}
+
+func appendDate(_ date: [UInt8], to output: inout [UInt8]) {
+    output.append("Date: ")
+    output.append(contentsOf: date)
+    output.append("\r\n")
+}
+
+/// Appends `Connection` where the version's default is not what will happen (RFC 9112 section 9.3).
+func appendPersistence(_ version: HTTPVersion, closes: Bool, to output: inout [UInt8]) {
+    if closes {
+        output.append("Connection: close\r\n")
+    } else if version == .http10 {
+        output.append("Connection: keep-alive\r\n")
+    }
+}

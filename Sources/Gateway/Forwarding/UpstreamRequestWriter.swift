@@ -1,0 +1,179 @@
+import HTTP
+import Primitives
+
+/// What is known of the client's connection, apart from anything the client says.
+public struct ConnectionFacts: Sendable {
+    /// The client's address as text (`192.0.2.1`, `2001:db8::1`), without a port; empty for a unix socket.
+    public var clientAddress: [UInt8]
+    public var isTLS: Bool
+
+    public init(clientAddress: [UInt8], isTLS: Bool) {
+        self.clientAddress = clientAddress
+        self.isTLS = isTLS
+    }
+}
+
+/// Writes the head of the request to the upstream: one well-formed HTTP/1.1 head, from what was judged.
+///
+/// It takes a `Permit`, which Authorization alone can make, and forwards by the route and for the principal
+/// of that permit. One per worker; it keeps its buffers.
+public struct UpstreamRequestWriter {
+    private var filter = ClientFieldFilter()
+
+    public init() {}
+
+    /// Appends the head, up to and with its empty line.
+    ///
+    /// - Parameters:
+    ///   - path: the canonical path that was matched; the query is the head's, byte for byte.
+    ///   - framing: of the body as it will be sent: `.none`, `.length` or `.chunked`.
+    public mutating func append(
+        _ permit: Permit, _ head: RequestHead, path: [UInt8], connection: ConnectionFacts,
+        trace: RequestTrace, framing: BodyFraming, to output: inout [UInt8]
+    ) {
+        let bytes = head.bytes
+        let route = permit.route
+        appendRequestLine(head, bytes, path: path, route, to: &output)
+        if !route.fields.replaced.contains(.host) {
+            output.append("Host: ")
+            if head.authority.count > 0 {
+                output.append(contentsOf: bytes[head.authority.range])
+            } else {
+                output.append(contentsOf: route.upstreamAuthority)
+            }
+            output.append("\r\n")
+        }
+        let fields = head.fields
+        let continuesTrace = trace.isContinued && !route.fields.replaced.contains(.traceparent)
+        var hasVia = false
+        for line in fields {
+            if line.id == .via { hasVia = true }
+            guard
+                filter.passes(line, of: head, bytes, route: route, continuesTrace: continuesTrace)
+            else { continue }
+            output.append(contentsOf: bytes[line.name.range])
+            output.append(": ")
+            output.append(contentsOf: bytes[line.value.range])
+            output.append("\r\n")
+        }
+        // Ours come last and after every field of their names was left out above. No `Connection` can name
+        // them: the client's is not sent.
+        if let principal = permit.principal { output.append(contentsOf: principal.identityFields) }
+        appendForwarding(head, bytes, connection, route.fields.replaced, to: &output)
+        if !route.fields.replaced.contains(.via) {
+            appendVia(receivedIn: head.version, hasVia ? fields : [], bytes, to: &output)
+        }
+        appendTrace(trace, route.fields.replaced, to: &output)
+        output.append(contentsOf: route.fields.lines)
+        appendFraming(framing, to: &output)
+        output.append("\r\n")
+    }
+
+    private func appendRequestLine(
+        _ head: RequestHead, _ bytes: [UInt8], path: [UInt8], _ route: CompiledRoute,
+        to output: inout [UInt8]
+    ) {
+        output.append(contentsOf: bytes[head.methodRange.range])
+        output.append(" ")
+        if head.isAsterisk {
+            // About the server, not a resource of it (RFC 9110 section 9.3.7): there is no path to rewrite.
+            output.append("*")
+        } else {
+            route.rewrites.append(path, to: &output)
+            if head.hasQuery {
+                output.append("?")
+                output.append(contentsOf: bytes[head.query.range])
+            }
+        }
+        output.append(" HTTP/1.1\r\n")
+    }
+
+    private func appendForwarding(
+        _ head: RequestHead, _ bytes: [UInt8], _ connection: ConnectionFacts,
+        _ replaced: FieldEdits.Own, to output: inout [UInt8]
+    ) {
+        let address = connection.clientAddress
+        let authority = head.authority.range
+        if !replaced.contains(.forwarded) {
+            // RFC 7239 section 4; an IPv6 address is quoted and in brackets (section 6).
+            output.append("Forwarded: for=")
+            if address.isEmpty {
+                output.append("unknown")
+            } else if address.contains(0x3A) {
+                output.append("\"[")
+                output.append(contentsOf: address)
+                output.append("]\"")
+            } else {
+                output.append(contentsOf: address)
+            }
+            output.append(connection.isTLS ? ";proto=https" : ";proto=http")
+            if !authority.isEmpty {
+                output.append(";host=")
+                output.appendQuoted(bytes[authority])
+            }
+            output.append("\r\n")
+        }
+        if !replaced.contains(.xForwardedFor), !address.isEmpty {
+            output.append("X-Forwarded-For: ")
+            output.append(contentsOf: address)
+            output.append("\r\n")
+        }
+        if !replaced.contains(.xForwardedProto) {
+            output.append("X-Forwarded-Proto: ")
+            output.append(connection.isTLS ? "https\r\n" : "http\r\n")
+        }
+        if !replaced.contains(.xForwardedHost), !authority.isEmpty {
+            output.append("X-Forwarded-Host: ")
+            output.append(contentsOf: bytes[authority])
+            output.append("\r\n")
+        }
+    }
+
+    private func appendTrace(
+        _ trace: RequestTrace, _ replaced: FieldEdits.Own, to output: inout [UInt8]
+    ) {
+        if !replaced.contains(.xRequestID) {
+            output.append("X-Request-Id: ")
+            output.append(contentsOf: trace.requestID)
+            output.append("\r\n")
+        }
+        if !replaced.contains(.traceparent) {
+            output.append("traceparent: ")
+            output.append(contentsOf: trace.traceparent)
+            output.append("\r\n")
+        }
+    }
+}
+
+/// Appends `Via` as one list: what came in, then ours with the version the message was received in (RFC 9110
+/// section 7.6.3).
+func appendVia(
+    receivedIn version: HTTPVersion, _ fields: [FieldLine], _ bytes: [UInt8],
+    to output: inout [UInt8]
+) {
+    output.append("Via: ")
+    for line in fields where line.id == .via && !line.value.range.isEmpty {
+        output.append(contentsOf: bytes[line.value.range])
+        output.append(", ")
+    }
+    switch version {
+    case .http10: output.append("1.0 gatehouse\r\n")
+    case .http11: output.append("1.1 gatehouse\r\n")
+    case .http2: output.append("2 gatehouse\r\n")
+    }
+}
+
+/// Appends the field that frames a body; nothing for a message without one or one that ends with its
+/// connection.
+func appendFraming(_ framing: BodyFraming, to output: inout [UInt8]) {
+    switch framing {
+    case .none, .untilClose:
+        break
+    case .length(let count):
+        output.append("Content-Length: ")
+        JSONText.appendInteger(count, to: &output)
+        output.append("\r\n")
+    case .chunked:
+        output.append("Transfer-Encoding: chunked\r\n")
+    }
+}

@@ -1,0 +1,99 @@
+import Configuration
+import Cryptography
+import OAuth
+import Primitives
+import Store
+import Transport
+
+/// A listening socket with what its connections need to know; kept across reloads while its address stays.
+final class BoundListener: Sendable {
+    let id: Int
+    let name: String
+    let role: ListenerContext.Role
+    let limits: LimitsConfiguration
+    let load: ListenerLoad
+    let socket: SharedListeningSocket
+    let configured: Endpoint
+
+    init(
+        id: Int, name: String, role: ListenerContext.Role, limits: LimitsConfiguration,
+        load: ListenerLoad, socket: SharedListeningSocket, configured: Endpoint
+    ) {
+        self.id = id
+        self.name = name
+        self.role = role
+        self.limits = limits
+        self.load = load
+        self.socket = socket
+        self.configured = configured
+    }
+
+    /// The same socket under new limits.
+    func with(name: String, limits: LimitsConfiguration) -> BoundListener {
+        BoundListener(
+            id: id, name: name, role: role, limits: limits, load: load, socket: socket,
+            configured: configured)
+    }
+}
+
+/// A listening socket that several snapshots hold; it closes when the last lets go of it.
+final class SharedListeningSocket: Sendable {
+    private let socket: ListeningSocket
+
+    init(binding endpoint: Endpoint) throws(SystemError) {
+        socket = try ListeningSocket(binding: endpoint)
+    }
+
+    var descriptor: Int32 { socket.descriptor }
+    var endpoint: Endpoint { socket.endpoint }
+
+    func accept() -> ListeningSocket.AcceptResult { socket.accept() }
+}
+
+/// What the gateway knows of a client, whether the conf file or the store declares it.
+struct KnownClient: Sendable {
+    var registered: RegisteredClient
+    var oauth1: OAuth1Credentials?
+}
+
+/// A configuration put to use: everything compiled, every named file read. Immutable; an exchange keeps the one it
+/// began with.
+final class GatewaySnapshot: Sendable {
+    let configuration: Configuration
+    let listeners: [BoundListener]
+    let routes: RouteTable
+    let issuers: [TrustedIssuer]
+    let clients: [String: KnownClient]
+    let oauth1: OAuth1Policy
+    let authority: AuthoritySnapshot?
+
+    init(
+        configuration: Configuration, material: Material, listeners: [BoundListener]
+    ) {
+        self.configuration = configuration
+        self.listeners = listeners
+        routes = RouteTable(configuration: configuration)
+        clients = material.clients
+        oauth1 = OAuth1Policy(configuration.oauth1)
+        authority = material.authority
+        issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
+    }
+
+    /// The authority, if it answers on that listener.
+    func authority(on listener: String) -> AuthoritySnapshot? {
+        guard let authority else { return nil }
+        let names = authority.configuration.listeners
+        return names.isEmpty || names.contains(listener) ? authority : nil
+    }
+}
+
+extension OAuth1Policy {
+    init(_ configuration: OAuth1Configuration) {
+        self.init(
+            signatureMethods: Set(
+                configuration.signatureMethods.compactMap(OAuth1SignatureMethod.init)),
+            timestampWindowSeconds: configuration.timestampWindow.wholeSeconds,
+            bodyHashRequired: configuration.bodyHashRequired,
+            heldBodyBytes: configuration.heldBodyBytes, publicURLs: configuration.publicURLs)
+    }
+}

@@ -1,0 +1,82 @@
+import Primitives
+import Transport
+
+/// Accepts a listener's connections on one worker and deals them out: each goes to the worker that has the
+/// fewest, so that connections which arrive at once are shared evenly. (The kernel's own ways, SO_REUSEPORT and
+/// EPOLLEXCLUSIVE, share by hash or wake the same worker again and again.)
+final class ListenerAcceptor: EventHandler {
+    private static let batch = 64
+    private static let pause: Duration = .milliseconds(200)
+
+    let id: Int
+    var timer = TimerState()
+    private let worker: Worker
+    private let bound: BoundListener
+    private var registration: Registration?
+
+    init(worker: Worker, bound: BoundListener) {
+        self.worker = worker
+        self.bound = bound
+        id = bound.id
+    }
+
+    func start() throws(SystemError) {
+        registration = try worker.loop.register(bound.socket.descriptor, [.readable], self)
+    }
+
+    func stop() {
+        if let registration { worker.loop.unregister(registration) }
+        registration = nil
+    }
+
+    func ready(_ readiness: Readiness) {
+        for _ in 0..<ListenerAcceptor.batch {
+            switch bound.socket.accept() {
+            case .accepted(let descriptor, let peer, let port):
+                place(descriptor, peer, port)
+            case .nothing:
+                return
+            case .exhausted(let code):
+                pauseAccepting(code)
+                return
+            }
+        }
+    }
+
+    private func place(_ descriptor: Int32, _ peer: IPAddress?, _ port: UInt16) {
+        guard let target = bound.load.place(limit: bound.limits.connections) else {
+            turnAway(descriptor)
+            return
+        }
+        if target == worker.index {
+            worker.open(descriptor, listener: id, peer: peer, port: port)
+        } else {
+            worker.shared.post(
+                .connection(descriptor: descriptor, listener: id, peer: peer, port: port),
+                to: target)
+        }
+    }
+
+    /// The listener is full: a short answer, not read from, then the end.
+    private func turnAway(_ descriptor: Int32) {
+        let socket = Socket(adopting: descriptor)
+        var answer: [UInt8] = []
+        answer.append("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n")
+        answer.append("Retry-After: 1\r\nContent-Length: 0\r\n\r\n")
+        _ = socket.write(answer.span)
+        socket.shutdownWriting()
+        worker.shared.errors.warn("a listener is full", ["listener": bound.name])
+    }
+
+    /// No descriptor is left: the connections wait in the kernel's queue while others end; no spinning meanwhile.
+    private func pauseAccepting(_ code: Int32) {
+        guard let registration else { return }
+        worker.shared.errors.warn("no descriptor left to accept with", ["errno": "\(code)"])
+        worker.loop.modify(registration, [])
+        worker.loop.schedule(self, registration, at: worker.loop.now + ListenerAcceptor.pause)
+    }
+
+    func deadlineReached() {
+        if let registration { worker.loop.modify(registration, [.readable]) }
+    }
+}

@@ -1,0 +1,60 @@
+import Configuration
+import HTTP
+import Synchronization
+
+/// What a listener's connections share on one worker. Its limits are replaced by a reload; a connection reads
+/// them anew for each request.
+final class ListenerContext {
+    enum Role {
+        case traffic
+        case admin
+    }
+
+    let name: String
+    let nameBytes: [UInt8]
+    let role: Role
+    let load: ListenerLoad
+    var limits: LimitsConfiguration
+
+    init(name: String, role: Role, limits: LimitsConfiguration, load: ListenerLoad) {
+        self.name = name
+        nameBytes = Array(name.utf8)
+        self.role = role
+        self.limits = limits
+        self.load = load
+    }
+
+    var headLimits: HTTP1Limits {
+        HTTP1Limits(
+            requestLineBytes: limits.requestLineBytes, headBytes: limits.requestHeadBytes,
+            fieldCount: limits.headers)
+    }
+}
+
+/// How many connections a listener has, in all and on each worker: the one number that the workers share, touched
+/// when a connection opens or closes, never by a request.
+final class ListenerLoad: Sendable {
+    private let counts: Mutex<[Int]>
+
+    init(workers: Int) {
+        counts = Mutex(Array(repeating: 0, count: workers))
+    }
+
+    /// Gives a new connection to the worker that has the fewest, or to none when the listener is full.
+    func place(limit: Int) -> Int? {
+        counts.withLock { counts in
+            guard counts.reduce(0, +) < limit,
+                let fewest = counts.indices.min(by: { counts[$0] < counts[$1] })
+            else { return nil }
+            counts[fewest] += 1
+            return fewest
+        }
+    }
+
+    func connectionClosed(onWorker index: Int) {
+        counts.withLock { $0[index] -= 1 }
+    }
+
+    /// Open connections of each worker.
+    var perWorker: [Int] { counts.withLock { $0 } }
+}

@@ -1,0 +1,59 @@
+import Configuration
+import Primitives
+import Transport
+
+/// The listening sockets of the process, by configured address. A reload keeps those that stay, so that no
+/// connection waiting in a queue is lost.
+final class ListenerTable {
+    private var bound: [BoundListener] = []
+    private var lastID = -1
+
+    /// Binds what the configuration asks for and is not bound yet.
+    ///
+    /// - Returns: all of it; nothing changes in the table until `keep`.
+    /// - Throws: for the first address that cannot be bound.
+    func bind(
+        _ configuration: Configuration, workers: Int
+    ) throws(StartError) -> [BoundListener] {
+        var result: [BoundListener] = []
+        for listener in configuration.listeners {
+            for address in listener.addresses {
+                result.append(
+                    try bind(address, listener.name, .traffic, listener.limits, workers))
+            }
+        }
+        for address in configuration.admin?.addresses ?? [] {
+            result.append(
+                try bind(address, "admin", .admin, LimitsConfiguration(), workers))
+        }
+        if bound.isEmpty { bound = result }
+        return result
+    }
+
+    func keep(_ listeners: [BoundListener]) {
+        bound = listeners
+    }
+
+    private func bind(
+        _ address: Endpoint, _ name: String, _ role: ListenerContext.Role,
+        _ limits: LimitsConfiguration, _ workers: Int
+    ) throws(StartError) -> BoundListener {
+        if let known = bound.first(where: { $0.configured == address && $0.role == role }) {
+            return known.with(name: name, limits: limits)
+        }
+        do throws(SystemError) {
+            let socket = try SharedListeningSocket(binding: try NameQuery.resolved(address))
+            lastID += 1
+            return BoundListener(
+                id: lastID, name: name, role: role, limits: limits,
+                load: ListenerLoad(workers: workers), socket: socket, configured: address)
+        } catch {
+            throw StartError(.unavailable, "listener \(name): \(address): \(error)")
+        }
+    }
+
+    /// Where it listens, port 0 resolved: what the log says at the start.
+    var description: String {
+        bound.map { "\($0.name)=\($0.socket.endpoint)" }.joined(separator: " ")
+    }
+}

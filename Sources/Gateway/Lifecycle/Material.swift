@@ -1,0 +1,126 @@
+import Configuration
+import Cryptography
+import OAuth
+import Primitives
+import Store
+
+/// Why the gateway cannot start or reload: one clear line.
+public struct StartError: Error, Sendable, CustomStringConvertible {
+    public enum Kind: Sendable {
+        /// EX_CONFIG, 78
+        case configuration
+        /// EX_UNAVAILABLE, 69
+        case unavailable
+        /// EX_NOPERM, 77
+        case permission
+        /// EX_SOFTWARE, 70
+        case software
+    }
+
+    public let kind: Kind
+    public let description: String
+
+    public init(_ kind: Kind, _ description: String) {
+        self.kind = kind
+        self.description = description
+    }
+}
+
+/// What the files and the store hold that a configuration names: key sets, secrets, clients, signing keys.
+struct Material: Sendable {
+    let issuers: [TrustedIssuer]
+    let clients: [String: KnownClient]
+    let authority: AuthoritySnapshot?
+
+    /// Reads every named file. Called on a thread that may block: at start, and for a reload.
+    init(_ configuration: Configuration, _ state: StoreSnapshot) throws(StartError) {
+        var issuers: [TrustedIssuer] = []
+        for issuer in configuration.issuers { issuers.append(try Material.trust(issuer)) }
+        self.issuers = issuers
+        clients = try Material.clients(configuration, state)
+        authority = try configuration.authority.map { authority throws(StartError) in
+            try AuthoritySnapshot(authority, keys: state.keys)
+        }
+    }
+
+    private static func trust(_ issuer: IssuerConfiguration) throws(StartError) -> TrustedIssuer {
+        let algorithms = Set(issuer.algorithms.compactMap(JWSAlgorithm.init(rawValue:)))
+        let keys: KeySet
+        do {
+            keys = try KeySet(
+                jwks: try NamedFile.read(issuer.jwksFile, limit: 1 << 20), allowsSymmetric: true)
+        } catch let error as StartError {
+            throw error
+        } catch {
+            throw StartError(
+                .configuration, "issuer \(issuer.name): \(issuer.jwksFile): \(error)")
+        }
+        return TrustedIssuer(
+            name: issuer.name, issuer: issuer.issuer, audiences: issuer.audiences,
+            algorithms: algorithms, requiredType: issuer.type,
+            clockSkewSeconds: issuer.clockSkew.wholeSeconds, clientClaims: issuer.clientClaims,
+            scopeClaims: issuer.scopeClaims, keys: keys, isOwnAuthority: false)
+    }
+
+    /// The conf's clients, and the store's; where both know an id the conf counts, since it is what the operator sees.
+    private static func clients(
+        _ configuration: Configuration, _ state: StoreSnapshot
+    ) throws(StartError) -> [String: KnownClient] {
+        var clients: [String: KnownClient] = [:]
+        for stored in state.clients {
+            clients[stored.id] = KnownClient(
+                registered: RegisteredClient(
+                    id: stored.id, secrets: stored.secretHashes.map { .hash($0) },
+                    scopes: stored.scopes, audiences: stored.audiences,
+                    authMethod: stored.authMethod.flatMap(
+                        RegisteredClient.AuthMethod.init(rawValue:))),
+                oauth1: stored.oauth1Secret.map {
+                    OAuth1Credentials(
+                        consumerSecret: $0, allowsPlaintext: stored.allowsPlaintext)
+                })
+        }
+        for declared in configuration.clients { clients[declared.id] = try known(declared) }
+        return clients
+    }
+
+    private static func known(_ client: ClientConfiguration) throws(StartError) -> KnownClient {
+        var secrets: [RegisteredClient.KnownSecret] = []
+        if let path = client.secretFile { secrets.append(.plain(try NamedFile.secret(path))) }
+        if let hash = client.secretHash { secrets.append(.hash(hash)) }
+        var oauth1: OAuth1Credentials?
+        if client.oauth1SecretFile != nil || client.oauth1RSAKeyFile != nil {
+            oauth1 = OAuth1Credentials(
+                consumerSecret: try client.oauth1SecretFile.map { path throws(StartError) in
+                    try NamedFile.secret(path)
+                },
+                rsaKey: try client.oauth1RSAKeyFile.map { path throws(StartError) in
+                    try rsaKey(path, client.id)
+                },
+                allowsPlaintext: client.allowPlaintext)
+        }
+        return KnownClient(
+            registered: RegisteredClient(
+                id: client.id, secrets: secrets, scopes: client.scopes,
+                audiences: client.audiences,
+                authMethod: client.authMethod.flatMap {
+                    RegisteredClient.AuthMethod(rawValue: $0.rawValue)
+                }),
+            oauth1: oauth1)
+    }
+
+    private static func rsaKey(_ path: String, _ client: String) throws(StartError) -> PublicKey {
+        let bytes = try NamedFile.read(path, limit: 64 << 10)
+        do {
+            let key = try PublicKey(pem: bytes)
+            guard case .rsa(let bits) = key.kind, bits >= 2048 else {
+                throw StartError(
+                    .configuration, "client \(client): \(path): not an RSA key of 2048 bits or more")
+            }
+            return key
+        } catch let error as StartError {
+            throw error
+        } catch {
+            throw StartError(.configuration, "client \(client): \(path): \(error)")
+        }
+    }
+}

@@ -1,0 +1,96 @@
+import Configuration
+import Cryptography
+import OAuth
+import Primitives
+import Store
+
+/// The store as a start finds it: opened, with a signing key where the authority needs one, and the used nonces.
+struct OpenedState {
+    let store: StateStore
+    let snapshot: StoreSnapshot
+    let replay: ReplayGuard
+
+    init(_ configuration: Configuration) throws(StartError) {
+        do throws(StoreError) {
+            store = try StateStore(
+                location: StateStoreLocation(configuration.store),
+                secretsKey: try OpenedState.secretsKey(configuration))
+            try OpenedState.makeKeyIfNeeded(configuration, store)
+            snapshot = try store.perform(.snapshot)
+            replay = try OpenedState.replay(configuration, store)
+        } catch {
+            throw StartError(.unavailable, "store: \(error)")
+        }
+    }
+
+    private static func secretsKey(_ configuration: Configuration) throws(StoreError) -> SecretsKey {
+        switch (configuration.secretsKeyFile, configuration.store) {
+        case (let path?, _):
+            return try SecretsKey.loadOrMake(path: path)
+        case (nil, .sqlite(let path)):
+            return try SecretsKey.loadOrMake(path: defaultKeyPath(besides: path))
+        case (nil, .memory):
+            // Nothing outlives the process, so neither need the key.
+            return try SecretsKey.generate()
+        }
+    }
+
+    /// `secrets.key` in the folder of the database.
+    static func defaultKeyPath(besides database: String) -> String {
+        guard let slash = database.lastIndex(of: "/") else { return "secrets.key" }
+        return String(database[...slash]) + "secrets.key"
+    }
+
+    private static func makeKeyIfNeeded(
+        _ configuration: Configuration, _ store: StateStore
+    ) throws(StoreError) {
+        guard let authority = configuration.authority else { return }
+        let current = try store.perform(.snapshot).keys.first { $0.isCurrent }
+        guard current?.algorithm != authority.signingAlgorithm.rawValue else { return }
+        try store.perform(.addSigningKey(SigningKeyRecord.make(authority.signingAlgorithm)))
+    }
+
+    private static func replay(
+        _ configuration: Configuration, _ store: StateStore
+    ) throws(StoreError) -> ReplayGuard {
+        let start = try store.perform(.beginRun)
+        let replay = ReplayGuard(
+            windowSeconds: configuration.oauth1.timestampWindow.wholeSeconds,
+            key: start.replayKey.exposed, floor: start.floor ?? .min)
+        replay.restore(start.savedNonces)
+        for nonce in start.futureNonces {
+            replay.restore(timestamp: nonce.timestamp, fingerprint: nonce.fingerprint)
+        }
+        return replay
+    }
+}
+
+extension StateStoreLocation {
+    init(_ configuration: StoreConfiguration) {
+        switch configuration {
+        case .sqlite(let path): self = .sqlite(path: path)
+        case .memory: self = .memory
+        }
+    }
+}
+
+extension SigningKeyRecord {
+    /// A new key for the algorithm, under its RFC 7638 thumbprint.
+    public static func make(
+        _ algorithm: SigningAlgorithmName
+    ) throws(StoreError) -> SigningKeyRecord {
+        do throws(CryptographyError) {
+            let key: PrivateKey =
+                switch algorithm {
+                case .es256: try PrivateKey.generate(.p256)
+                case .eddsa: try PrivateKey.generate(.ed25519)
+                case .rs256: try PrivateKey.generate(.rsa2048)
+                }
+            return SigningKeyRecord(
+                kid: key.publicKey.thumbprint, algorithm: algorithm.rawValue,
+                privateKeyPKCS8: try key.pkcs8DER(), createdAt: WallTime.now())
+        } catch {
+            throw StoreError.unavailable(reason: "no signing key could be made: \(error)")
+        }
+    }
+}

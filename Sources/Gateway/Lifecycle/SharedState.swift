@@ -1,0 +1,77 @@
+import Configuration
+import OAuth
+import Primitives
+import Store
+import Synchronization
+import Telemetry
+import Transport
+
+/// What all workers share: the ways to tell each other and the outside something, the replay registry and the store.
+/// Everything in it is immutable or guards itself.
+final class SharedState: Sendable {
+    let workerCount: Int
+    let mailboxes: [Mailbox<WorkerMessage>]
+    let accessWriter: LogWriter
+    let errors: ErrorLog
+    let store: StateStore
+    let replay: ReplayGuard
+    let signing: SigningQueue
+    private let pulses: Mutex<[Int]>
+    private let idleWorkers: Mutex<Set<Int>>
+    private let storeIsAway = Atomic(false)
+    private let workerHasFailed = Atomic(false)
+
+    init(
+        workerCount: Int, accessWriter: LogWriter, errors: ErrorLog, store: StateStore,
+        replay: ReplayGuard
+    ) throws(SystemError) {
+        self.workerCount = workerCount
+        var boxes: [Mailbox<WorkerMessage>] = []
+        for _ in 0..<workerCount { boxes.append(try Mailbox()) }
+        mailboxes = boxes
+        self.accessWriter = accessWriter
+        self.errors = errors
+        self.store = store
+        self.replay = replay
+        signing = try SigningQueue()
+        pulses = Mutex(Array(repeating: 0, count: workerCount))
+        idleWorkers = Mutex([])
+    }
+
+    func post(_ message: WorkerMessage, to worker: Int) {
+        mailboxes[worker].post(message)
+    }
+
+    func postToAll(_ message: WorkerMessage) {
+        for mailbox in mailboxes { mailbox.post(message) }
+    }
+
+    /// Whether the last thing that was asked of the store failed.
+    var isStoreAway: Bool { storeIsAway.load(ordering: .relaxed) }
+
+    func storeAnswered(_ isWell: Bool) {
+        storeIsAway.store(!isWell, ordering: .relaxed)
+    }
+
+    /// A worker could not go on: the process ends, and the service manager starts it anew.
+    var hasWorkerFailed: Bool { workerHasFailed.load(ordering: .relaxed) }
+
+    func workerFailed() {
+        workerHasFailed.store(true, ordering: .relaxed)
+    }
+
+    /// A worker answers a ping: its loop turns.
+    func pulse(_ worker: Int) {
+        pulses.withLock { $0[worker] += 1 }
+    }
+
+    /// How often each worker has answered.
+    var pulseCounts: [Int] { pulses.withLock { $0 } }
+
+    /// A draining worker has no connection left.
+    func workerIsIdle(_ worker: Int) {
+        idleWorkers.withLock { _ = $0.insert(worker) }
+    }
+
+    var areAllIdle: Bool { idleWorkers.withLock { $0.count == workerCount } }
+}

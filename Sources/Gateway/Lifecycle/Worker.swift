@@ -1,0 +1,274 @@
+import Configuration
+import HTTP
+import OAuth
+import Primitives
+import Telemetry
+import Transport
+
+/// What other threads tell a worker.
+enum WorkerMessage: Sendable {
+    /// A connection that the accepting worker placed here.
+    case connection(descriptor: Int32, listener: Int, peer: IPAddress?, port: UInt16)
+    /// A new configuration, or new clients and keys: requests that begin from now on use it.
+    case configure(GatewaySnapshot)
+    case addresses([String: [IPAddress]])
+    /// An answer to something that was asked off the loop.
+    case resume(ticket: UInt64, Resumption)
+    /// Answer by counting `pulse`, which the watchdog reads.
+    case ping
+    case drain
+    case stop
+}
+
+/// What an exchange that waited is told.
+enum Resumption: Sendable {
+    /// The nonce is durable (or the store is away).
+    case nonceRecorded(Bool)
+    /// The token is signed; `nil` when signing failed.
+    case tokenSigned([UInt8]?)
+}
+
+/// One event loop with everything it owns: connections, upstream pools, caches, log buffer. One thread; nothing of it
+/// is touched by another.
+final class Worker {
+    let index: Int
+    let shared: SharedState
+    let loop: EventLoop
+    /// What is read goes here first, from every connection of this worker.
+    let readBuffer = ByteBuffer(capacity: 64 << 10)
+    /// The answer that is being put together in this turn.
+    var answer: [UInt8] = []
+    /// A chunk of a request's body on its way to the upstream.
+    var chunk: [UInt8] = []
+    var identifiers: RequestIDSource
+    var requestWriter = UpstreamRequestWriter()
+    var replies: ReplyWriter
+    let accessLog: AccessLog
+    private(set) var snapshot: GatewaySnapshot
+    private(set) var authenticator: Authenticator
+    private(set) var upstreams: [UpstreamGroup] = []
+    private(set) var addresses: [String: [IPAddress]] = [:]
+    private(set) var isDraining = false
+    /// Stands in for the listener of an exchange without a connection.
+    let nowhere: ListenerContext
+
+    private var listeners: [Int: ListenerContext] = [:]
+    private var acceptors: [ListenerAcceptor] = []
+    private var spareExchanges: [Exchange] = []
+    private var waiting: [UInt64: Exchange] = [:]
+    private var lastTicket: UInt64 = 0
+    private var connections = 0
+    private var httpDate = HTTPDate()
+    private var logFlushedAt = MonotonicInstant(nanoseconds: 0)
+    /// Answers since the start, for the tests of even sharing and the watchdog.
+    private(set) var answers = 0
+
+    init(index: Int, shared: SharedState, snapshot: GatewaySnapshot) throws {
+        self.index = index
+        self.shared = shared
+        self.snapshot = snapshot
+        loop = try EventLoop()
+        identifiers = try RequestIDSource()
+        replies = ReplyWriter(realm: snapshot.configuration.oauth1.realm)
+        accessLog = AccessLog(
+            writer: shared.accessWriter, format: .init(snapshot.configuration.log.accessFormat))
+        authenticator = try Authenticator(snapshot: snapshot, shared: shared)
+        nowhere = ListenerContext(
+            name: "", role: .traffic, limits: LimitsConfiguration(), load: ListenerLoad(workers: 1))
+        configureUpstreams()
+        configureListeners()
+    }
+
+    // MARK: Running
+
+    /// Runs the loop until `stop`; called on the worker's thread.
+    func run(mailbox: Mailbox<WorkerMessage>) throws(SystemError) {
+        let receiver = MailReceiver(worker: self, mailbox: mailbox)
+        _ = try loop.register(mailbox.descriptor, [.readable], receiver)
+        loop.run { self.turnEnded() }
+        accessLog.flush()
+    }
+
+    private func turnEnded() -> MonotonicInstant? {
+        if isDraining, connections == 0 { shared.workerIsIdle(index) }
+        return flushLog()
+    }
+
+    /// Hands the log's lines over at most every 100 ms; returns when it wants to be called again.
+    private func flushLog() -> MonotonicInstant? {
+        guard accessLog.hasPending else {
+            logFlushedAt = loop.now
+            return nil
+        }
+        let due = logFlushedAt + .milliseconds(100)
+        guard due <= loop.now else { return due }
+        accessLog.flush()
+        logFlushedAt = loop.now
+        return nil
+    }
+
+    func receive(_ message: WorkerMessage) {
+        switch message {
+        case .connection(let descriptor, let listener, let peer, let port):
+            open(descriptor, listener: listener, peer: peer, port: port)
+        case .configure(let snapshot):
+            configure(snapshot)
+        case .addresses(let addresses):
+            self.addresses.merge(addresses) { $1 }
+            for group in upstreams { group.resolve(self.addresses) }
+        case .resume(let ticket, let resumption):
+            waiting.removeValue(forKey: ticket)?.resume(with: resumption)
+        case .ping:
+            shared.pulse(index)
+        case .drain:
+            drain()
+        case .stop:
+            loop.forEachHandler { ($0 as? DownstreamConnection)?.shutDown() }
+            loop.stop()
+        }
+    }
+
+    // MARK: Configuration
+
+    private func configure(_ snapshot: GatewaySnapshot) {
+        do {
+            authenticator = try Authenticator(snapshot: snapshot, shared: shared)
+        } catch {
+            // The old one trusts issuers that may be gone: without a new one no request may pass.
+            shared.errors.error("a reload could not be taken over", ["cause": "\(error)"])
+            return
+        }
+        self.snapshot = snapshot
+        replies = ReplyWriter(realm: snapshot.configuration.oauth1.realm)
+        accessLog.format = .init(snapshot.configuration.log.accessFormat)
+        configureUpstreams()
+        configureListeners()
+    }
+
+    /// Groups that did not change keep their connections.
+    private func configureUpstreams() {
+        let before = upstreams
+        upstreams = snapshot.configuration.upstreams.map { configuration in
+            before.first { $0.configuration == configuration }
+                ?? UpstreamGroup(configuration: configuration, worker: self)
+        }
+        for group in before where !upstreams.contains(where: { $0 === group }) { group.retire() }
+    }
+
+    private func configureListeners() {
+        for bound in snapshot.listeners {
+            if let context = listeners[bound.id] {
+                context.limits = bound.limits
+            } else {
+                listeners[bound.id] = ListenerContext(
+                    name: bound.name, role: bound.role, limits: bound.limits, load: bound.load)
+            }
+        }
+        let live = Set(snapshot.listeners.map(\.id))
+        for acceptor in acceptors where !live.contains(acceptor.id) { acceptor.stop() }
+        acceptors.removeAll { !live.contains($0.id) }
+        for bound in snapshot.listeners
+        where bound.id % shared.workerCount == index && !isDraining {
+            guard !acceptors.contains(where: { $0.id == bound.id }) else { continue }
+            let acceptor = ListenerAcceptor(worker: self, bound: bound)
+            do throws(SystemError) {
+                try acceptor.start()
+                acceptors.append(acceptor)
+            } catch {
+                shared.errors.error("a listener could not be watched", ["cause": "\(error)"])
+            }
+        }
+    }
+
+    // MARK: Connections
+
+    /// Opens a connection that was placed here.
+    func open(_ descriptor: Int32, listener: Int, peer: IPAddress?, port: UInt16) {
+        guard let context = listeners[listener] else {
+            // The listener went while the message was under way.
+            Socket(adopting: descriptor).resetOnClose()
+            return
+        }
+        let connection = DownstreamConnection(
+            worker: self, listener: context, descriptor: descriptor, peer: peer, peerPort: port)
+        do throws(SystemError) {
+            try connection.open()
+            connections += 1
+            if isDraining { connection.drain() }
+        } catch {
+            context.load.connectionClosed(onWorker: index)
+        }
+    }
+
+    func connectionClosed() {
+        connections -= 1
+    }
+
+    // MARK: Exchanges
+
+    func takeExchange(for connection: DownstreamConnection) -> Exchange {
+        let exchange = spareExchanges.popLast() ?? Exchange(worker: self, snapshot: snapshot)
+        exchange.prepare(for: connection, snapshot: snapshot)
+        return exchange
+    }
+
+    func giveBack(_ exchange: Exchange) {
+        exchange.release()
+        if spareExchanges.count < 256 { spareExchanges.append(exchange) }
+    }
+
+    /// Puts an exchange aside until something off the loop answers.
+    ///
+    /// - Returns: the ticket that the answer must carry.
+    func suspend(_ exchange: Exchange) -> UInt64 {
+        lastTicket += 1
+        waiting[lastTicket] = exchange
+        return lastTicket
+    }
+
+    func forget(_ ticket: UInt64) {
+        waiting[ticket] = nil
+    }
+
+    // MARK: Facts for the phases
+
+    /// How long ago an instant of the loop's clock was, by a clock read anew.
+    func elapsed(since start: MonotonicInstant) -> Duration {
+        MonotonicInstant.now() - start
+    }
+
+    func countAnswer() {
+        answers &+= 1
+    }
+
+    /// The `Date` field's value for this second (RFC 9110 section 6.6.1).
+    var date: [UInt8] { httpDate.bytes(at: loop.wallNow) }
+
+    // MARK: Draining
+
+    private func drain() {
+        isDraining = true
+        for acceptor in acceptors { acceptor.stop() }
+        acceptors = []
+        loop.forEachHandler { ($0 as? DownstreamConnection)?.drain() }
+        for group in upstreams { group.retire() }
+    }
+}
+
+/// Hands a worker its mail.
+private final class MailReceiver: EventHandler {
+    var timer = TimerState()
+    private let worker: Worker
+    private let mailbox: Mailbox<WorkerMessage>
+
+    init(worker: Worker, mailbox: Mailbox<WorkerMessage>) {
+        self.worker = worker
+        self.mailbox = mailbox
+    }
+
+    func ready(_ readiness: Readiness) {
+        for message in mailbox.drain() { worker.receive(message) }
+    }
+
+    func deadlineReached() {}
+}

@@ -1,0 +1,44 @@
+import Configuration
+import Telemetry
+
+/// Why a request is not served, and all that the answer needs to say so. Every phase refuses with one of
+/// these; status, log and counter follow from it.
+public struct Refusal: Sendable, Equatable {
+    /// The exact reason: for the log and the metrics. The reply may say less.
+    public var reason: Reason
+    public var status: Int
+    /// The scheme of the credential that failed; `nil` when none was given. RFC 6750 section 3.1: who sent no
+    /// credential is told no error.
+    public var attempted: CredentialKind?
+    /// The scopes that would do, separated by spaces; with `insufficient_scope`.
+    public var neededScopes: [UInt8] = []
+    /// The value of `Allow`; with 405.
+    public var allow: [UInt8] = []
+    /// The value of `Retry-After`, in seconds; with 429 and 503.
+    public var retryAfterSeconds: Int?
+
+    /// - Parameters:
+    ///   - status: where it is another than the reason's own: a token meant for another audience is no
+    ///     credential here (401), while a route that demands an audience refuses with 403.
+    ///   - attempted: the scheme of the credential that failed.
+    public init(_ reason: Reason, status: Int? = nil, attempted: CredentialKind? = nil) {
+        self.reason = reason
+        self.status = status ?? reason.facts.status
+        self.attempted = attempted
+    }
+
+    /// The name in the reply: the reason's own, or `invalid_credentials` where that would tell a stranger
+    /// too much.
+    public var publicReason: String { reason.publicName }
+
+    /// The `error` of a Bearer challenge (RFC 6750 section 3.1), if it has one.
+    var bearerError: StaticString? {
+        guard attempted == .bearer else { return nil }
+        switch status {
+        case 400: return "invalid_request"
+        case 401: return "invalid_token"
+        case 403 where reason == .insufficientScope: return "insufficient_scope"
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,156 @@
+import HTTP
+import Primitives
+import Telemetry
+
+/// What a reply of our own needs to know of the request it answers.
+public struct ReplyContext: Sendable {
+    public var version: HTTPVersion
+    /// Whether the request was HEAD: then the fields are sent and the body is not.
+    public var isHead: Bool
+    /// Whether the connection ends after the reply.
+    public var closes: Bool
+    /// Shown to the client, so that it can ask for the reason.
+    public var requestID: [UInt8]
+    /// Now, as an IMF-fixdate (RFC 9110 section 5.6.7).
+    public var date: [UInt8]
+
+    public init(
+        version: HTTPVersion, isHead: Bool, closes: Bool, requestID: [UInt8], date: [UInt8]
+    ) {
+        self.version = version
+        self.isHead = isHead
+        self.closes = closes
+        self.requestID = requestID
+        self.date = date
+    }
+
+    /// For a request of which not even the head could be read.
+    public static func unread(requestID: [UInt8], date: [UInt8]) -> ReplyContext {
+        ReplyContext(
+            version: .http11, isHead: false, closes: true, requestID: requestID, date: date)
+    }
+}
+
+/// Writes the answers that are the gateway's own. One per worker; it keeps its buffer.
+public struct ReplyWriter {
+    private let bearerChallenge: [UInt8]
+    private let oauth1Challenge: [UInt8]
+    private var body: [UInt8] = []
+
+    /// - Parameter realm: of the challenges; quoted here.
+    public init(realm: String) {
+        let realm = Array(realm.utf8.filter { $0 >= 0x20 && $0 != 0x7F })
+        func challenge(_ scheme: StaticString) -> [UInt8] {
+            var line: [UInt8] = []
+            line.append("WWW-Authenticate: ")
+            line.append(scheme)
+            line.append(" realm=")
+            line.appendQuoted(realm[...])
+            return line
+        }
+        bearerChallenge = challenge("Bearer")
+        oauth1Challenge = challenge("OAuth")
+        body.reserveCapacity(512)
+    }
+
+    /// Appends the answer to a request that is refused: a problem document (RFC 9457), and the challenges.
+    ///
+    /// - Parameter accepted: the schemes that the route takes, each of which gets its challenge with a 401.
+    public mutating func append(
+        _ refusal: Refusal, accepted: CredentialSet, _ context: ReplyContext,
+        to output: inout [UInt8]
+    ) {
+        let facts = refusal.reason.facts
+        body.removeAll(keepingCapacity: true)
+        body.append("{\"type\":\"urn:gatehouse:reason:")
+        body.append(contentsOf: refusal.publicReason.utf8)
+        body.append("\",\"title\":\"")
+        body.append(facts.title)
+        body.append("\",\"status\":")
+        JSONText.appendInteger(refusal.status, to: &body)
+        body.append(",\"detail\":\"")
+        body.append(facts.detail)
+        body.append("\",\"request_id\":")
+        JSONText.appendString(context.requestID.span, to: &body)
+        body.append("}\n")
+
+        HTTP1Writer.appendStatusLine(refusal.status, to: &output)
+        appendChallenges(refusal, facts, accepted, to: &output)
+        if !refusal.allow.isEmpty || refusal.status == 405 {
+            output.append("Allow: ")
+            output.append(contentsOf: refusal.allow)
+            output.append("\r\n")
+        }
+        if let seconds = refusal.retryAfterSeconds {
+            output.append("Retry-After: ")
+            JSONText.appendInteger(max(0, seconds), to: &output)
+            output.append("\r\n")
+        }
+        // 404, 405, 410, 414 and 501 could be cached without being asked (RFC 9110 section 15.1), and then
+        // be served to someone who may see what is there.
+        output.append("Cache-Control: no-store\r\nContent-Type: application/problem+json\r\n")
+        Self.appendEnd(context, bodyCount: body.count, to: &output)
+        if !context.isHead { output.append(contentsOf: body) }
+    }
+
+    /// Appends any other answer: of the token endpoint, a metadata document, a health check.
+    ///
+    /// - Parameters:
+    ///   - contentType: empty for an answer without one.
+    ///   - fields: further lines, complete with their line ends; none that this type writes itself.
+    public func append(
+        status: Int, contentType: StaticString, body: [UInt8], fields: [UInt8] = [],
+        _ context: ReplyContext, to output: inout [UInt8]
+    ) {
+        HTTP1Writer.appendStatusLine(status, to: &output)
+        output.append(contentsOf: fields)
+        if contentType.utf8CodeUnitCount > 0 {
+            output.append("Content-Type: ")
+            output.append(contentType)
+            output.append("\r\n")
+        }
+        Self.appendEnd(context, bodyCount: status == 204 ? nil : body.count, to: &output)
+        if !context.isHead, status != 204 { output.append(contentsOf: body) }
+    }
+
+    private func appendChallenges(
+        _ refusal: Refusal, _ facts: ReasonFacts, _ accepted: CredentialSet,
+        to output: inout [UInt8]
+    ) {
+        let error = refusal.bearerError
+        // A 401 must challenge (RFC 9110 section 15.5.2); with 400 and 403 the Bearer challenge only carries
+        // its error (RFC 6750 section 3.1).
+        if accepted.contains(.bearer), refusal.status == 401 || error != nil {
+            output.append(contentsOf: bearerChallenge)
+            if let error {
+                output.append(", error=\"")
+                output.append(error)
+                output.append("\", error_description=\"")
+                output.append(facts.detail)
+                output.append("\"")
+            }
+            if !refusal.neededScopes.isEmpty {
+                output.append(", scope=")
+                output.appendQuoted(refusal.neededScopes[...])
+            }
+            output.append("\r\n")
+        }
+        if accepted.contains(.oauth1), refusal.status == 401 {
+            output.append(contentsOf: oauth1Challenge)
+            output.append("\r\n")
+        }
+    }
+
+    /// The fields that every reply of ours ends with, and the empty line.
+    private static func appendEnd(
+        _ context: ReplyContext, bodyCount: Int?, to output: inout [UInt8]
+    ) {
+        appendDate(context.date, to: &output)
+        if let bodyCount { appendFraming(.length(bodyCount), to: &output) }
+        output.append("X-Request-Id: ")
+        output.append(contentsOf: context.requestID)
+        output.append("\r\n")
+        appendPersistence(context.version, closes: context.closes, to: &output)
+        output.append("\r\n")
+    }
+}

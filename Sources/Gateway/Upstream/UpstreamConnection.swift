@@ -1,0 +1,326 @@
+import HTTP
+import Primitives
+import Transport
+
+/// One HTTP/1.1 connection to a server: carries one exchange at a time, then rests in its group's pool.
+///
+/// It reads into the worker's buffer and tells its exchange what came; it owns no buffer but what the server
+/// would not take yet.
+final class UpstreamConnection: EventHandler {
+    private enum State: Equatable {
+        case connecting
+        case awaitingHead
+        case readingBody
+        case idle
+        case closed
+    }
+
+    /// Interim answers before the final one; more is a flood (threats.md, Framing).
+    private static let interimLimit = 16
+    private static let headLimits = HTTP1Limits(
+        requestLineBytes: 8 << 10, headBytes: 64 << 10, fieldCount: 200)
+
+    let server: UpstreamServer
+    /// Whether it has served an exchange before: then the server may have closed it just now.
+    private(set) var isReused = false
+    /// Whether a byte of the answer to the exchange in progress has come.
+    private(set) var hasAnswered = false
+    var timer = TimerState()
+
+    private unowned let worker: Worker
+    private let group: UpstreamGroup
+    private let socket: SocketBox
+    private var registration: Registration?
+    private var interest: Readiness = [.writable]
+    private var state = State.connecting
+    private var exchange: Exchange?
+    private var parser = ResponseHeadParser(limits: headLimits)
+    private let head = ResponseHead()
+    private var body = BodyReader()
+    private var output = OutputQueue()
+    private var interims = 0
+    private var isReadingPaused = false
+
+    init(worker: Worker, group: UpstreamGroup, server: UpstreamServer) throws(UpstreamError) {
+        self.worker = worker
+        self.group = group
+        self.server = server
+        do throws(SystemError) {
+            socket = SocketBox(try Socket.connect(to: server.endpoint))
+            registration = try worker.loop.register(socket.descriptor, interest, self)
+        } catch {
+            throw .connectionRefused(code: error.code)
+        }
+        setDeadline(after: group.configuration.connectTimeout)
+    }
+
+    // MARK: The exchange's side
+
+    /// Begins an exchange with the bytes of its head (and of its body, if it was held back).
+    func begin(_ exchange: Exchange, request: Span<UInt8>) {
+        self.exchange = exchange
+        hasAnswered = false
+        interims = 0
+        isReadingPaused = false
+        if state == .connecting {
+            output.append(request)
+            return
+        }
+        state = .awaitingHead
+        send(request)
+    }
+
+    func send(_ bytes: [UInt8]) {
+        send(bytes.span)
+    }
+
+    /// Sends more of the request's body.
+    func send(_ bytes: Span<UInt8>) {
+        guard state != .closed else { return }
+        var written = 0
+        if output.isEmpty, state != .connecting {
+            switch socket.write(bytes) {
+            case .bytes(let count): written = count
+            case .wouldBlock: break
+            case .end, .failed:
+                // The answer to what was sent before may still be readable; the read side tells.
+                return
+            }
+        }
+        if written < bytes.count {
+            output.append(bytes, from: written)
+            updateInterest()
+        }
+    }
+
+    /// Whether the server has not taken all that was sent: the client's reading must wait.
+    var isCongested: Bool { !output.isEmpty }
+
+    /// The request is complete: from now on the server's time runs.
+    func requestEnded() {
+        if output.isEmpty, state == .awaitingHead {
+            setDeadline(after: group.configuration.responseTimeout)
+        }
+    }
+
+    /// Stops or goes on reading the answer, as the client takes it.
+    func pauseReading(_ isPaused: Bool) {
+        guard isReadingPaused != isPaused, state != .closed else { return }
+        isReadingPaused = isPaused
+        setDeadline(after: isPaused ? nil : group.configuration.responseTimeout)
+        updateInterest()
+    }
+
+    /// The exchange ended before its answer did: the connection is of no further use.
+    func abandon() {
+        exchange = nil
+        close()
+    }
+
+    // MARK: The pool's side
+
+    /// Takes the connection out of its rest; false when it turned out to be closed.
+    func reuse(checked: Bool) -> Bool {
+        guard state == .idle else { return false }
+        if checked, socket.isReadable {
+            close()
+            return false
+        }
+        isReused = true
+        state = .awaitingHead
+        setDeadline(after: nil)
+        return true
+    }
+
+    func rest(for duration: Duration) {
+        state = .idle
+        setDeadline(after: duration)
+    }
+
+    func close() {
+        guard state != .closed else { return }
+        state = .closed
+        output.removeAll()
+        if let registration { worker.loop.unregister(registration) }
+        registration = nil
+        socket.close()
+    }
+
+    // MARK: Readiness
+
+    func ready(_ readiness: Readiness) {
+        if state == .connecting {
+            finishConnecting()
+            return
+        }
+        if readiness.contains(.writable) { flush() }
+        if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
+    }
+
+    private func finishConnecting() {
+        let code = socket.takeError()
+        guard code == 0 else {
+            fail(.connectionRefused(code: code))
+            return
+        }
+        state = .awaitingHead
+        setDeadline(after: nil)
+        updateInterest()
+        flush()
+    }
+
+    private func flush() {
+        guard !output.isEmpty || state == .awaitingHead else { return }
+        while !output.isEmpty {
+            switch socket.write(output.pending.span) {
+            case .bytes(let count): output.removeFirst(count)
+            case .wouldBlock: return
+            case .end, .failed:
+                output.removeAll()
+                updateInterest()
+                return
+            }
+        }
+        updateInterest()
+        exchange?.upstreamIsWritable()
+    }
+
+    private func readInput() {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.read(into: buffer) {
+        case .bytes:
+            take(buffer.readable)
+        case .wouldBlock:
+            break
+        case .end:
+            ended()
+        case .failed:
+            if hasAnswered { fail(.responseIncomplete) } else { fail(.connectionTerminated) }
+        }
+    }
+
+    private func take(_ input: Span<UInt8>) {
+        guard let exchange, state == .awaitingHead || state == .readingBody else {
+            // Bytes that nobody asked for: the next client must never see them (response queue poisoning).
+            leave()
+            return
+        }
+        hasAnswered = true
+        var offset = 0
+        do throws(HTTP1Error) {
+            while state == .awaitingHead {
+                guard
+                    case .complete(let next) = try parser.parse(
+                        input, from: offset, into: head, requestMethod: exchange.head.method)
+                else {
+                    setDeadline(after: group.configuration.responseTimeout)
+                    return
+                }
+                offset = next
+                parser.reset()
+                guard takeHead(exchange) else { return }
+            }
+            while state == .readingBody {
+                let event = try body.next(input, from: &offset)
+                switch event {
+                case .data(let range):
+                    exchange.upstreamData(input, range)
+                case .needsMore:
+                    setDeadline(after: group.configuration.responseTimeout)
+                    exchange.flushAnswer()
+                    return
+                case .end:
+                    finish(hasMore: offset < input.count)
+                }
+            }
+        } catch {
+            fail(hasDelivered ? .responseIncomplete : .responseInvalid)
+        }
+    }
+
+    private var hasDelivered: Bool { state == .readingBody }
+
+    /// - Returns: false when the connection has failed.
+    private func takeHead(_ exchange: Exchange) -> Bool {
+        if head.isInterim {
+            interims += 1
+            // 101 was never asked for: what follows would be another protocol.
+            guard head.status != 101, interims <= UpstreamConnection.interimLimit else {
+                fail(.responseInvalid)
+                return false
+            }
+            exchange.upstreamInterim(head)
+            return state == .awaitingHead
+        }
+        state = .readingBody
+        body.begin(head.framing)
+        exchange.upstreamHead(head)
+        return state == .readingBody
+    }
+
+    private func finish(hasMore: Bool) {
+        guard let exchange else { return }
+        self.exchange = nil
+        let isClean = head.keepsAlive && !hasMore && output.isEmpty && exchange.isRequestSent
+        let trailers = body.trailers
+        if isClean { group.keep(self) } else { close() }
+        exchange.upstreamEnded(trailers: trailers)
+    }
+
+    /// The server ended the stream.
+    private func ended() {
+        switch state {
+        case .readingBody:
+            if body.connectionEnded() {
+                state = .readingBody
+                finish(hasMore: true)
+            } else {
+                fail(.responseIncomplete)
+            }
+        case .awaitingHead:
+            fail(hasAnswered ? .responseIncomplete : .connectionTerminated)
+        case .idle, .connecting, .closed:
+            leave()
+        }
+    }
+
+    /// Ends an idle connection.
+    private func leave() {
+        if state == .idle { group.forget(self) }
+        close()
+    }
+
+    private func fail(_ error: UpstreamError) {
+        let exchange = self.exchange
+        self.exchange = nil
+        leave()
+        exchange?.upstreamFailed(error)
+    }
+
+    // MARK: Deadline and interest
+
+    private func setDeadline(after duration: Duration?) {
+        guard let registration else { return }
+        worker.loop.schedule(self, registration, at: duration.map { worker.loop.now + $0 })
+    }
+
+    func deadlineReached() {
+        switch state {
+        case .connecting: fail(.connectionTimeout)
+        case .awaitingHead: fail(.responseTimeout)
+        case .readingBody: fail(.responseTimeout)
+        case .idle: leave()
+        case .closed: break
+        }
+    }
+
+    private func updateInterest() {
+        guard state != .closed, let registration else { return }
+        var wanted: Readiness = isReadingPaused ? [] : [.readable]
+        if state == .connecting || !output.isEmpty { wanted.insert(.writable) }
+        guard wanted != interest else { return }
+        interest = wanted
+        worker.loop.modify(registration, wanted)
+    }
+}

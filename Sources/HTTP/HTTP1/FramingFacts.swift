@@ -1,0 +1,133 @@
+/// What a head's fields say about framing, host and connection, gathered line by line and judged at the end
+/// (RFC 9112 sections 3.2, 6 and 9).
+struct FramingFacts {
+    private var hosts = 0
+    private var contentLength: Int?
+    private var transferEncodings = 0
+    private var isChunked = false
+    private var saysClose = false
+    private var saysKeepAlive = false
+    private var saysUpgrade = false
+    private var hasUpgrade = false
+    private var namesFields = false
+
+    mutating func note(_ line: FieldLine, _ head: RequestHead) throws(HTTP1Error) {
+        switch line.id {
+        case .host:
+            hosts += 1
+            guard hosts == 1 else { throw .hostRepeated }
+            guard Authority.isValid(head.span(of: line.value)) else { throw .hostInvalid }
+            if head.isAbsoluteForm {
+                let target = head.span(of: head.authority)
+                guard ASCII.equalIgnoringCase(target, head.span(of: line.value)) else {
+                    throw .hostDisagrees
+                }
+            } else {
+                head.authority = line.value
+            }
+        case .expect:
+            if head.equals(line.value, "100-continue") {
+                head.expectsContinue = true
+            } else {
+                head.hasUnknownExpectation = true
+            }
+        case .upgrade:
+            hasUpgrade = true
+            if head.equals(line.value, "websocket") { head.upgradesToWebSocket = true }
+        default:
+            try note(line, head.content)
+        }
+    }
+
+    /// The fields that requests and answers read alike.
+    mutating func note(_ line: FieldLine, _ bytes: Span<UInt8>) throws(HTTP1Error) {
+        switch line.id {
+        case .contentLength:
+            guard contentLength == nil else { throw .contentLengthRepeated }
+            contentLength = try FramingFacts.length(bytes.extracting(line.value.range))
+        case .transferEncoding:
+            try noteTransferEncoding(bytes.extracting(line.value.range))
+        case .connection:
+            noteConnection(line, bytes)
+        default:
+            break
+        }
+    }
+
+    /// 1*DIGIT, small enough for an Int: no sign, no list, nothing else (RFC 9110 section 8.6).
+    private static func length(_ text: Span<UInt8>) throws(HTTP1Error) -> Int {
+        guard text.count > 0, text.count <= 18 else { throw .contentLengthInvalid }
+        var length = 0
+        for index in 0..<text.count {
+            guard ASCII.isDigit(text[index]) else { throw .contentLengthInvalid }
+            length = length * 10 + Int(text[index] - 0x30)
+        }
+        return length
+    }
+
+    /// `chunked`, once, and nothing else: another coding, a list or a parameter is refused.
+    private mutating func noteTransferEncoding(_ text: Span<UInt8>) throws(HTTP1Error) {
+        transferEncodings += 1
+        guard transferEncodings == 1, text.count > 0 else { throw .transferEncodingInvalid }
+        for index in 0..<text.count where !ASCII.isTokenCharacter(text[index]) {
+            throw .transferEncodingInvalid
+        }
+        let chunked: StaticString = "chunked"
+        guard chunked.equalsIgnoringCase(text, foldsUnderscore: false) else {
+            throw .unknownTransferCoding
+        }
+        isChunked = true
+    }
+
+    private mutating func noteConnection(_ line: FieldLine, _ bytes: Span<UInt8>) {
+        let close: StaticString = "close"
+        let keepAlive: StaticString = "keep-alive"
+        let upgrade: StaticString = "upgrade"
+        var tokens = TokenList(line.value.range)
+        while let range = tokens.next(in: bytes) {
+            let token = bytes.extracting(range)
+            if close.equalsIgnoringCase(token, foldsUnderscore: false) {
+                saysClose = true
+            } else if keepAlive.equalsIgnoringCase(token, foldsUnderscore: false) {
+                saysKeepAlive = true
+            } else {
+                if upgrade.equalsIgnoringCase(token, foldsUnderscore: false) { saysUpgrade = true }
+                namesFields = true
+            }
+        }
+    }
+
+    mutating func finish(_ head: RequestHead) throws(HTTP1Error) {
+        if hosts == 0, head.version != .http10 || head.isAbsoluteForm { throw .hostMissing }
+        head.framing = try framing(version: head.version)
+        head.keepsAlive = keepsAlive(version: head.version)
+        head.connectionNamesFields = namesFields
+        head.wantsUpgrade = saysUpgrade && hasUpgrade
+        head.upgradesToWebSocket = head.upgradesToWebSocket && head.wantsUpgrade
+        if head.version == .http10 {
+            // RFC 9110 section 10.1.1: a 1.0 client knows no interim answers.
+            head.expectsContinue = false
+            head.hasUnknownExpectation = false
+        }
+    }
+
+    var connectionNamesFields: Bool { namesFields }
+
+    func framing(version: HTTPVersion) throws(HTTP1Error) -> BodyFraming {
+        if isChunked {
+            guard version != .http10 else { throw .transferEncodingInHTTP10 }
+            guard contentLength == nil else { throw .framingConflict }
+            return .chunked
+        }
+        guard let contentLength else { return .none }
+        return .length(contentLength)
+    }
+
+    /// RFC 9112 section 9.3.
+    func keepsAlive(version: HTTPVersion) -> Bool {
+        if saysClose { return false }
+        return version != .http10 || saysKeepAlive
+    }
+
+    var hasContentLength: Bool { contentLength != nil }
+}

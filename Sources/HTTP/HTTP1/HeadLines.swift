@@ -1,0 +1,86 @@
+/// Takes the lines of a head out of a stream and puts their bytes into the head's own storage: the part that requests,
+/// answers and trailers share. Each byte is looked at once, however the stream is cut.
+struct HeadLines {
+    enum Event {
+        case needsMore
+        /// A line without its CR LF, as a range of the storage.
+        case line(Range<Int>)
+    }
+
+    private var lineStart = 0
+    private var isAfterCR = false
+
+    /// Where the line in progress begins in the storage.
+    var currentStart: Int { lineStart }
+    /// Whether any byte has come.
+    private(set) var hasBegun = false
+
+    /// Takes the rest of one line.
+    ///
+    /// - Parameters:
+    ///   - allowsTab: HTAB is fine in field lines, not in a start line.
+    ///   - limit: bytes that the storage may come to.
+    mutating func next(
+        _ input: Span<UInt8>, from offset: inout Int, into storage: inout [UInt8],
+        allowsTab: Bool, limit: Int
+    ) throws(HTTP1Error) -> Event {
+        if offset < input.count { hasBegun = true }
+        while offset < input.count {
+            if isAfterCR {
+                guard input[offset] == 0x0A else { throw .bareCarriageReturn }
+                offset += 1
+                storage.append(0x0A)
+                isAfterCR = false
+                let line = lineStart..<storage.count - 2
+                lineStart = storage.count
+                return .line(line)
+            }
+            let stop = ASCII.firstControl(input, from: offset)
+            guard storage.count + (stop - offset) <= limit else { throw .headTooLarge }
+            storage.append(input, offset..<stop)
+            offset = stop
+            guard stop < input.count else { break }
+            switch input[stop] {
+            case 0x0D:
+                storage.append(0x0D)
+                isAfterCR = true
+            case 0x09 where allowsTab:
+                storage.append(0x09)
+            case 0x0A:
+                throw .bareLineFeed
+            default:
+                throw .controlByte
+            }
+            offset += 1
+        }
+        return .needsMore
+    }
+
+    /// Forgets a line that is to be ignored, with its bytes.
+    mutating func drop(_ line: Range<Int>, from storage: inout [UInt8]) {
+        storage.removeSubrange(line.lowerBound...)
+        lineStart = line.lowerBound
+    }
+
+    /// Reads a field line (RFC 9112 section 5).
+    static func field(_ bytes: Span<UInt8>, _ line: Range<Int>) throws(HTTP1Error) -> FieldLine {
+        let start = line.lowerBound
+        if bytes[start] == 0x20 || bytes[start] == 0x09 { throw .obsFold }
+        var colon = start
+        while colon < line.upperBound, ASCII.isTokenCharacter(bytes[colon]) { colon += 1 }
+        guard colon < line.upperBound else { throw .missingColon }
+        guard bytes[colon] == 0x3A else {
+            if bytes[colon] == 0x20 || bytes[colon] == 0x09 { throw .spaceBeforeColon }
+            throw .invalidFieldName
+        }
+        guard colon > start else { throw .invalidFieldName }
+        var first = colon + 1
+        var last = line.upperBound
+        while first < last, bytes[first] == 0x20 || bytes[first] == 0x09 { first += 1 }
+        while last > first, bytes[last - 1] == 0x20 || bytes[last - 1] == 0x09 { last -= 1 }
+        return FieldLine(
+            id: FieldName.lookup(bytes.extracting(start..<colon)),
+            name: ByteRange(start: start, count: colon - start),
+            value: ByteRange(start: first, count: last - first))
+    }
+}

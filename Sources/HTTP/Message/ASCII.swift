@@ -1,0 +1,87 @@
+/// Byte classes of RFC 9110 section 5.6 and RFC 3986, as bit sets over the ASCII range.
+enum ASCII {
+    /// tchar: what methods and field names are made of.
+    @inline(__always)
+    static func isTokenCharacter(_ byte: UInt8) -> Bool {
+        // ! # $ % & ' * + - . 0-9 in the low half; A-Z ^ _ ` a-z | ~ in the high half.
+        let low: UInt64 = 0x03FF_6CFA_0000_0000
+        let high: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+        if byte < 64 { return low >> UInt64(byte) & 1 == 1 }
+        if byte < 128 { return high >> UInt64(byte - 64) & 1 == 1 }
+        return false
+    }
+
+    @inline(__always)
+    static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
+
+    @inline(__always)
+    static func lowercased(_ byte: UInt8) -> UInt8 {
+        byte &- 0x41 < 26 ? byte | 0x20 : byte
+    }
+
+    /// 0 to 15, or 255 for a byte that is no hexadecimal digit.
+    @inline(__always)
+    static func hexValue(_ byte: UInt8) -> UInt8 {
+        switch byte {
+        case 0x30...0x39: byte - 0x30
+        case 0x41...0x46: byte - 0x41 + 10
+        case 0x61...0x66: byte - 0x61 + 10
+        default: 255
+        }
+    }
+
+    static func equalIgnoringCase(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
+        guard left.count == right.count else { return false }
+        for index in 0..<left.count where lowercased(left[index]) != lowercased(right[index]) {
+            return false
+        }
+        return true
+    }
+
+    /// The first control byte (below 0x20, or 0x7F) from `start`, or `count`; eight bytes a step.
+    static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let raw = unsafe bytes.bytes
+        var index = start
+        while index + 8 <= bytes.count {
+            // The loop's condition is the bound; any bit pattern is an integer.
+            let word = unsafe UInt64(
+                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let deleted = word ^ (ones &* 0x7F)
+            let found =
+                ((word &- ones &* 0x20) & ~word | (deleted &- ones) & ~deleted) & (ones &* 0x80)
+            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
+            index += 8
+        }
+        while index < bytes.count {
+            if bytes[index] < 0x20 || bytes[index] == 0x7F { return index }
+            index += 1
+        }
+        return index
+    }
+}
+
+/// The elements of a comma-separated list, without the white space around them; empty elements are skipped
+/// (RFC 9110 section 5.6.1).
+struct TokenList {
+    private var position: Int
+    private let end: Int
+
+    init(_ range: Range<Int>) {
+        position = range.lowerBound
+        end = range.upperBound
+    }
+
+    mutating func next(in bytes: Span<UInt8>) -> Range<Int>? {
+        while position < end {
+            var start = position
+            while position < end, bytes[position] != 0x2C { position += 1 }
+            var stop = position
+            position += 1
+            while start < stop, bytes[start] == 0x20 || bytes[start] == 0x09 { start += 1 }
+            while stop > start, bytes[stop - 1] == 0x20 || bytes[stop - 1] == 0x09 { stop -= 1 }
+            if start < stop { return start..<stop }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,125 @@
+/// The field names that the gateway treats specially, as small integers; every other name is `other`.
+public enum FieldName: UInt8, Sendable, CaseIterable {
+    case other = 0
+    case host, contentLength, transferEncoding, connection, keepAlive, proxyConnection, te
+    case trailer, upgrade, expect, authorization, proxyAuthorization, proxyAuthenticate
+    case contentType, forwarded, xForwardedFor, xForwardedProto, xForwardedHost, via
+    case xRequestID, traceparent, tracestate, cookie, setCookie, date, server, http2Settings
+    case userAgent, referer
+    /// `X-Auth-Scheme`, `-Client`, `-Subject`, `-Scopes`, `-Issuer` and `-Shadow`, in any letter case and with `_` for `-`:
+    /// what an upstream believes of the gateway alone (CVE-2025-64484 is the class).
+    case identity
+
+    /// The name in lower case; empty for `other` and `identity`.
+    public var text: StaticString {
+        switch self {
+        case .other, .identity: ""
+        case .host: "host"
+        case .contentLength: "content-length"
+        case .transferEncoding: "transfer-encoding"
+        case .connection: "connection"
+        case .keepAlive: "keep-alive"
+        case .proxyConnection: "proxy-connection"
+        case .te: "te"
+        case .trailer: "trailer"
+        case .upgrade: "upgrade"
+        case .expect: "expect"
+        case .authorization: "authorization"
+        case .proxyAuthorization: "proxy-authorization"
+        case .proxyAuthenticate: "proxy-authenticate"
+        case .contentType: "content-type"
+        case .forwarded: "forwarded"
+        case .xForwardedFor: "x-forwarded-for"
+        case .xForwardedProto: "x-forwarded-proto"
+        case .xForwardedHost: "x-forwarded-host"
+        case .via: "via"
+        case .xRequestID: "x-request-id"
+        case .traceparent: "traceparent"
+        case .tracestate: "tracestate"
+        case .cookie: "cookie"
+        case .setCookie: "set-cookie"
+        case .date: "date"
+        case .server: "server"
+        case .http2Settings: "http2-settings"
+        case .userAgent: "user-agent"
+        case .referer: "referer"
+        }
+    }
+
+    /// Concerns one connection, never passes a proxy (RFC 9110 section 7.6.1; HTTP2-Settings: RFC 7540 section 3.2.1).
+    public var isHopByHop: Bool {
+        switch self {
+        case .connection, .keepAlive, .proxyConnection, .te, .trailer, .transferEncoding, .upgrade,
+            .http2Settings, .proxyAuthenticate, .proxyAuthorization:
+            true
+        default:
+            false
+        }
+    }
+
+    /// Finds a name by its length and then its bytes, in any letter case.
+    public static func lookup(_ name: Span<UInt8>) -> FieldName {
+        switch name.count {
+        case 2: match(name, .te)
+        case 3: match(name, .via)
+        case 4: match(name, .host, .date)
+        case 6: match(name, .expect, .cookie, .server)
+        case 7: match(name, .upgrade, .trailer, .referer)
+        case 9: match(name, .forwarded)
+        case 10: match(name, .connection, .userAgent, .keepAlive, .setCookie, .tracestate)
+        case 11: match(name, .traceparent)
+        case 12: match(name, .contentType, .xRequestID)
+        case 13:
+            isIdentity(name) ? .identity : match(name, .authorization)
+        case 14:
+            isIdentity(name) ? .identity : match(name, .contentLength, .http2Settings)
+        case 15: match(name, .xForwardedFor)
+        case 16: match(name, .xForwardedHost, .proxyConnection)
+        case 17: match(name, .transferEncoding, .xForwardedProto)
+        case 18: match(name, .proxyAuthenticate)
+        case 19: match(name, .proxyAuthorization)
+        default: .other
+        }
+    }
+
+    /// The candidate of that name; the first letters differ wherever there are several, so one is compared.
+    @inline(__always)
+    private static func match(
+        _ name: Span<UInt8>, _ first: FieldName, _ second: FieldName = .other,
+        _ third: FieldName = .other, _ fourth: FieldName = .other, _ fifth: FieldName = .other
+    ) -> FieldName {
+        if first.isNamed(name) { return first }
+        if second != .other, second.isNamed(name) { return second }
+        if third != .other, third.isNamed(name) { return third }
+        if fourth != .other, fourth.isNamed(name) { return fourth }
+        if fifth != .other, fifth.isNamed(name) { return fifth }
+        return .other
+    }
+
+    private func isNamed(_ name: Span<UInt8>) -> Bool {
+        text.equalsIgnoringCase(name, foldsUnderscore: false)
+    }
+
+    private static func isIdentity(_ name: Span<UInt8>) -> Bool {
+        guard name[0] | 0x20 == 0x78, name[2] | 0x20 == 0x61 else { return false }
+        func isCalled(_ candidate: StaticString) -> Bool {
+            candidate.equalsIgnoringCase(name, foldsUnderscore: true)
+        }
+        return isCalled("x-auth-scheme") || isCalled("x-auth-client") || isCalled("x-auth-subject")
+            || isCalled("x-auth-scopes") || isCalled("x-auth-issuer") || isCalled("x-auth-shadow")
+    }
+}
+
+extension StaticString {
+    /// Compares with a text in lower case; `foldsUnderscore` takes `_` for `-`, as CGI-like upstreams do.
+    func equalsIgnoringCase(_ bytes: Span<UInt8>, foldsUnderscore: Bool) -> Bool {
+        guard bytes.count == utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count {
+            var byte = bytes[index]
+            if byte >= 0x41, byte <= 0x5A { byte |= 0x20 }
+            if foldsUnderscore, byte == 0x5F { byte = 0x2D }
+            if unsafe utf8Start[index] != byte { return false }
+        }
+        return true
+    }
+}

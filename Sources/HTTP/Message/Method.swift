@@ -1,0 +1,52 @@
+/// A request method (RFC 9110 section 9; PATCH: RFC 5789). Case-sensitive; `other` is any further token, whose bytes
+/// the head holds.
+public enum Method: UInt8, Sendable, CaseIterable {
+    case get, head, post, put, delete, connect, options, trace, patch, other
+
+    /// Reads exactly the spelling of the RFC.
+    public init(_ bytes: Span<UInt8>) {
+        self = .other
+        for candidate in Method.allCases where candidate != .other {
+            if candidate.name.equals(bytes) {
+                self = candidate
+                return
+            }
+        }
+    }
+
+    public var name: StaticString {
+        switch self {
+        case .get: "GET"
+        case .head: "HEAD"
+        case .post: "POST"
+        case .put: "PUT"
+        case .delete: "DELETE"
+        case .connect: "CONNECT"
+        case .options: "OPTIONS"
+        case .trace: "TRACE"
+        case .patch: "PATCH"
+        case .other: ""
+        }
+    }
+
+    /// RFC 9110 section 9.2.1.
+    public var isSafe: Bool {
+        switch self {
+        case .get, .head, .options, .trace: true
+        case .post, .put, .delete, .connect, .patch, .other: false
+        }
+    }
+
+    /// RFC 9110 section 9.2.2: sending it twice means what sending it once means.
+    public var isIdempotent: Bool {
+        isSafe || self == .put || self == .delete
+    }
+}
+
+extension StaticString {
+    func equals(_ bytes: Span<UInt8>) -> Bool {
+        guard bytes.count == utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count where unsafe utf8Start[index] != bytes[index] { return false }
+        return true
+    }
+}

@@ -1,0 +1,142 @@
+import Primitives
+
+/// A part of a head's bytes.
+public struct ByteRange: Sendable, Equatable {
+    public var start: UInt32
+    public var count: UInt32
+
+    public init(start: Int, count: Int) {
+        self.start = UInt32(start)
+        self.count = UInt32(count)
+    }
+
+    public static let empty = ByteRange(start: 0, count: 0)
+
+    public var range: Range<Int> { Int(start)..<Int(start) + Int(count) }
+    public var isEmpty: Bool { count == 0 }
+}
+
+public enum HTTPVersion: UInt8, Sendable {
+    case http10, http11, http2
+}
+
+/// One field line: which field, and where its name and value (without the white space around it) stand in `bytes`.
+public struct FieldLine: Sendable {
+    public let id: FieldName
+    public let name: ByteRange
+    public let value: ByteRange
+}
+
+/// How the length of a body is known (RFC 9112 section 6.3).
+public enum BodyFraming: Sendable, Equatable {
+    case none
+    case length(Int)
+    case chunked
+    /// Until the connection ends; answers only.
+    case untilClose
+}
+
+/// A request's head: its bytes, parsed once into offsets over them. Reused from request to request; filled by HTTP/1
+/// now and by HTTP/2 later, so that routing and authentication exist once.
+public final class RequestHead {
+    /// The head as received: for HTTP/1 the request line up to and with the empty line.
+    public internal(set) var bytes: [UInt8] = []
+    public internal(set) var fields: [FieldLine] = []
+    public internal(set) var method = Method.get
+    public internal(set) var methodRange = ByteRange.empty
+    public internal(set) var version = HTTPVersion.http11
+    /// The target as received.
+    public internal(set) var target = ByteRange.empty
+    /// The path of the target, undecoded; `*` for the asterisk form. Empty stands for `/` (absolute form without a path).
+    public internal(set) var path = ByteRange.empty
+    public internal(set) var hasQuery = false
+    /// What follows the `?`, undecoded.
+    public internal(set) var query = ByteRange.empty
+    /// Host and port as received, from Host or from an absolute target (they agree); empty when an HTTP/1.0 request has none.
+    public internal(set) var authority = ByteRange.empty
+    public internal(set) var isAsterisk = false
+    public internal(set) var isAbsoluteForm = false
+    /// The scheme of an absolute target; it says nothing about the connection.
+    public internal(set) var targetSchemeIsHTTPS = false
+    public internal(set) var framing = BodyFraming.none
+    /// Whether version and `Connection` let the connection go on.
+    public internal(set) var keepsAlive = true
+    /// `Expect: 100-continue` on HTTP/1.1 or later.
+    public internal(set) var expectsContinue = false
+    public internal(set) var hasUnknownExpectation = false
+    /// `Connection: upgrade` with an Upgrade field.
+    public internal(set) var wantsUpgrade = false
+    public internal(set) var upgradesToWebSocket = false
+    /// Whether `Connection` names any field besides its own options.
+    var connectionNamesFields = false
+
+    public init() {
+        bytes.reserveCapacity(2048)
+        fields.reserveCapacity(32)
+    }
+
+    /// Makes the head empty; the room of its arrays stays, unless a large head has grown it.
+    public func reset() {
+        if bytes.capacity > 64 << 10 { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
+        fields.removeAll(keepingCapacity: true)
+        method = .get
+        methodRange = .empty
+        version = .http11
+        target = .empty
+        path = .empty
+        hasQuery = false
+        query = .empty
+        authority = .empty
+        isAsterisk = false
+        isAbsoluteForm = false
+        targetSchemeIsHTTPS = false
+        framing = .none
+        keepsAlive = true
+        expectsContinue = false
+        hasUnknownExpectation = false
+        wantsUpgrade = false
+        upgradesToWebSocket = false
+        connectionNamesFields = false
+    }
+
+    /// The bytes of a part of the head; valid until the head is parsed or reset again, which its exchange does only
+    /// between two requests.
+    @_lifetime(borrow self)
+    public func span(_ range: Range<Int>) -> Span<UInt8> {
+        unsafe _overrideLifetime(bytes.span.extracting(range), borrowing: self)
+    }
+
+    /// All of the head's bytes, under the same rule.
+    public var content: Span<UInt8> {
+        @_lifetime(borrow self)
+        get { unsafe _overrideLifetime(bytes.span, borrowing: self) }
+    }
+
+    @_lifetime(borrow self)
+    public func span(of part: ByteRange) -> Span<UInt8> {
+        unsafe _overrideLifetime(bytes.span.extracting(part.range), borrowing: self)
+    }
+
+    /// The first line of a field.
+    public func value(of id: FieldName) -> FieldLine? {
+        for line in fields where line.id == id { return line }
+        return nil
+    }
+
+    public func count(of id: FieldName) -> Int {
+        var count = 0
+        for line in fields where line.id == id { count += 1 }
+        return count
+    }
+
+    /// Whether a part equals a text in lower case, in any letter case.
+    public func equals(_ part: ByteRange, _ text: StaticString) -> Bool {
+        text.equalsIgnoringCase(span(of: part), foldsUnderscore: false)
+    }
+
+    /// Whether the field line is named by `Connection`, so that it must not be passed on (RFC 9110 section 7.6.1).
+    public func connectionNames(_ line: FieldLine) -> Bool {
+        guard connectionNamesFields else { return false }
+        return ConnectionOptions.name(line, fields, content)
+    }
+}

@@ -1,0 +1,69 @@
+import Primitives
+
+/// An answer's head, parsed into offsets over its bytes; reused from answer to answer.
+public final class ResponseHead {
+    public internal(set) var bytes: [UInt8] = []
+    public internal(set) var fields: [FieldLine] = []
+    public internal(set) var version = HTTPVersion.http11
+    /// 100 to 599.
+    public internal(set) var status = 0
+    public internal(set) var reason = ByteRange.empty
+    public internal(set) var framing = BodyFraming.none
+    public internal(set) var keepsAlive = true
+    /// What Content-Length said, also where no body follows (an answer to HEAD, a 304).
+    public internal(set) var hasContentLength = false
+    var connectionNamesFields = false
+
+    public init() {}
+
+    /// 1xx: the final answer is still to come.
+    public var isInterim: Bool { status < 200 }
+
+    public func reset() {
+        if bytes.capacity > 64 << 10 { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
+        fields.removeAll(keepingCapacity: true)
+        version = .http11
+        status = 0
+        reason = .empty
+        framing = .none
+        keepsAlive = true
+        hasContentLength = false
+        connectionNamesFields = false
+    }
+
+    /// All of the head's bytes; valid until the head is parsed or reset again.
+    public var content: Span<UInt8> {
+        @_lifetime(borrow self)
+        get { unsafe _overrideLifetime(bytes.span, borrowing: self) }
+    }
+
+    @_lifetime(borrow self)
+    public func span(of part: ByteRange) -> Span<UInt8> {
+        unsafe _overrideLifetime(bytes.span.extracting(part.range), borrowing: self)
+    }
+
+    public func value(of id: FieldName) -> FieldLine? {
+        for line in fields where line.id == id { return line }
+        return nil
+    }
+
+    /// Whether the field line is named by `Connection`.
+    public func connectionNames(_ line: FieldLine) -> Bool {
+        guard connectionNamesFields else { return false }
+        return ConnectionOptions.name(line, fields, content)
+    }
+}
+
+/// What `Connection` fields name (RFC 9110 section 7.6.1).
+enum ConnectionOptions {
+    static func name(_ line: FieldLine, _ fields: [FieldLine], _ bytes: Span<UInt8>) -> Bool {
+        let name = bytes.extracting(line.name.range)
+        for connection in fields where connection.id == .connection {
+            var tokens = TokenList(connection.value.range)
+            while let token = tokens.next(in: bytes) {
+                if ASCII.equalIgnoringCase(bytes.extracting(token), name) { return true }
+            }
+        }
+        return false
+    }
+}

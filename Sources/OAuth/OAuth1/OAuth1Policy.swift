@@ -1,0 +1,85 @@
+import Cryptography
+import Primitives
+
+/// What the gateway accepts of OAuth 1.0 (`oauth1` in the conf).
+public struct OAuth1Policy: Sendable {
+    public var signatureMethods: Set<OAuth1SignatureMethod>
+    public var timestampWindowSeconds: Int64
+    public var bodyHashRequired: Bool
+    /// Bytes of a body that are held back until the verdict.
+    public var heldBodyBytes: Int
+    /// What clients sign instead of the connection's scheme and Host.
+    public var publicOrigins: [PublicOrigin]
+
+    public init(
+        signatureMethods: Set<OAuth1SignatureMethod>, timestampWindowSeconds: Int64,
+        bodyHashRequired: Bool, heldBodyBytes: Int, publicURLs: [String]
+    ) {
+        self.signatureMethods = signatureMethods
+        self.timestampWindowSeconds = timestampWindowSeconds
+        self.bodyHashRequired = bodyHashRequired
+        self.heldBodyBytes = heldBodyBytes
+        publicOrigins = publicURLs.compactMap(PublicOrigin.init)
+    }
+}
+
+/// A `public_url`: scheme, authority and a path prefix.
+public struct PublicOrigin: Sendable, Equatable {
+    public let isTLS: Bool
+    public let authority: [UInt8]
+    /// What stands before the path in the client's view; without a slash at its end.
+    public let prefix: [UInt8]
+
+    /// `nil` unless the text is `http(s)://authority[/prefix]`.
+    public init?(_ url: String) {
+        let rest: Substring
+        if url.lowercased().hasPrefix("https://") {
+            isTLS = true
+            rest = url.dropFirst(8)
+        } else if url.lowercased().hasPrefix("http://") {
+            isTLS = false
+            rest = url.dropFirst(7)
+        } else {
+            return nil
+        }
+        let slash = rest.firstIndex(of: "/") ?? rest.endIndex
+        guard slash > rest.startIndex else { return nil }
+        authority = Array(rest[..<slash].utf8)
+        var prefix = Array(rest[slash...].utf8)
+        while prefix.last == 0x2F { prefix.removeLast() }
+        self.prefix = prefix
+    }
+}
+
+/// The secrets of a consumer and, where there is one, of its token.
+public struct OAuth1Credentials: Sendable {
+    public var consumerSecret: Secret?
+    /// For the RSA methods.
+    public var rsaKey: PublicKey?
+    public var allowsPlaintext: Bool
+    public var tokenSecret: Secret?
+
+    public init(
+        consumerSecret: Secret?, rsaKey: PublicKey? = nil, allowsPlaintext: Bool = false,
+        tokenSecret: Secret? = nil
+    ) {
+        self.consumerSecret = consumerSecret
+        self.rsaKey = rsaKey
+        self.allowsPlaintext = allowsPlaintext
+        self.tokenSecret = tokenSecret
+    }
+}
+
+/// What a signed request says of itself; nothing of it is proven.
+public struct OAuth1Claim: Sendable {
+    public let consumerKey: String
+    /// `nil` when absent or empty: two-legged requests carry none.
+    public let token: String?
+    public let method: OAuth1SignatureMethod
+    /// Absent only with PLAINTEXT.
+    public let timestamp: Int64?
+    public let nonce: String?
+    public let hasBodyHash: Bool
+    /// Whether the body must be there before the signature can be judged.
+    public let needsBody: Bool
+}

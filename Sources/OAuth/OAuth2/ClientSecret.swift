@@ -1,0 +1,62 @@
+import Cryptography
+import Primitives
+
+/// The secrets of OAuth 2.0 clients, as they are made, kept and compared.
+///
+/// A secret that we make holds 256 random bits, so nobody can guess it from its hash however fast the hash
+/// is: one salted SHA-256 is the right cost, where a password of a person would need a slow one. Secrets that
+/// an operator chose (`secret_file`) are not known to be random; they stay in their file, are compared
+/// as they stand and are never hashed into the store.
+///
+/// The kept form is `sha256$SALT$DIGEST`: the salt of 16 bytes and SHA-256(salt ‖ secret), both base64url.
+public enum ClientSecret {
+    private static let scheme = "sha256"
+    private static let saltBytes = 16
+    private static let secretBytes = 32
+
+    /// A hash that no secret has: what the credentials of an unknown client are compared with, so that the
+    /// answer takes as long as for a client that exists.
+    public static let decoy =
+        "sha256$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+    /// A new secret: 32 random bytes as 43 characters of base64url, safe in a header, a form and a shell.
+    ///
+    /// - Throws: when the system gives no random bytes.
+    public static func generate() throws(CryptographyError) -> Secret {
+        Secret(utf8: Base64.encode(try RandomBytes.make(count: secretBytes), .url))
+    }
+
+    /// The kept form of a secret, under a new salt each time.
+    ///
+    /// - Throws: when the system gives no random bytes.
+    public static func hash(_ secret: Secret) throws(CryptographyError) -> String {
+        let salt = try RandomBytes.make(count: saltBytes)
+        let digest = saltedDigest(salt: salt, secret: secret)
+        return "\(scheme)$\(Base64.encode(salt, .url))$\(Base64.encode(digest, .url))"
+    }
+
+    /// Whether `secret` is the one that `hash` was made of. The digests are compared in constant time;
+    /// a text that is no hash of ours matches nothing.
+    public static func verify(_ secret: Secret, against hash: String) -> Bool {
+        guard let parts = parse(hash) else { return false }
+        return ConstantTime.equal(saltedDigest(salt: parts.salt, secret: secret), parts.digest)
+    }
+
+    /// Whether `text` has the kept form.
+    public static func isHash(_ text: String) -> Bool { parse(text) != nil }
+
+    private static func parse(_ text: String) -> (salt: [UInt8], digest: [UInt8])? {
+        let parts = text.split(separator: "$", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[0] == scheme,
+            let salt = Base64.decode(String(parts[1]), .url), salt.count == saltBytes,
+            let digest = Base64.decode(String(parts[2]), .url),
+            digest.count == DigestAlgorithm.sha256.byteCount
+        else { return nil }
+        return (salt, digest)
+    }
+
+    private static func saltedDigest(salt: [UInt8], secret: Secret) -> [UInt8] {
+        let input = salt + secret.exposed
+        return Digest.hash(input.span, .sha256)
+    }
+}

@@ -1,0 +1,61 @@
+import Primitives
+
+/// A request body of the media type `application/x-www-form-urlencoded`, strictly read: whole escapes, UTF-8, no NUL, no
+/// name twice (RFC 6749 sections 3.2 and appendix B).
+public struct FormParameters: Sendable {
+    public static let byteLimit = 64 << 10
+    public static let countLimit = 100
+
+    private var values: [String: String] = [:]
+
+    /// - Throws: `.invalidRequest`.
+    public init(_ body: Span<UInt8>) throws(TokenRequestError) {
+        guard body.count <= FormParameters.byteLimit else {
+            throw .invalidRequest("The form is too large.")
+        }
+        var start = 0
+        while start < body.count {
+            var end = start
+            var equals: Int?
+            while end < body.count, body[end] != 0x26 {
+                if body[end] == 0x3D, equals == nil { equals = end }
+                end += 1
+            }
+            if end > start {
+                let name = try FormParameters.text(body, start..<(equals ?? end))
+                let value = try FormParameters.text(body, (equals.map { $0 + 1 } ?? end)..<end)
+                guard values.count < FormParameters.countLimit else {
+                    throw .invalidRequest("The form has too many parameters.")
+                }
+                guard values.updateValue(value, forKey: name) == nil else {
+                    throw .invalidRequest("A parameter is repeated.")
+                }
+            }
+            start = end + 1
+        }
+    }
+
+    private static func text(
+        _ body: Span<UInt8>, _ range: Range<Int>
+    ) throws(TokenRequestError) -> String {
+        guard let text = decoded(body, range) else {
+            throw .invalidRequest("A parameter is not form-encoded UTF-8.")
+        }
+        return text
+    }
+
+    /// The form-decoded text; `nil` for a broken escape, bytes that are not UTF-8, or a NUL.
+    static func decoded(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String? {
+        var output: [UInt8] = []
+        guard PercentCoding.decode(bytes, range, plus: .isSpace, into: &output),
+            !output.contains(0)
+        else { return nil }
+        return String(validating: output, as: UTF8.self)
+    }
+
+    /// The value; `nil` when absent or empty, which is the same (RFC 6749 section 3.2).
+    public subscript(_ name: String) -> String? {
+        guard let value = values[name], !value.isEmpty else { return nil }
+        return value
+    }
+}

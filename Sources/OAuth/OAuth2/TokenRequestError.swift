@@ -1,0 +1,44 @@
+/// The errors of the token endpoint (RFC 6749 section 5.2, RFC 8707 section 2), with the fact behind each.
+public enum TokenRequestError: Error, Equatable, Sendable {
+    case invalidRequest(String)
+    /// No client proved itself. Why stays in the log: a stranger must not learn which clients exist.
+    case invalidClient(Cause)
+    case unsupportedGrantType
+    case invalidScope
+    case invalidTarget
+
+    public enum Cause: Equatable, Sendable {
+        case noCredentials
+        case malformedCredentials
+        case unknownClient
+        case wrongSecret
+        case methodNotAllowed
+        case unsupportedMethod
+    }
+
+    /// The value of the `error` member.
+    public var code: String {
+        switch self {
+        case .invalidRequest: "invalid_request"
+        case .invalidClient: "invalid_client"
+        case .unsupportedGrantType: "unsupported_grant_type"
+        case .invalidScope: "invalid_scope"
+        case .invalidTarget: "invalid_target"
+        }
+    }
+
+    public var status: Int {
+        if case .invalidClient = self { 401 } else { 400 }
+    }
+
+    /// The `error_description`: the same for every client that failed to prove itself.
+    public var text: String {
+        switch self {
+        case .invalidRequest(let fact): fact
+        case .invalidClient: "Client authentication failed."
+        case .unsupportedGrantType: "Only client_credentials is supported."
+        case .invalidScope: "The scope is malformed or not granted to this client."
+        case .invalidTarget: "The audience or resource is not known for this client."
+        }
+    }
+}

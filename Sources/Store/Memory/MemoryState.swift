@@ -1,0 +1,97 @@
+import Cryptography
+import Primitives
+
+/// The state in memory: for a gateway whose clients are all in its conf file, and for tests.
+final class MemoryState: StateBackend {
+    private var clients: [String: StoredClient] = [:]
+    private var keys: [SigningKeyRecord] = []
+    private var changes: Int64 = 0
+
+    private enum Run {
+        case ended(savedNonces: [UInt8])
+        case running
+    }
+
+    private var run = Run.ended(savedNonces: [])
+    private var ceiling: Int64?
+    private var futureNonces: Set<FutureNonce> = []
+    private let replayKey: Secret
+
+    init() throws(StoreError) {
+        replayKey = try SecretsKey.generate().secret
+    }
+
+    func generation() -> Int64 { changes }
+
+    func snapshot() -> StoreSnapshot {
+        StoreSnapshot(
+            clients: clients.values.sorted { $0.id < $1.id },
+            keys: keys.sorted(by: SigningKeyRecord.comesFirst), generation: changes)
+    }
+
+    func addClient(_ client: StoredClient) throws(StoreError) {
+        guard clients[client.id] == nil else { throw .clientExists(id: client.id) }
+        clients[client.id] = client
+        changes += 1
+    }
+
+    func replaceClient(_ client: StoredClient) throws(StoreError) {
+        guard let old = clients[client.id] else { throw .unknownClient(id: client.id) }
+        clients[client.id] = client.created(at: old.createdAt)
+        changes += 1
+    }
+
+    func removeClient(id: String) throws(StoreError) {
+        guard clients.removeValue(forKey: id) != nil else { throw .unknownClient(id: id) }
+        changes += 1
+    }
+
+    func addSigningKey(_ key: SigningKeyRecord, onlyIfNone: Bool) throws(StoreError) -> Bool {
+        if onlyIfNone, keys.contains(where: \.isCurrent) { return false }
+        guard !keys.contains(where: { $0.kid == key.kid }) else { throw .keyExists(kid: key.kid) }
+        for index in keys.indices where keys[index].isCurrent {
+            keys[index].retiredAt = key.createdAt
+        }
+        keys.append(key.current())
+        changes += 1
+        return true
+    }
+
+    func removeSigningKeys(retiredBefore instant: WallTime) -> Int {
+        let before = keys.count
+        keys.removeAll { key in key.retiredAt.map { $0 < instant } ?? false }
+        if keys.count != before { changes += 1 }
+        return before - keys.count
+    }
+
+    func beginRun() throws(StoreError) -> ReplayStart {
+        guard case .ended(let saved) = run else { throw .inUse(path: "memory") }
+        run = .running
+        return ReplayStart(
+            wasClean: true, floor: nil, ceiling: ceiling, savedNonces: saved,
+            futureNonces: futureNonces.sorted(by: FutureNonce.comesFirst), replayKey: replayKey)
+    }
+
+    func raiseCeiling(to timestamp: Int64) throws(StoreError) {
+        try requireRun()
+        let raised = max(ceiling ?? timestamp, timestamp)
+        ceiling = raised
+        futureNonces = futureNonces.filter { $0.timestamp > raised }
+    }
+
+    func recordFutureNonces(_ nonces: [FutureNonce]) throws(StoreError) {
+        try requireRun()
+        futureNonces.formUnion(nonces)
+    }
+
+    func endRun(savedNonces: [UInt8]) throws(StoreError) {
+        try requireRun()
+        run = .ended(savedNonces: savedNonces)
+    }
+
+    func close() {}
+
+    private func requireRun() throws(StoreError) {
+        guard case .running = run else { throw .noRun }
+    }
+}

@@ -1,0 +1,55 @@
+import Primitives
+
+/// The access log of one worker: formats records into a buffer of its own and hands full buffers to the
+/// writer. Belongs to the worker's thread, never blocks, and allocates nothing when warm.
+public final class AccessLog {
+    public enum Format: Sendable {
+        /// One JSON object a line; a field without a value is left out.
+        case json
+        /// The line of nginx's and Apache's `combined`.
+        case combined
+    }
+
+    /// A batch is handed over once it has grown past this.
+    private static let batchBytes = 32 << 10
+
+    private let writer: LogWriter
+    /// How lines that are still to come are written; a reload may change it.
+    public var format: Format
+    private var time: LogTime
+    private var batch: [UInt8] = []
+    private var lines = 0
+
+    public init(writer: LogWriter, format: Format) {
+        self.writer = writer
+        self.format = format
+        time = LogTime(format == .json ? .rfc3339 : .commonLog)
+        batch.reserveCapacity(AccessLog.batchBytes + 4096)
+    }
+
+    deinit {
+        flush()
+    }
+
+    /// Appends the record's line; hands the batch over when it is full.
+    public func write(_ record: borrowing AccessRecord) {
+        guard writer.writesAccessLog else { return }
+        switch format {
+        case .json: AccessLine.appendJSON(record, time: &time, to: &batch)
+        case .combined: AccessLine.appendCombined(record, time: &time, to: &batch)
+        }
+        batch.append(0x0A)
+        lines += 1
+        if batch.count >= AccessLog.batchBytes { flush() }
+    }
+
+    /// Whether lines wait; the worker then calls `flush` within 100 ms.
+    public var hasPending: Bool { lines > 0 }
+
+    /// Hands over what there is; called by the worker at the end of a turn, at most every 100 ms.
+    public func flush() {
+        guard lines > 0 else { return }
+        writer.submit(&batch, lines: lines, to: .access)
+        lines = 0
+    }
+}

@@ -1,0 +1,86 @@
+import Testing
+
+@testable import Configuration
+
+/// What interface.md promises for a later version is refused by name: neither unknown nor accepted
+/// in silence.
+@Suite struct LaterTests {
+    /// A conf and the name in its refusal.
+    static let cases: [(conf: String, name: String)] = [
+        ("store redis { address a:1; }", "redis"),
+        ("introspection x { endpoint https://a; }", "introspection"),
+        ("listener l { address a:1; tls { certificate a; } }", "tls"),
+        ("listener l { address a:1; trusted_proxies 10.0.0.0/8; }", "trusted_proxies"),
+        ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
+        ("listener l { address a:1; proxy_protocol on; }", "proxy_protocol on"),
+        ("listener l { address a:1; protocols h2 http/1.1; }", "h2"),
+        ("listener l { address a:1; protocols h2c; }", "h2c"),
+        ("authority { issuer https://a; token_format opaque; }", "opaque"),
+        ("authority { issuer https://a; key_rotation 30d; }", "key_rotation"),
+        ("authority { issuer https://a; oauth1_token_lifetime 1h; }", "oauth1_token_lifetime"),
+        ("client c { jwks_file f; }", "jwks_file"),
+        ("client c { secret_file /k/secret; rate_limit 1/s per client; }", "rate_limit"),
+        ("client c { secret_file /k/secret; auth_method private_key_jwt; }", "private_key_jwt"),
+        ("client c { secret_file /k/secret; auth_method tls_client_auth; }", "tls_client_auth"),
+        ("issuer i { issuer https://i; audience a; jwks_uri https://i/k; }", "jwks_uri"),
+        ("issuer i { issuer https://i; audience a; discovery on; }", "discovery"),
+        ("oauth1 { on_store_failure local; }", "local"),
+        ("upstream u { server a:1 weight=2; }", "weight"),
+        ("upstream u { server a:1 backup; }", "backup"),
+        ("upstream u { server a:1; balance least_requests; }", "least_requests"),
+        ("upstream u { server a:1; balance random_two; }", "random_two"),
+        ("upstream u { server a:1; balance hash X-Key; }", "hash"),
+        ("upstream u { server a:1; protocol h2; }", "h2"),
+        ("upstream u { server a:1; protocol auto; }", "auto"),
+        ("upstream u { server a:1; tls { } }", "tls"),
+        ("upstream u { server a:1; retry_on connect 502; }", "502"),
+        ("upstream u { server a:1; health { path /; } }", "health"),
+        ("upstream u { server a:1; outlier { failures 5; } }", "outlier"),
+        ("upstream u { server a:1; max_connections 5; }", "max_connections"),
+        ("upstream u { server a:1; queue 5; }", "queue"),
+        ("upstream u { server a:1; queue_timeout 5s; }", "queue_timeout"),
+        ("route /x { upstream app; authenticate certificate; }", "certificate"),
+        ("route /x { upstream app; authenticate any session bearer; }", "session"),
+        ("route /x { upstream app; require certificate_bound; }", "certificate_bound"),
+        ("route /x { upstream app; require dpop; }", "dpop"),
+        ("route /x { upstream app; rate_limit 1/s per client; }", "rate_limit"),
+        ("route /x { upstream app; authorization assert; }", "assert"),
+        ("route /x { upstream app; shadow on; }", "shadow on"),
+        ("route /x { upstream app; cors { origins a; } }", "cors"),
+        ("route /x { upstream app; websocket on; }", "websocket on"),
+        ("route /x { upstream app; request_buffering on; }", "request_buffering on"),
+        (
+            "route /x { upstream app; end_streams_with_credential on; }",
+            "end_streams_with_credential"
+        ),
+        ("route /x { upstream app; deprecate oauth1; }", "deprecate"),
+    ]
+
+    @Test(arguments: cases) func refusedByName(conf: String, name: String) {
+        let result = Memory.usual.load(base + conf)
+        #expect(result.configuration == nil)
+        #expect(
+            result.diagnostics.filter { $0.severity == .error }.map(\.message)
+                == ["'\(name)' is not in this version of Gatehouse"])
+    }
+
+    @Test func socketActivationIsRefusedByName() {
+        #expect(
+            Memory().load(base + "listener l { address systemd:api; }").summaries
+                == ["4:22: error: 'systemd:' addresses are not in this version of Gatehouse"])
+    }
+
+    @Test func everyLaterDirectiveOfTheTableIsRefusedHere() {
+        let later = Set(Directive.table.values.joined().filter(\.isLater).map(\.name))
+        #expect(later.subtracting(LaterTests.cases.map(\.name)) == [])
+    }
+
+    /// A name in the table that no reader knows must refuse the conf, not be skipped.
+    @Test func aNameWithoutAReaderRefuses() {
+        var interpreter = Interpreter(source: Memory().source, sink: DiagnosticSink())
+        let file = interpreter.sink.open(SourceFile(name: "c", path: "/c", bytes: Array("x;".utf8)))
+        let span = SourceSpan(file: file, start: 0, end: 1)
+        interpreter.unread(Statement(name: Argument(text: "x", span: span), arguments: []))
+        #expect(interpreter.sink.errorCount == 1)
+    }
+}

@@ -1,0 +1,343 @@
+import Primitives
+import Testing
+
+@testable import Configuration
+
+/// What each directive of this version puts into the configuration.
+@Suite struct ValueTests {
+    struct Value: Sendable, CustomTestStringConvertible {
+        /// `place.directive`
+        var directive: String
+        var conf: String
+        var holds: @Sendable (Configuration) -> Bool
+        var testDescription: String { directive }
+
+        init(
+            _ directive: String, _ conf: String,
+            _ holds: @escaping @Sendable (Configuration) -> Bool
+        ) {
+            (self.directive, self.conf, self.holds) = (directive, conf, holds)
+        }
+    }
+
+    static func route(_ text: String) -> String { "route /x { upstream app; \(text) }" }
+    static func listener(_ text: String) -> String { "listener l { address [::1]:0; \(text) }" }
+    static func limits(_ text: String) -> String { listener("limits { \(text) }") }
+    static func authority(_ text: String) -> String { "authority { issuer https://a; \(text) }" }
+    static func client(_ text: String) -> String {
+        "client c { oauth1_rsa_key /k/rsa.pem; \(text) }"
+    }
+    static func upstream(_ text: String) -> String {
+        "upstream u { server s:1; \(text) } route /u { upstream u; }"
+    }
+    static func issuer(_ text: String) -> String {
+        "issuer i { issuer https://i; audience a; jwks_file /k/keys.jwks; \(text) }"
+    }
+
+    static let values: [Value] = [
+        Value("top.workers", "workers 4;") { $0.workers == 4 },
+        Value("top.workers", "workers auto;") { $0.workers == nil },
+        Value("top.token_cache", "token_cache 64m;") { $0.tokenCacheBytes == 64 << 20 },
+        Value("top.token_cache", "token_cache off;") { $0.tokenCacheBytes == 0 },
+        Value("top.shutdown_timeout", "shutdown_timeout 0s;") { $0.shutdownTimeout == .zero },
+        Value("top.listener", listener("")) { $0.listeners.map(\.name) == ["web", "l"] },
+        Value("top.admin", "admin { address 127.0.0.1:9; }") { $0.admin?.addresses.count == 1 },
+        Value("top.log", "log { }") { $0.log == LogConfiguration() },
+        Value("top.store", "store memory;") { $0.store == .memory },
+        Value("top.store", "store sqlite;") {
+            $0.store == .sqlite(path: "/var/lib/gatehouse/gatehouse.db")
+        },
+        Value("top.secrets", "secrets { key_file /k/new; }") { $0.secretsKeyFile == "/k/new" },
+        Value("top.authority", authority("")) { $0.authority?.issuer == "https://a" },
+        Value("top.client", "client \"a b\" { secret_file /k/secret; }") {
+            $0.clients[0].id == "a b"
+        },
+        Value("top.issuer", issuer("")) { $0.issuers[0].name == "i" },
+        Value("top.oauth1", "oauth1 { }") { $0.oauth1 == OAuth1Configuration() },
+        Value("top.upstream", upstream("")) { $0.upstreams.map(\.name) == ["app", "u"] },
+        Value("top.route", "route = /x { upstream app; }") { $0.routes[1].isExact },
+        Value("top.route", "route =/x%20y { upstream app; }".replacing("%20", with: "%C3%BC")) {
+            $0.routes[1].isExact && $0.routes[1].path == "/x%C3%BCy"
+                && $0.routes[1].source == "gateway.conf:4"
+        },
+        Value("top.host", "host A.example *.b.example [::1] { route / { upstream app; } }") {
+            $0.hosts[0].names == ["a.example", "*.b.example", "[::1]"]
+        },
+        Value(
+            "host.route", "host a { route /base { upstream app; } route = /base { upstream app; } }"
+        ) {
+            $0.hosts[0].routes.map(\.isExact) == [false, true]
+        },
+        Value(
+            "listener.address",
+            listener("address unix:/s; address 0.0.0.0:80; address localhost:81;")
+        ) {
+            $0.listeners[1].addresses.map(\.description)
+                == ["[::1]:0", "unix:/s", "0.0.0.0:80", "localhost:81"]
+        },
+        Value("listener.protocols", listener("protocols http/1.1;")) { $0.listeners.count == 2 },
+        Value("listener.proxy_protocol", listener("proxy_protocol off;")) {
+            $0.listeners.count == 2
+        },
+        Value("listener.limits", listener("limits { }")) {
+            $0.listeners[1].limits == LimitsConfiguration()
+        },
+        Value("listenerLimits.request_head", limits("request_head 64k;")) {
+            $0.listeners[1].limits.requestHeadBytes == 65_536
+        },
+        Value("listenerLimits.headers", limits("headers 7;")) {
+            $0.listeners[1].limits.headers == 7
+        },
+        Value("listenerLimits.request_line", limits("request_line 512;")) {
+            $0.listeners[1].limits.requestLineBytes == 512
+        },
+        Value("listenerLimits.body", limits("body 2g;")) {
+            $0.listeners[1].limits.bodyBytes == 2 << 30
+        },
+        Value("listenerLimits.header_timeout", limits("header_timeout 250ms;")) {
+            $0.listeners[1].limits.headerTimeout == .milliseconds(250)
+        },
+        Value("listenerLimits.body_timeout", limits("body_timeout 5s;")) {
+            $0.listeners[1].limits.bodyTimeout == .seconds(5)
+        },
+        Value("listenerLimits.idle_timeout", limits("idle_timeout 1h;")) {
+            $0.listeners[1].limits.idleTimeout == .seconds(3600)
+        },
+        Value("listenerLimits.connections", limits("connections 9;")) {
+            $0.listeners[1].limits.connections == 9
+        },
+        Value("listenerLimits.streams", limits("streams 9;")) {
+            $0.listeners[1].limits.streams == 9
+        },
+        Value("admin.address", "admin { address unix:/a; address [::1]:9; address 127.9.0.1:9; }") {
+            $0.admin?.addresses.count == 3
+        },
+        Value("admin.allow", "admin { address 10.0.0.1:9; allow 10.0.0.0/8 ::1; }") {
+            $0.admin?.allow.map(Optional.some) == [IPPrefix("10.0.0.0/8"), IPPrefix("::1/128")]
+        },
+        Value("log.access", "log { access logs/a.log; }") {
+            $0.log.access == .file("/etc/gatehouse/logs/a.log")
+        },
+        Value("log.access", "log { access off; }") { $0.log.access == .off },
+        Value("log.error", "log { error /l warn; }") {
+            $0.log.error == .file("/l") && $0.log.errorLevel == .warn
+        },
+        Value("log.access_format", "log { access_format combined; }") {
+            $0.log.accessFormat == .combined
+        },
+        Value("sqlite.path", "store sqlite { path state.db; }") {
+            $0.store == .sqlite(path: "/etc/gatehouse/state.db")
+        },
+        Value("secrets.key_file", "secrets { key_file /k/key; }") { $0.secretsKeyFile == "/k/key" },
+        Value("authority.issuer", "authority { issuer http://[::1]:8080/a; }") {
+            $0.authority?.issuer == "http://[::1]:8080/a"
+        },
+        Value("authority.audience", authority("audience x \"y z\";")) {
+            $0.authority?.audiences == ["x", "y z"]
+        },
+        Value("authority.token_lifetime", authority("token_lifetime 7d;")) {
+            $0.authority?.tokenLifetime == .seconds(7 * 86_400)
+        },
+        Value("authority.token_format", authority("token_format jwt;")) { $0.authority != nil },
+        Value("authority.signing_algorithm", authority("signing_algorithm EdDSA;")) {
+            $0.authority?.signingAlgorithm == .eddsa
+        },
+        Value("authority.scopes", authority("scopes a b:c;")) {
+            $0.authority?.scopes == ["a", "b:c"]
+        },
+        Value("authority.listeners", authority("listeners web;")) {
+            $0.authority?.listeners == ["web"]
+        },
+        Value("client.secret_file", "client c { secret_file near; }") {
+            $0.clients[0].secretFile == "/etc/gatehouse/near"
+        },
+        Value(
+            "client.secret_hash",
+            "client c { secret_hash sha256$AAAAAAAAAAA$\(String(repeating: "A", count: 43)); }"
+        ) { $0.clients[0].secretHash?.hasPrefix("sha256$AAAAAAAAAAA$") == true },
+        Value("client.scopes", client("scopes a b;")) { $0.clients[0].scopes == ["a", "b"] },
+        Value("client.audience", client("audience a;")) { $0.clients[0].audiences == ["a"] },
+        Value(
+            "client.auth_method",
+            "client c { secret_file /k/secret; auth_method client_secret_post; }"
+        ) {
+            $0.clients[0].authMethod == .post
+        },
+        Value("client.oauth1_secret_file", "client c { oauth1_secret_file /k/secret; }") {
+            $0.clients[0].oauth1SecretFile == "/k/secret"
+        },
+        Value("client.oauth1_rsa_key", client("")) {
+            $0.clients[0].oauth1RSAKeyFile == "/k/rsa.pem"
+        },
+        Value("client.allow_plaintext", client("allow_plaintext on;")) {
+            $0.clients[0].allowPlaintext
+        },
+        Value("issuer.issuer", issuer("")) { $0.issuers[0].issuer == "https://i" },
+        Value("issuer.audience", issuer("")) { $0.issuers[0].audiences == ["a"] },
+        Value("issuer.jwks_file", issuer("")) { $0.issuers[0].jwksFile == "/k/keys.jwks" },
+        Value("issuer.algorithms", issuer("algorithms PS512 EdDSA;")) {
+            $0.issuers[0].algorithms == ["PS512", "EdDSA"]
+        },
+        Value("issuer.typ", issuer("typ application/at+jwt;")) {
+            $0.issuers[0].type == "application/at+jwt"
+        },
+        Value("issuer.clock_skew", issuer("clock_skew 0s;")) { $0.issuers[0].clockSkew == .zero },
+        Value("issuer.client_claim", issuer("client_claim azp;")) {
+            $0.issuers[0].clientClaims == ["azp"]
+        },
+        Value("issuer.scope_claim", issuer("scope_claim roles scp;")) {
+            $0.issuers[0].scopeClaims == ["roles", "scp"]
+        },
+        Value("oauth1.signature_methods", "oauth1 { signature_methods RSA-SHA512 HMAC-SHA1; }") {
+            $0.oauth1.signatureMethods == ["RSA-SHA512", "HMAC-SHA1"]
+        },
+        Value("oauth1.timestamp_window", "oauth1 { timestamp_window 30d; }") {
+            $0.oauth1.timestampWindow == .seconds(30 * 86_400)
+        },
+        Value("oauth1.realm", "oauth1 { realm \"Our API\"; }") { $0.oauth1.realm == "Our API" },
+        Value("oauth1.body_hash", "oauth1 { body_hash require; }") { $0.oauth1.bodyHashRequired },
+        Value("oauth1.public_url", "oauth1 { public_url https://a http://b:81/c; }") {
+            $0.oauth1.publicURLs == ["https://a", "http://b:81/c"]
+        },
+        Value("oauth1.held_body", "oauth1 { held_body 2m; }") {
+            $0.oauth1.heldBodyBytes == 2 << 20
+        },
+        Value("oauth1.on_store_failure", "oauth1 { on_store_failure refuse; }") {
+            $0.oauth1 == OAuth1Configuration()
+        },
+        Value("upstream.server", upstream("server unix:/s; server 10.0.0.1:80;")) {
+            $0.upstreams[1].servers.map(\.description) == ["s:1", "unix:/s", "10.0.0.1:80"]
+        },
+        Value("upstream.balance", upstream("balance round_robin;")) { $0.upstreams.count == 2 },
+        Value("upstream.protocol", upstream("protocol http/1.1;")) { $0.upstreams.count == 2 },
+        Value("upstream.keepalive", upstream("keepalive 0;")) { $0.upstreams[1].keepalive == 0 },
+        Value("upstream.connect_timeout", upstream("connect_timeout 2s;")) {
+            $0.upstreams[1].connectTimeout == .seconds(2)
+        },
+        Value("upstream.response_timeout", upstream("response_timeout 2m;")) {
+            $0.upstreams[1].responseTimeout == .seconds(120)
+        },
+        Value("upstream.idle_timeout", upstream("idle_timeout 600s;")) {
+            $0.upstreams[1].idleTimeout == .seconds(600)
+        },
+        Value("upstream.retries", upstream("retries 3;")) { $0.upstreams[1].retries == 3 },
+        Value("upstream.retry_on", upstream("retry_on connect;")) { $0.upstreams.count == 2 },
+        Value("route.upstream", route("")) { $0.routes[1].upstream == "app" },
+        Value("route.strip_prefix", route("strip_prefix /x;")) { $0.routes[1].stripPrefix == "/x" },
+        Value("route.rewrite", route("rewrite /x/a /b; rewrite /x /c/;")) {
+            $0.routes[1].rewrites == [
+                Rewrite(from: "/x/a", to: "/b"), Rewrite(from: "/x", to: "/c/"),
+            ]
+        },
+        Value("route.set_header", route(#"set_header Host "in\"side"; set_header X-A "";"#)) {
+            $0.routes[1].setHeaders == [
+                HeaderSetting(name: "Host", value: "in\"side"),
+                HeaderSetting(name: "X-A", value: ""),
+            ]
+        },
+        Value("route.remove_header", route("remove_header Cookie;")) {
+            $0.routes[1].removeHeaders == ["Cookie"]
+        },
+        Value("route.methods", route("methods GET M-SEARCH;")) {
+            $0.routes[1].methods == ["GET", "M-SEARCH"]
+        },
+        Value("route.authenticate", route("authenticate none;")) {
+            $0.routes[1].authenticate == .open
+        },
+        Value("route.authenticate", route("authenticate oauth1;")) {
+            $0.routes[1].authenticate == .any([.oauth1])
+        },
+        Value("route.authenticate", issuer("") + route("authenticate all oauth1 bearer;")) {
+            $0.routes[1].authenticate == .all([.oauth1, .bearer])
+        },
+        Value(
+            "route.require",
+            route(
+                """
+                require scope a "on" on PUT POST; require scope b; require audience "x y";
+                require claim "dep t" = a =; require client a b;
+                """)
+        ) {
+            $0.routes[1].requirements == [
+                .scopes(["a", "on"], methods: ["PUT", "POST"]), .scopes(["b"], methods: []),
+                .audience("x y"), .claim(name: "dep t", values: ["a", "="]), .clients(["a", "b"]),
+            ]
+        },
+        Value("route.allow", route("allow 10.0.0.0/8 ::/0;")) {
+            $0.routes[1].addressRules.map(\.allows) == [true]
+                && $0.routes[1].addressRules[0].prefixes.count == 2
+        },
+        Value("route.deny", route("allow 10.0.0.0/8; deny 0.0.0.0/0;")) {
+            $0.routes[1].addressRules.map(\.allows) == [true, false]
+        },
+        Value("route.authorization", route("authorization forward;")) {
+            $0.routes[1].authorization == .forward
+        },
+        Value("route.limits", route("limits { }")) { $0.routes[1].bodyBytes == nil },
+        Value("routeLimits.body", route("limits { body 1k; }")) { $0.routes[1].bodyBytes == 1024 },
+        Value("route.timeout", route("timeout 5s;")) { $0.routes[1].timeout == .seconds(5) },
+        Value("route.request_buffering", route("request_buffering off;")) { $0.routes.count == 2 },
+        Value("route.websocket", route("websocket off;")) { $0.routes.count == 2 },
+        Value("route.shadow", route("shadow off;")) { $0.routes.count == 2 },
+    ]
+
+    /// The value, no diagnostic, and that the printed conf loads again to the same.
+    @Test(arguments: values) func value(of value: Value) throws {
+        let result = Memory.usual.load(base + value.conf)
+        #expect(result.summaries == [])
+        let configuration = try #require(result.configuration)
+        #expect(value.holds(configuration))
+
+        let again = Memory.usual.load(configuration.printed())
+        #expect(again.summaries == [])
+        #expect(again.configuration == configuration)
+        #expect(again.configuration?.printed() == configuration.printed())
+    }
+
+    @Test func everyDirectiveOfTheTableHasItsValueHere() {
+        let known = Set(
+            Directive.table.flatMap { place, directives in
+                directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
+            })
+        #expect(known.count == 92)
+        #expect(Set(ValueTests.values.map(\.directive)) == known)
+    }
+
+    @Test func theDefaultsAreThoseOfTheModel() throws {
+        var expected = Configuration()
+        var listener = ListenerConfiguration(name: "web")
+        listener.addresses = [.ip(.v4(0x7F00_0001), port: 0)]
+        var upstream = UpstreamConfiguration(name: "app")
+        upstream.servers = [.ip(.v4(0x7F00_0001), port: 9)]
+        var route = RouteConfiguration(path: "/base")
+        route.upstream = "app"
+        expected.listeners = [listener]
+        expected.upstreams = [upstream]
+        expected.routes = [route]
+        #expect(try loaded(base) == expected)
+    }
+
+    @Test func systemdsStateDirectoryHoldsTheStore() throws {
+        let memory = Memory(environment: ["STATE_DIRECTORY": "/var/lib/gh:/var/lib/other"])
+        #expect(try loaded(base, memory).store == .sqlite(path: "/var/lib/gh/gatehouse.db"))
+        #expect(
+            try loaded(base + "store sqlite { path /x.db; }", memory).store
+                == .sqlite(path: "/x.db"))
+        #expect(try loaded(base + "store memory;", memory).store == .memory)
+    }
+
+    @Test func aValueWithEveryOddCharacterPrintsAsItself() throws {
+        let odd = " \"\\ ${HOME} $ ; { } # ' é \u{1F512} \t"
+        var configuration = try loaded(base + "client c { secret_file /k/secret; }")
+        configuration.clients[0].secretFile = "/k/" + odd
+        var memory = Memory.usual
+        memory.modes["/k/" + odd] = 0o600
+        // A path with a tab is refused as a path: what is printed is still read as what it was.
+        #expect(
+            memory.load(configuration.printed()).summaries.allSatisfy { $0.contains("is no path") })
+        let noTab = String(odd.dropLast())
+        configuration.clients[0].secretFile = "/k/" + noTab
+        memory.modes["/k/" + noTab] = 0o600
+        #expect(memory.load(configuration.printed()).configuration == configuration)
+    }
+}
