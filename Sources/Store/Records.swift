@@ -109,6 +109,9 @@ public struct StoreSnapshot: Sendable, Equatable {
     /// Grows with each change of a client or key, by whichever process.
     public let generation: Int64
 
+    /// What a store without clients and keys holds.
+    public static let empty = StoreSnapshot(clients: [], keys: [], generation: 0)
+
     public var currentKey: SigningKeyRecord? { keys.first { $0.isCurrent } }
 }
 

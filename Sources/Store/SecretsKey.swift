@@ -70,13 +70,20 @@ public struct SecretsKey: Sendable {
         return key
     }
 
+    private static func draftSuffix() throws(StoreError) -> String {
+        do throws(CryptographyError) {
+            return Base64.encode(try RandomBytes.make(count: 9), .url)
+        } catch {
+            throw .unavailable(reason: "no random bytes")
+        }
+    }
+
     /// Writes the key beside its place and links it there: nobody ever reads half a key, not even after a
     /// crash, and of two processes that do this at once one wins and the other takes that one's key.
     private static func publish(_ key: SecretsKey, path: String) throws(StoreError) {
-        let draft = "\(path).\(getpid()).new"
+        // Not the process id: gateways in two containers may share a folder and have the same.
+        let draft = "\(path).\(try draftSuffix()).new"
         do throws(PrivateFile.Failure) {
-            // One that a crash left behind holds a key that was never used.
-            _ = unsafe unlink(draft)
             let file = try PrivateFile.create(path: draft)
             defer { _ = unsafe unlink(draft) }
             let text = Base64.encode(key.secret.exposed, .standard) + "\n"

@@ -106,6 +106,12 @@ public struct AccessRecord {
 
 extension [UInt8] {
     /// Makes the array a copy of `bytes` in the room it has.
+    public mutating func replace(with bytes: [UInt8]) {
+        removeAll(keepingCapacity: true)
+        append(contentsOf: bytes)
+    }
+
+    /// Makes the array a copy of `bytes` in the room it has.
     public mutating func replace(with bytes: Span<UInt8>) {
         removeAll(keepingCapacity: true)
         unsafe bytes.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }

@@ -1,1 +1,3 @@
-print("gatehouse")
+import ArgumentParser
+
+Gatehouse.main()

@@ -56,6 +56,7 @@ extension Exchange {
     // MARK: Bearer
 
     private func proveBearer(_ token: Range<Int>) {
+        let head = self.head
         do throws(TokenError) {
             let verified = try worker.authenticator.verify(
                 head.span(token), now: worker.loop.wallNow)
@@ -95,8 +96,10 @@ extension Exchange {
         let client = snapshot.clients[claim.consumerKey]
         // No access token exists in this version: only the consumer's own secret signs.
         let credentials = claim.token == nil ? client?.oauth1 : nil
+        let head = self.head
+        let body = heldBody
         try worker.authenticator.oauth1.verify(
-            claim, head, isTLS: false, body: heldBody.span, credentials: credentials,
+            claim, head, isTLS: false, body: body.span, credentials: credentials,
             now: worker.loop.wallNow)
         // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
         claimNonce(claim)
@@ -196,6 +199,7 @@ extension Exchange {
         record.authenticationDuration = worker.elapsed(since: startedAt)
         if purpose == .tokenEndpoint { return AuthorityEndpoints.grant(self) }
         guard let route else { return refuse(.internalError) }
+        let head = self.head
         switch Permit.decide(
             principal, on: route, method: head.method,
             methodName: head.span(of: head.methodRange), from: downstream?.peer)
@@ -229,5 +233,19 @@ extension OAuth1Error {
 
 extension TokenError {
     /// The log's word for it.
-    var reason: Reason { .badSignature }
+    var reason: Reason {
+        switch self {
+        case .malformed, .tooLarge, .missingClaim, .invalidClaim, .criticalHeader,
+            .confirmationRequired:
+            .malformedCredentials
+        case .badAlgorithm: .badAlgorithm
+        case .unknownIssuer: .unknownIssuer
+        case .unknownKey: .unknownKey
+        case .badSignature: .badSignature
+        case .expired: .tokenExpired
+        case .notYetValid: .tokenNotYetValid
+        case .wrongType: .wrongType
+        case .wrongAudience: .wrongAudience
+        }
+    }
 }

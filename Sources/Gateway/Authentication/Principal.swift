@@ -54,7 +54,8 @@ public final class Principal: Sendable {
     /// Whoever a token that was verified speaks for.
     public static func bearer(_ token: VerifiedToken) -> Principal {
         Principal(
-            schemes: .bearer, scheme: "bearer", clientID: token.clientID, subject: token.subject,
+            schemes: .bearer, scheme: "bearer", clientID: token.clientID,
+            subject: token.subject ?? "",
             issuer: token.issuer, scopes: token.scopes, audiences: token.audiences, token: token)
     }
 
@@ -75,7 +76,7 @@ public final class Principal: Sendable {
         guard Array(token.clientID.utf8) == Array(clientID.utf8) else { return nil }
         return Principal(
             schemes: [.bearer, .oauth1], scheme: "bearer", clientID: clientID,
-            subject: token.subject, issuer: token.issuer, scopes: token.scopes,
+            subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,
             audiences: token.audiences, token: token)
     }
 }
@@ -83,7 +84,8 @@ public final class Principal: Sendable {
 /// Writes values that come from tokens and registrations as field values.
 ///
 /// Visible ASCII stays; `%`, controls, DEL and whatever is not ASCII is percent-encoded byte by byte, so that
-/// no value can end its line and no two values look alike.
+/// no value can end its line and no two values look alike. For what `HeaderText` accepts of a token this is
+/// how `HeaderText` writes it; here nothing is refused, since names from the conf and the store come too.
 enum IdentityFields {
     /// Appends the line of a field, unless its value is empty. A space inside the value stays; at its ends,
     /// where it would be trimmed, it is encoded.

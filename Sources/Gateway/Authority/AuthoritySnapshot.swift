@@ -51,7 +51,12 @@ extension AuthoritySnapshot {
         _ keys: [SigningKey], _ policy: AuthorityPolicy
     ) throws(StartError) -> TrustedIssuer {
         do {
-            let known = try KeySet(jwks: JWKSDocument.write(keys.map(\.published)), allowsSymmetric: false)
+            let known = try KeySet(
+                keys.map { key throws(KeyRefusal) in
+                    try VerificationKey(
+                        keyID: Array(key.keyID.utf8), algorithm: key.algorithm,
+                        material: .publicKey(key.privateKey.publicKey))
+                })
             return TrustedIssuer(
                 name: "authority", issuer: policy.issuer, audiences: policy.audiences,
                 algorithms: [.es256, .edDSA, .rs256], requiredType: "at+jwt", clockSkewSeconds: 1,

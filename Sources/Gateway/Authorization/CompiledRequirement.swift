@@ -45,11 +45,13 @@ enum CompiledRequirement: Sendable {
         }
     }
 
-    private static func claim(_ claim: ClaimValue, isAnyOf values: [[UInt8]]) -> Bool {
+    private static func claim(
+        _ claim: VerifiedToken.ClaimValue, isAnyOf values: [[UInt8]]
+    ) -> Bool {
         switch claim {
         case .string(let text), .number(let text):
             values.contains(Array(text.utf8))
-        case .boolean(let value):
+        case .bool(let value):
             values.contains(Array((value ? "true" : "false").utf8))
         case .strings(let texts):
             texts.contains { values.contains(Array($0.utf8)) }

@@ -209,6 +209,11 @@ final class DownstreamConnection: EventHandler {
     /// Whether the client has not taken all that was written: the other side's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
+    /// Writes what has been put together.
+    func write(_ bytes: [UInt8]) {
+        write(bytes.span)
+    }
+
     /// Writes bytes of an answer, in order; what the socket does not take waits in the queue.
     func write(_ bytes: Span<UInt8>) {
         guard state != .closed, bytes.count > 0 else { return }

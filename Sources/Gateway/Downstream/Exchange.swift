@@ -163,13 +163,14 @@ final class Exchange {
             canonicalPath.append(0x2A)
             return true
         }
+        let head = self.head
         return CanonicalPath.canonicalize(head.span(of: head.path), into: &canonicalPath)
     }
 
     private func findRoute() {
-        switch snapshot.routes.match(
-            authority: head.span(of: head.authority), path: canonicalPath.span)
-        {
+        let head = self.head
+        let path = canonicalPath
+        switch snapshot.routes.match(authority: head.span(of: head.authority), path: path.span) {
         case .none:
             return refuse(.noRoute)
         case .ambiguous:
@@ -207,7 +208,7 @@ final class Exchange {
             isContinueSent = true
             worker.answer.removeAll(keepingCapacity: true)
             worker.answer.append("HTTP/1.1 100 Continue\r\n\r\n")
-            downstream?.write(worker.answer.span)
+            downstream?.write(worker.answer)
         }
         downstream?.awaitBody()
     }
@@ -395,7 +396,7 @@ final class Exchange {
         worker.replies.append(
             refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.answer)
         record.bytesOut += worker.answer.count
-        downstream?.write(worker.answer.span)
+        downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()
         downstream?.exchangeEnded(closes: closesAfterAnswer)
@@ -431,7 +432,7 @@ final class Exchange {
             status: status, contentType: contentType, body: content, fields: fields, replyContext,
             to: &worker.answer)
         record.bytesOut += worker.answer.count
-        downstream?.write(worker.answer.span)
+        downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()
         downstream?.exchangeEnded(closes: closesAfterAnswer)

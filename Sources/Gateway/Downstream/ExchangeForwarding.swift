@@ -63,7 +63,7 @@ extension Exchange {
             HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.chunk)
             worker.chunk.append(input, range)
             worker.chunk.append("\r\n")
-            upstream.send(worker.chunk.span)
+            upstream.send(worker.chunk)
         } else {
             upstream.send(input.extracting(range))
         }
@@ -75,7 +75,7 @@ extension Exchange {
         if case .chunked = head.framing {
             worker.chunk.removeAll(keepingCapacity: true)
             worker.chunk.append("0\r\n\r\n")
-            upstream.send(worker.chunk.span)
+            upstream.send(worker.chunk)
         }
         upstream.requestEnded()
     }
@@ -102,7 +102,7 @@ extension Exchange {
         ResponseHeadWriter.append(
             interim, version: head.version, isHead: false, closes: false, date: worker.date,
             to: &worker.answer)
-        downstream?.write(worker.answer.span)
+        downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
     }
 
@@ -145,7 +145,7 @@ extension Exchange {
     func flushAnswer() {
         guard stage == .answering else { return }
         if !worker.answer.isEmpty {
-            downstream?.write(worker.answer.span)
+            downstream?.write(worker.answer)
             worker.answer.removeAll(keepingCapacity: true)
         }
         yieldToClient()
@@ -166,7 +166,7 @@ extension Exchange {
         guard stage == .answering else { return }
         if answerFraming == .chunked {
             worker.answer.append("0\r\n")
-            worker.answer.append(trailers.span)
+            worker.answer.append(contentsOf: trailers)
             worker.answer.append("\r\n")
         }
         flushAnswer()

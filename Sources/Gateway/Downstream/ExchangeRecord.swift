@@ -9,20 +9,21 @@ extension Exchange {
         worker.countAnswer()
         guard worker.shared.accessWriter.writesAccessLog else { return }
         record.time = worker.loop.wallNow
-        record.requestID.replace(with: trace.requestID.span)
+        record.requestID.replace(with: trace.requestID)
         record.clientAddress = downstream?.peerText ?? []
         record.listener = listener.nameBytes
         if !isHeadUnread {
             record.version = head.version == .http10 ? .http10 : .http11
+            let head = self.head
             record.method.replace(with: head.span(of: head.methodRange))
             record.host.replace(with: head.span(of: head.authority))
-            record.path.replace(with: canonicalPath.span)
+            record.path.replace(with: canonicalPath)
             if head.hasQuery { record.query.replace(with: head.span(of: head.query)) }
         }
         record.route = route?.path ?? []
         record.duration = worker.elapsed(since: startedAt)
         if let principal {
-            record.client.replace(with: principal.clientBytes.span)
+            record.client.replace(with: principal.clientBytes)
             record.subject.append(contentsOf: principal.subject.utf8)
             for scope in principal.scopeBytes {
                 if !record.scopes.isEmpty { record.scopes.append(0x20) }

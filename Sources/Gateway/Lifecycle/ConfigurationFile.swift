@@ -1,4 +1,5 @@
 import Configuration
+import Store
 import Telemetry
 
 /// The conf file of the running program.
@@ -19,6 +20,13 @@ public enum ConfigurationFile {
                 .configuration, mistakes.map { $0.rendered() }.joined(separator: "\n"))
         }
         return configuration
+    }
+}
+
+extension ConfigurationFile {
+    /// Reads every file that the conf names, as a start would.
+    public static func checkMaterial(_ configuration: Configuration) throws(StartError) {
+        _ = try Material(configuration, .empty)
     }
 }
 

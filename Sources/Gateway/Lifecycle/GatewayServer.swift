@@ -9,6 +9,7 @@ import Transport
 /// The running gateway: starts the workers, obeys signals, reloads, drains. Its own thread is the control thread,
 /// the only one that signals reach; it may block.
 public final class GatewayServer {
+    public static let version = "0.1.0"
     private static let tick: Duration = .milliseconds(200)
     /// How far the ceiling of accepted timestamps runs ahead of the clock: what an honest client notices of a crash.
     private static let ceilingLead: Int64 = 3

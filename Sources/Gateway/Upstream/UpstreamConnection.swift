@@ -70,6 +70,10 @@ final class UpstreamConnection: EventHandler {
         send(request)
     }
 
+    func send(_ bytes: [UInt8]) {
+        send(bytes.span)
+    }
+
     /// Sends more of the request's body.
     func send(_ bytes: Span<UInt8>) {
         guard state != .closed else { return }

@@ -39,6 +39,7 @@ extension SQLiteState {
             try database.execute(
                 sql: "UPDATE replay SET is_clean = 0, ceiling = max(ifnull(ceiling, ?1), ?1)",
                 arguments: [timestamp])
+            try Self.requireOneRow(database)
             // Those are below every later floor.
             try database.execute(
                 sql: "DELETE FROM future_nonce WHERE timestamp <= (SELECT ceiling FROM replay)")
@@ -67,12 +68,20 @@ extension SQLiteState {
                     arguments: [Data(savedNonces[begin..<end])])
             }
             try database.execute(sql: "UPDATE replay SET is_clean = 1")
+            try Self.requireOneRow(database)
         }
         runLock = nil
     }
 
     private func requireRun() throws(StoreError) {
         guard runLock != nil else { throw .noRun }
+    }
+
+    /// A ceiling that was written nowhere must not count as durable.
+    private static func requireOneRow(_ database: Database) throws {
+        guard database.changesCount == 1 else {
+            throw StoreError.corrupt(reason: "the row of replay is gone")
+        }
     }
 
     /// The one row of `replay`, made at the first run.

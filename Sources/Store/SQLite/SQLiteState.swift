@@ -21,6 +21,7 @@ final class SQLiteState: StateBackend {
         self.path = path
         self.seal = Seal(key: secretsKey.secret)
         self.busyTimeout = busyTimeout
+        try Self.makeFile(path: path)
         self.connection = try Self.open(path: path, seal: seal, busyTimeout: busyTimeout)
     }
 
@@ -45,6 +46,11 @@ final class SQLiteState: StateBackend {
         if let open = self.connection {
             connection = open
         } else {
+            // Not made anew when it is gone: an empty store in place of a full one would forget clients,
+            // keys and the ceiling without a word.
+            guard unsafe access(path, F_OK) == 0 else {
+                throw .cannotOpen(path: path, reason: "it is gone")
+            }
             connection = try Self.open(path: path, seal: seal, busyTimeout: busyTimeout)
             self.connection = connection
         }
@@ -66,7 +72,6 @@ final class SQLiteState: StateBackend {
     private static func open(
         path: String, seal: Seal, busyTimeout: Duration
     ) throws(StoreError) -> DatabaseQueue {
-        try makeFile(path: path)
         var configuration = Configuration()
         configuration.label = "gatehouse.store"
         configuration.busyMode = .timeout(Double(busyTimeout.wholeNanoseconds) / 1e9)

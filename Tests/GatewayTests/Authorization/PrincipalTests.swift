@@ -1,3 +1,4 @@
+import OAuth
 import Testing
 
 @testable import Gateway
@@ -54,6 +55,15 @@ import Testing
         var line: [UInt8] = []
         IdentityFields.append("X-Auth-Subject: ", value: value, to: &line)
         #expect(String(decoding: line, as: UTF8.self) == "X-Auth-Subject: \(written)\r\n")
+    }
+
+    /// The rule of the tokens and that of the fields write what both take alike.
+    @Test(arguments: values)
+    func itIsWrittenAsTheTokensRuleHasIt(value: String, written: String) {
+        guard HeaderText.isAcceptable(value) else { return }
+        var text: [UInt8] = []
+        HeaderText.append(value, to: &text)
+        #expect(String(decoding: text, as: UTF8.self) == written)
     }
 
     @Test func aSpaceInAScopeDoesNotMakeTwoOfIt() {
