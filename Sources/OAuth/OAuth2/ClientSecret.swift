@@ -14,6 +14,10 @@ public enum ClientSecret {
     private static let saltBytes = 16
     private static let secretBytes = 32
 
+    /// A hash that no secret has: what the credentials of an unknown client are compared with, so that the
+    /// answer takes as long as for a client that exists.
+    public static let decoy = Salted.decoy.text
+
     /// A new secret: 32 random bytes as 43 characters of base64url, safe in a header, a form and a shell.
     ///
     /// - Throws: when the system gives no random bytes.
@@ -39,7 +43,7 @@ public enum ClientSecret {
 
     /// The kept form, read once: the digest of a salt with a secret.
     struct Salted: Sendable {
-        /// Its digest is that of no secret that anybody could find.
+        /// Nobody can find a secret with this digest.
         static let decoy = Salted(
             salt: Array(repeating: 0, count: saltBytes),
             digest: Array(repeating: 0, count: DigestAlgorithm.sha256.byteCount))
