@@ -97,6 +97,18 @@ struct ClientAuthenticationTests {
         #expect(try TokenExchange().answer(body).code == "invalid_request")
     }
 
+    /// Passing over an assertion because a secret came with it would accept what it was to prove.
+    @Test(arguments: ["client_assertion=x.y.z", "client_assertion_type=urn:x"])
+    func anAssertionIsNeverPassedOver(more: String) throws {
+        let exchange = try TokenExchange()
+        let form = "\(grant)&\(more)"
+        let post = "&client_id=s6BhdRkqt3&client_secret=gX1fBat3bV"
+        #expect(try exchange.answer(form).error == .invalidClient(.unsupportedMethod))
+        #expect(
+            try exchange.answer(form + post, basic: nil).error == .invalidClient(.unsupportedMethod)
+        )
+    }
+
     // MARK: OAuth 1.0
 
     private func signedHead(_ value: String?, bodyBytes: Int) throws -> RequestHead {
