@@ -80,8 +80,9 @@ struct JWSVectorTests {
         }
     }
 
-    /// Wycheproof's own results stand but for the overrides that `jws.json` gives with their reasons, and those
-    /// below. A test with an object for a token, or a JWE, is refused like any other text.
+    /// Wycheproof's own results stand but for the overrides that `jws.json` gives with their
+    /// reasons, and those below. A test with an object for a token, or a JWE, is refused like any
+    /// other text.
     @Test(arguments: [
         ("json_web_signature_test.json", 401), ("json_web_key_test.json", 26),
         ("json_web_crypto_test.json", 83),
@@ -134,8 +135,8 @@ struct JWSVectorTests {
         return result
     }
 
-    /// Where the vectors leave it open, this is what is decided: keys are held to their `alg`, a set with secrets
-    /// beside public keys is refused, and so is a key with the ROCA weakness.
+    /// Where the vectors leave it open, this is what is decided: keys are held to their `alg`, a
+    /// set with secrets beside public keys is refused, and so is a key with the ROCA weakness.
     @Test func openCasesAreDecidedTheStrictWay() throws {
         let file = try Fixtures.json("wycheproof/json_web_key_test.json")
         let groups = try #require(file["testGroups"] as? [[String: Any]])
