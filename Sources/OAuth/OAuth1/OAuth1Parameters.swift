@@ -18,6 +18,9 @@ public final class OAuth1Parameters {
     /// More than any honest client sends; each costs a comparison or two.
     public static let limit = 1000
 
+    /// Names that begin with `oauth_`: RFC 5849 and its extensions have eleven. Each is compared with each.
+    static let protocolLimit = 32
+
     public private(set) var decoded: [UInt8] = []
     public private(set) var items: [Item] = []
 
@@ -41,7 +44,7 @@ public final class OAuth1Parameters {
         guard count > 0 else { throw .malformed }
     }
 
-    private static func isRealm(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+    fileprivate static func isRealm(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         let realm: StaticString = "realm"
         guard range.count == realm.utf8CodeUnitCount else { return false }
         for offset in 0..<range.count
@@ -170,9 +173,18 @@ private struct AuthorizationScanner {
         }
         position += 2
         let valueStart = position
-        while position < end, bytes[position] != 0x22 { position += 1 }
+        var hasQuotedPair = false
+        while position < end, bytes[position] != 0x22 {
+            if bytes[position] == 0x5C {
+                hasQuotedPair = true
+                position += 1
+            }
+            position += 1
+        }
         guard position < end else { throw .malformed }
         let value = valueStart..<position
+        // A realm is a quoted-string and may have them; what is percent-encoded has no backslash.
+        guard !hasQuotedPair || OAuth1Parameters.isRealm(bytes, name) else { throw .malformed }
         position += 1
         while position < end, isSpace(bytes[position]) { position += 1 }
         guard position == end || bytes[position] == 0x2C else { throw .malformed }

@@ -84,7 +84,12 @@ public final class OAuth1Verifier {
         guard head.count(of: .contentType) == 1, let line = head.value(of: .contentType) else {
             return false
         }
-        let value = head.span(of: line.value)
+        return isFormType(head.span(of: line.value))
+    }
+
+    /// Whether a Content-Type is that of a form. What follows the type is no matter, not even where it is junk: to take a
+    /// body for a form means that it is signed.
+    static func isFormType(_ value: Span<UInt8>) -> Bool {
         let name: StaticString = "application/x-www-form-urlencoded"
         let count = name.utf8CodeUnitCount
         guard value.count >= count else { return false }
@@ -93,8 +98,11 @@ public final class OAuth1Verifier {
             if byte &- 0x41 < 26 { byte |= 0x20 }
             if unsafe byte != name.utf8Start[index] { return false }
         }
-        return value.count == count || value[count] == 0x3B || value[count] == 0x20
-            || value[count] == 0x09
+        if value.count == count { return true }
+        switch value[count] {
+        case 0x3B, 0x2C, 0x20, 0x09: return true
+        default: return false
+        }
     }
 
     // MARK: Reading
@@ -165,7 +173,10 @@ public final class OAuth1Verifier {
         for name in known {
             if let item = try parameters.single(name), item.source != source { throw .twoLocations }
         }
+        var count = 0
         for (index, item) in parameters.items.enumerated() where parameters.isProtocol(item) {
+            count += 1
+            guard count <= OAuth1Parameters.protocolLimit else { throw .tooManyParameters }
             for other in parameters.items[(index + 1)...]
             where other.name.count == item.name.count
                 && parameters.name(other) == parameters.name(item)
@@ -243,26 +254,39 @@ public final class OAuth1Verifier {
         return isEqual && credentials?.consumerSecret != nil
     }
 
-    /// Tries each origin that the client may have signed for, in both orders; the second only where it differs.
+    /// Tries each origin that the client may have signed for, in both orders; the second only where it
+    /// differs.
     private func signatureMatches(
         _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead, isTLS: Bool,
         _ credentials: OAuth1Credentials?
     ) -> Match? {
         presented.removeAll(keepingCapacity: true)
-        let text = Array(parameters.value(signature))
-        guard Base64.decode(text.span, .standard, into: &presented) else { return nil }
+        let decoded = parameters.decoded
+        let text = decoded.span.extracting(signature.value)
+        guard Base64.decode(text, .standard, into: &presented) else { return nil }
         makeKey(credentials)
-        let origins: [Int?] =
-            policy.publicOrigins.isEmpty ? [nil] : policy.publicOrigins.indices.map { $0 }
-        for order in [BaseString.Order.encoded, .decoded] {
-            let before = baseString.normalized
-            baseString.normalize(parameters, order: order)
-            if order == .decoded, baseString.normalized == before { break }
-            for origin in origins {
-                makeBase(head, origin: origin, isTLS: isTLS)
-                if isSigned(claim.method, credentials) {
-                    return Match(publicOrigin: origin, order: order)
-                }
+        baseString.normalize(parameters, order: .encoded)
+        if let match = matchingOrigin(claim, head, isTLS: isTLS, credentials, .encoded) {
+            return match
+        }
+        if baseString.isInDecodedOrder(parameters) { return nil }
+        baseString.normalize(parameters, order: .decoded)
+        return matchingOrigin(claim, head, isTLS: isTLS, credentials, .decoded)
+    }
+
+    private func matchingOrigin(
+        _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, _ credentials: OAuth1Credentials?,
+        _ order: BaseString.Order
+    ) -> Match? {
+        if policy.publicOrigins.isEmpty {
+            makeBase(head, origin: nil, isTLS: isTLS)
+            return isSigned(claim.method, credentials)
+                ? Match(publicOrigin: nil, order: order) : nil
+        }
+        for origin in policy.publicOrigins.indices {
+            makeBase(head, origin: origin, isTLS: isTLS)
+            if isSigned(claim.method, credentials) {
+                return Match(publicOrigin: origin, order: order)
             }
         }
         return nil
@@ -284,15 +308,12 @@ public final class OAuth1Verifier {
         baseString.append(method: head.span(of: head.methodRange), uri: uri, to: &base)
     }
 
-    /// `consumer secret & token secret`, both encoded (section 3.4.2).
+    /// The key of the HMAC methods, under a secret that nobody has where the consumer has none.
     private func makeKey(_ credentials: OAuth1Credentials?) {
         key.removeAll(keepingCapacity: true)
-        let secret = credentials?.consumerSecret?.exposed ?? decoySecret
-        PercentCoding.encode(secret.span, into: &key)
-        key.append(0x26)
-        if let tokenSecret = credentials?.tokenSecret {
-            PercentCoding.encode(tokenSecret.exposed.span, into: &key)
-        }
+        OAuth1Signature.appendKey(
+            consumerSecret: credentials?.consumerSecret?.exposed ?? decoySecret,
+            tokenSecret: credentials?.tokenSecret?.exposed ?? [], to: &key)
     }
 
     private func isSigned(
@@ -306,7 +327,9 @@ public final class OAuth1Verifier {
         }
         guard let algorithm = method.rsaAlgorithm else { return false }
         let rsaKey = credentials?.rsaKey ?? DecoyKey.rsa
-        guard let rsaKey, let verifier = try? SignatureVerifier(key: rsaKey, algorithm: algorithm)
+        // Whoever loaded the key has asked for 2048 bits; it is asked again where trust is given.
+        guard let rsaKey, case .rsa(let bits) = rsaKey.kind, bits >= 2048,
+            let verifier = try? SignatureVerifier(key: rsaKey, algorithm: algorithm)
         else { return false }
         let signature = presented
         let message = base
@@ -320,7 +343,9 @@ public final class OAuth1Verifier {
         _ claim: OAuth1Claim, _ head: RequestHead, _ body: Span<UInt8>
     ) throws(OAuth1Error) {
         guard let item = try parameters.single("oauth_body_hash") else {
-            if policy.bodyHashRequired, !OAuth1Verifier.hasFormBody(head), head.framing != .none {
+            // A form's parameters are signed themselves, and no content needs no hash.
+            let hasContent = head.framing != .none && head.framing != .length(0)
+            if policy.bodyHashRequired, hasContent, !OAuth1Verifier.hasFormBody(head) {
                 throw .bodyHashMissing
             }
             return
@@ -329,36 +354,6 @@ public final class OAuth1Verifier {
         let expected = Array(Base64.encode(digest, .standard).utf8)
         guard ConstantTime.equal(expected, Array(parameters.value(item))) else {
             throw .bodyHashMismatch
-        }
-    }
-}
-
-extension OAuth1SignatureMethod {
-    /// The hash of an HMAC method.
-    var hmacDigest: DigestAlgorithm? {
-        switch self {
-        case .hmacSHA1: .sha1
-        case .hmacSHA256: .sha256
-        case .hmacSHA512: .sha512
-        case .rsaSHA1, .rsaSHA256, .rsaSHA512, .plaintext: nil
-        }
-    }
-
-    var rsaAlgorithm: SignatureAlgorithm? {
-        switch self {
-        case .rsaSHA1: .rsaSHA1
-        case .rsaSHA256: .rs256
-        case .rsaSHA512: .rs512
-        case .hmacSHA1, .hmacSHA256, .hmacSHA512, .plaintext: nil
-        }
-    }
-
-    /// The hash of `oauth_body_hash`.
-    var bodyDigest: DigestAlgorithm {
-        switch self {
-        case .hmacSHA1, .rsaSHA1, .plaintext: .sha1
-        case .hmacSHA256, .rsaSHA256: .sha256
-        case .hmacSHA512, .rsaSHA512: .sha512
         }
     }
 }
