@@ -45,8 +45,8 @@ public struct BaseString {
         }
     }
 
-    /// Whether sorting by decoded octets would leave the order of the last `normalize(_:order: .encoded)`
-    /// as it is.
+    /// Whether sorting by decoded octets would leave the order of the last `normalize(_:order:
+    /// .encoded)` as it is.
     public func isInDecodedOrder(_ parameters: OAuth1Parameters) -> Bool {
         for (left, right) in zip(pairs, pairs.dropFirst()) {
             let left = parameters.items[left.item]
@@ -111,8 +111,8 @@ public struct BaseString {
         PercentCoding.encode(normalized.span, into: &output)
     }
 
-    /// Appends the base string URI (section 3.4.1.2): scheme and host in lower case, the default port left out, the path
-    /// as received.
+    /// Appends the base string URI (section 3.4.1.2): scheme and host in lower case, the default
+    /// port left out, the path as received.
     public static func appendURI(
         isTLS: Bool, authority: Span<UInt8>, path: Span<UInt8>, to output: inout [UInt8]
     ) {

@@ -3,7 +3,8 @@ import Primitives
 
 /// Makes signatures (RFC 5849 section 3.4), for clients of ours and for tables of tests.
 public enum OAuth1Signature {
-    /// Appends `consumer secret & token secret`, both encoded (section 3.4.2); the `&` is always there.
+    /// Appends `consumer secret & token secret`, both encoded (section 3.4.2); the `&` is always
+    /// there.
     static func appendKey(
         consumerSecret: [UInt8], tokenSecret: [UInt8], to key: inout [UInt8]
     ) {

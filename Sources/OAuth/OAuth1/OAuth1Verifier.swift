@@ -2,11 +2,13 @@ import Cryptography
 import HTTP
 import Primitives
 
-/// Checks OAuth 1.0 signatures (RFC 5849 section 3.2); one a worker, its buffers and contexts are kept.
+/// Checks OAuth 1.0 signatures (RFC 5849 section 3.2); one a worker, its buffers and contexts are
+/// kept.
 ///
-/// `prepare` reads the request, the caller looks up the consumer, `verify` judges. The nonce is the caller's, last of all: a
-/// forged request must not burn an honest one's. An unknown consumer costs what a known one with a wrong secret costs:
-/// the signature is computed under a secret that nobody has.
+/// `prepare` reads the request, the caller looks up the consumer, `verify` judges. The nonce is the
+/// caller's, last of all: a forged request must not burn an honest one's. An unknown consumer costs
+/// what a known one with a wrong secret costs: the signature is computed under a secret that nobody
+/// has.
 public final class OAuth1Verifier {
     /// Which of the candidates the client had signed.
     public struct Match: Sendable, Equatable {
@@ -37,8 +39,8 @@ public final class OAuth1Verifier {
 
     // MARK: Where credentials stand
 
-    /// Whether the head carries protocol parameters: an Authorization field of the OAuth scheme or a query with
-    /// `oauth_signature`, also where it is spelled with escapes.
+    /// Whether the head carries protocol parameters: an Authorization field of the OAuth scheme or
+    /// a query with `oauth_signature`, also where it is spelled with escapes.
     public func detects(_ head: RequestHead) -> Bool {
         for line in head.fields
         where line.id == .authorization && OAuth1Verifier.isOAuth(head, line) {
@@ -79,7 +81,8 @@ public final class OAuth1Verifier {
         return parameters.items.contains { parameters.isNamed($0, "oauth_signature") }
     }
 
-    /// A single `application/x-www-form-urlencoded`, with parameters or without (section 3.4.1.3.1).
+    /// A single `application/x-www-form-urlencoded`, with parameters or without (section
+    /// 3.4.1.3.1).
     public static func hasFormBody(_ head: RequestHead) -> Bool {
         guard head.count(of: .contentType) == 1, let line = head.value(of: .contentType) else {
             return false
@@ -87,8 +90,8 @@ public final class OAuth1Verifier {
         return isFormType(head.span(of: line.value))
     }
 
-    /// Whether a Content-Type is that of a form. What follows the type is no matter, not even where it is junk: to take a
-    /// body for a form means that it is signed.
+    /// Whether a Content-Type is that of a form. What follows the type is no matter, not even where
+    /// it is junk: to take a body for a form means that it is signed.
     static func isFormType(_ value: Span<UInt8>) -> Bool {
         let name: StaticString = "application/x-www-form-urlencoded"
         let count = name.utf8CodeUnitCount
@@ -109,13 +112,15 @@ public final class OAuth1Verifier {
 
     /// Collects the parameters and reads what they claim.
     ///
-    /// - Parameter body: the whole body, or `nil` when it has not been read; then `needsBody` tells whether it must be.
+    /// - Parameter body: the whole body, or `nil` when it has not been read; then `needsBody` tells
+    ///   whether it must be.
     public func prepare(
         _ head: RequestHead, body: Span<UInt8>?
     ) throws(OAuth1Error) -> OAuth1Claim {
         parameters.removeAll()
         guard head.count(of: .authorization) <= 1 else { throw .duplicateParameter }
-        // Two media types: which one an upstream believes is unknown, and with it whether the body is signed.
+        // Two media types: which one an upstream believes is unknown, and with it whether the body
+        // is signed.
         guard head.count(of: .contentType) <= 1 else { throw .malformed }
         if let line = head.value(of: .authorization), OAuth1Verifier.isOAuth(head, line) {
             try parameters.addHeader(head.content, line.value.range)
@@ -164,7 +169,8 @@ public final class OAuth1Verifier {
         return item
     }
 
-    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and 3.5).
+    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and
+    /// 3.5).
     private func refuseRepeats(besides source: OAuth1Parameters.Source) throws(OAuth1Error) {
         let known: [StaticString] = [
             "oauth_signature", "oauth_signature_method", "oauth_timestamp", "oauth_nonce",
@@ -211,7 +217,8 @@ public final class OAuth1Verifier {
     /// - Parameters:
     ///   - isTLS: whether the connection is.
     ///   - body: the body where `needsBody` asked for it, else empty.
-    ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at the same cost.
+    ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at
+    ///     the same cost.
     @discardableResult
     public func verify(
         _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, body: Span<UInt8>,
@@ -254,8 +261,8 @@ public final class OAuth1Verifier {
         return isEqual && credentials?.consumerSecret != nil
     }
 
-    /// Tries each origin that the client may have signed for, in both orders; the second only where it
-    /// differs.
+    /// Tries each origin that the client may have signed for, in both orders; the second only where
+    /// it differs.
     private func signatureMatches(
         _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead, isTLS: Bool,
         _ credentials: OAuth1Credentials?
@@ -337,8 +344,8 @@ public final class OAuth1Verifier {
             && credentials?.rsaKey != nil
     }
 
-    /// The hash of the body by the signature method's digest (the body hash extension, draft 4). Wherever a client
-    /// sends one it is checked.
+    /// The hash of the body by the signature method's digest (the body hash extension, draft 4).
+    /// Wherever a client sends one it is checked.
     private func checkBodyHash(
         _ claim: OAuth1Claim, _ head: RequestHead, _ body: Span<UInt8>
     ) throws(OAuth1Error) {
@@ -358,7 +365,8 @@ public final class OAuth1Verifier {
     }
 }
 
-/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a verification too.
+/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a
+/// verification too.
 enum DecoyKey {
     static let rsa: PublicKey? = {
         let modulus =

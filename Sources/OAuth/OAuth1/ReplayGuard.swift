@@ -68,7 +68,8 @@ public final class ReplayGuard: Sendable {
         shards = (0..<ReplayGuard.shardCount).map { _ in LockedShard() }
     }
 
-    /// Timestamps above it must be made durable one by one. Without a store that lasts there is none.
+    /// Timestamps above it must be made durable one by one. Without a store that lasts there is
+    /// none.
     public func raiseCeiling(to seconds: Int64) {
         ceiling.store(seconds, ordering: .releasing)
     }
@@ -141,8 +142,8 @@ public final class ReplayGuard: Sendable {
         floor.max(newest * bucketSeconds + bucketSeconds - 1, ordering: .acquiringAndReleasing)
     }
 
-    /// SHA-256 over the key and the four values, each text with its length before it, so that no two
-    /// requests share an input and nobody outside can look for two that collide.
+    /// SHA-256 over the key and the four values, each text with its length before it, so that no
+    /// two requests share an input and nobody outside can look for two that collide.
     private func fingerprint(
         _ consumer: String, _ token: String, _ timestamp: Int64, _ nonce: String
     ) -> NonceFingerprint {

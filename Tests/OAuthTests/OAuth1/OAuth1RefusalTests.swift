@@ -80,8 +80,8 @@ struct OAuth1RefusalTests {
         }
     }
 
-    /// How the 21 disputed points are read here: accepted, with the signature over the bytes as they came, or refused. Those
-    /// that are no requests are the functions' business below.
+    /// How the 21 disputed points are read here: accepted, with the signature over the bytes as
+    /// they came, or refused. Those that are no requests are the functions' business below.
     private static let readings: [String: Int] = [
         // Sent by many clients; form decoding passes them through, byte for byte.
         "param-q-brackets-raw": 200, "param-q-pipe-raw": 200, "param-q-dquote-raw": 200,
@@ -154,8 +154,9 @@ struct OAuth1RefusalTests {
         }
     }
 
-    /// rfc5849-3.4.1.2-https-8080: the scheme is the connection's, whatever the port. (The remaining
-    /// rfc5849-3.4.1.3.1-as-printed is a placeholder, of which `parse_only` has the parsing.)
+    /// rfc5849-3.4.1.2-https-8080: the scheme is the connection's, whatever the port. (The
+    /// remaining rfc5849-3.4.1.3.1-as-printed is a placeholder, of which `parse_only` has the
+    /// parsing.)
     @Test func theSchemeIsNotGuessedFromThePort() {
         let authority = Array("www.example.net:8080".utf8)
         let path = Array("/".utf8)

@@ -58,8 +58,9 @@ struct OAuth1TableTests {
         }
     }
 
-    /// Two lines of the table are well-formed lists whose fault is a repeated parameter, which is found when the claim
-    /// is read; two good ones claim nothing whole. So the list alone is read for "ok", and the claim for "error".
+    /// Two lines of the table are well-formed lists whose fault is a repeated parameter, which is
+    /// found when the claim is read; two good ones claim nothing whole. So the list alone is read
+    /// for "ok", and the claim for "error".
     @Test func authorizationFieldsAreReadStrictly() throws {
         let cases = try OAuth1Vectors.table("authorization_header")
         #expect(cases.count == 15)

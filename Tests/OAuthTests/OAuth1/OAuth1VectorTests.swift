@@ -56,8 +56,9 @@ struct OAuth1VectorTests {
         return String(decoding: signature, as: UTF8.self)
     }
 
-    /// What the gateway refuses before the signature, or cannot be sent: the tag `function_only` of the vectors, and the one
-    /// whose RSA key has 1024 bits. PLAINTEXT over plain HTTP would be refused too; no vector is of that kind.
+    /// What the gateway refuses before the signature, or cannot be sent: the tag `function_only` of
+    /// the vectors, and the one whose RSA key has 1024 bits. PLAINTEXT over plain HTTP would be
+    /// refused too; no vector is of that kind.
     private static func isFunctionOnly(_ vector: [String: Any]) -> Bool {
         vector["function_only"] != nil
             || (vector["credentials"] as? [String: String])?["rsa_key"] == "rsa-1024-community"
@@ -84,7 +85,8 @@ struct OAuth1VectorTests {
         }
     }
 
-    /// The same requests with one bit of the signature, of the secret, or nothing known of the consumer.
+    /// The same requests with one bit of the signature, of the secret, or nothing known of the
+    /// consumer.
     @Test func noneIsAcceptedOtherwise() throws {
         let verifier = try OAuth1Verifier.permissive(windowSeconds: 2_000_000_000)
         let vectors = try OAuth1Vectors.table("vectors").filter { !Self.isFunctionOnly($0) }

@@ -123,7 +123,8 @@ struct URLParts {
 }
 
 extension OAuth1Verifier {
-    /// One that takes every method, with a window that holds the whole history of the vectors where asked.
+    /// One that takes every method, with a window that holds the whole history of the vectors where
+    /// asked.
     static func permissive(windowSeconds: Int64 = 300) throws -> OAuth1Verifier {
         try OAuth1Verifier(
             policy: OAuth1Policy(
