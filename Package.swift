@@ -21,7 +21,13 @@ func proof(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "gatehouse",
-    products: [.executable(name: "gatehouse", targets: ["gatehouse"])],
+    products: [
+        .executable(name: "gatehouse", targets: ["gatehouse"]),
+        // For the harnesses in Fuzz alone.
+        .library(name: "HTTP", targets: ["HTTP"]),
+        .library(name: "Configuration", targets: ["Configuration"]),
+        .library(name: "OAuth", targets: ["OAuth"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

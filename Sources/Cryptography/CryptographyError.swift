@@ -26,6 +26,8 @@ public enum KeyFault: Error, Equatable, Sendable {
     case unsuitableSize
     /// An RSA modulus or exponent that is even, or an exponent of 1 or over 64 bits.
     case unsuitableNumber
+    /// An RSA modulus of the generator that ROCA broke (CVE-2017-15361).
+    case flawedGenerator
     /// The coordinates satisfy no point of the curve (RFC 8725 section 3.4).
     case notOnCurve
 }

@@ -6,59 +6,39 @@ enum KeyImport {
     private static let limitBytes = 64 << 10
 
     /// - Parameters:
-    ///   - integers: OpenSSL's parameter names, with big-endian numbers.
-    ///   - group: the curve, for "EC".
-    ///   - point: the uncompressed point (SEC 1 section 2.3.3), for "EC".
-    static func key(
-        _ type: StaticString, integers: [(name: StaticString, value: [UInt8])],
-        group: StaticString?, point: [UInt8]?
-    ) throws(CryptographyError) -> KeyHandle {
-        guard let builder = unsafe OSSL_PARAM_BLD_new() else { throw .unavailable }
-        defer { unsafe OSSL_PARAM_BLD_free(builder) }
-        // The builder keeps the numbers until it is turned into parameters.
-        var numbers: [BigNumber] = []
-        var isBuilt = true
-        for (name, value) in integers {
-            guard let number = BigNumber(value) else { throw .unavailable }
-            numbers.append(number)
-            let status = unsafe name.withCString {
-                unsafe OSSL_PARAM_BLD_push_BN(builder, $0, number.raw)
-            }
-            isBuilt = isBuilt && status == 1
-        }
-        if let group {
-            let status = unsafe group.withCString {
-                unsafe OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, $0, 0)
-            }
-            isBuilt = isBuilt && status == 1
-        }
-        if let point {
-            let status = unsafe OSSL_PARAM_BLD_push_octet_string(
-                builder, OSSL_PKEY_PARAM_PUB_KEY, point, point.count)
-            isBuilt = isBuilt && status == 1
-        }
-        let parameters = unsafe isBuilt ? OSSL_PARAM_BLD_to_param(builder) : nil
-        withExtendedLifetime(numbers) {}
-        guard let parameters = unsafe parameters else { throw .unavailable }
-        defer { unsafe OSSL_PARAM_free(parameters) }
-        return try unsafe fromData(type, parameters, isPoint: point != nil)
+    ///   - modulus: big-endian.
+    ///   - exponent: big-endian.
+    static func rsa(modulus: [UInt8], exponent: [UInt8]) throws(CryptographyError) -> KeyHandle {
+        guard let modulus = BigNumber(modulus), let exponent = BigNumber(exponent),
+            let parameters = KeyParameters(rsaModulus: modulus, exponent: exponent)
+        else { throw .unavailable }
+        return try key("RSA", parameters, fault: .malformed)
     }
 
-    private static func fromData(
-        _ type: StaticString, _ parameters: UnsafeMutablePointer<OSSL_PARAM>, isPoint: Bool
+    /// - Parameter point: uncompressed (SEC 1 section 2.3.3), of the right length.
+    static func ec(_ curve: EllipticCurve, point: [UInt8]) throws(CryptographyError) -> KeyHandle {
+        guard let parameters = KeyParameters(group: curve.groupName, point: point) else {
+            throw .unavailable
+        }
+        // Of a point with the right length only its place can be wrong.
+        return try key("EC", parameters, fault: .notOnCurve)
+    }
+
+    private static func key(
+        _ type: String, _ parameters: borrowing KeyParameters, fault: KeyFault
     ) throws(CryptographyError) -> KeyHandle {
-        let context = unsafe type.withCString { unsafe EVP_PKEY_CTX_new_from_name(nil, $0, nil) }
-        guard let context = unsafe context else { throw .unavailable }
+        guard let context = unsafe EVP_PKEY_CTX_new_from_name(nil, type, nil) else {
+            throw .unavailable
+        }
         defer { unsafe EVP_PKEY_CTX_free(context) }
         var key: OpaquePointer?
+        let selection = gatehouse_public_key_selection()
         guard unsafe EVP_PKEY_fromdata_init(context) == 1,
-            unsafe EVP_PKEY_fromdata(context, &key, gatehouse_public_key_selection(), parameters)
-                == 1,
+            unsafe EVP_PKEY_fromdata(context, &key, selection, parameters.raw) == 1,
             let key = unsafe key
         else {
             forgetOpenSSLErrors()
-            // Of a point with the right length only its place can be wrong.
-            throw .invalidKey(isPoint ? .notOnCurve : .malformed)
+            throw .invalidKey(fault)
         }
         return unsafe KeyHandle(owning: key)
     }
@@ -164,20 +144,5 @@ enum KeyImport {
         return (0...(text.count - mark.count)).contains { start in
             text[start] == 0x2D && text[start..<(start + mark.count)].elementsEqual(mark)
         }
-    }
-}
-
-/// Owns a BIGNUM and frees it once.
-@safe private final class BigNumber {
-    let raw: OpaquePointer
-
-    /// - Parameter bytes: big-endian.
-    init?(_ bytes: [UInt8]) {
-        guard let raw = unsafe BN_bin2bn(bytes, Int32(bytes.count), nil) else { return nil }
-        unsafe self.raw = unsafe raw
-    }
-
-    deinit {
-        unsafe BN_free(raw)
     }
 }

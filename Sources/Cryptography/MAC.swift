@@ -73,14 +73,16 @@ import COpenSSL
             guard let algorithm else {
                 return unsafe EVP_MAC_init(context, buffer.baseAddress, key.count, nil) == 1
             }
-            return unsafe algorithm.name.withCString { name in
-                unsafe withUnsafeTemporaryAllocation(of: OSSL_PARAM.self, capacity: 2) { list in
+            // The list borrows both texts, and is used up before they end.
+            return unsafe ("digest" as StaticString).withCString { label in
+                unsafe algorithm.name.withCString { name in
                     // The library only reads the name; its C type lacks the const.
-                    unsafe list[0] = OSSL_PARAM_construct_utf8_string(
-                        OSSL_MAC_PARAM_DIGEST, UnsafeMutablePointer(mutating: name), 0)
-                    unsafe list[1] = OSSL_PARAM_construct_end()
-                    return unsafe EVP_MAC_init(
-                        context, buffer.baseAddress, key.count, list.baseAddress) == 1
+                    let name = unsafe UnsafeMutablePointer(mutating: name)
+                    let list = unsafe [
+                        OSSL_PARAM_construct_utf8_string(label, name, 0),
+                        OSSL_PARAM_construct_end(),
+                    ]
+                    return unsafe EVP_MAC_init(context, buffer.baseAddress, key.count, list) == 1
                 }
             }
         }

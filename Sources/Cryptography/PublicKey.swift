@@ -42,22 +42,19 @@ public final class PublicKey: Sendable {
     public convenience init(
         rsaModulus modulus: [UInt8], exponent: [UInt8]
     ) throws(CryptographyError) {
-        // The sizes first: no work is done for a number that is too long.
-        guard modulus.count * 8 <= PublicKey.rsaBits.upperBound, modulus.first ?? 0 != 0,
-            exponent.first ?? 0 != 0
-        else {
-            throw .invalidKey(
-                modulus.count * 8 > PublicKey.rsaBits.upperBound
-                    ? .unsuitableSize : .malformed)
+        guard let first = modulus.first, first != 0, exponent.first ?? 0 != 0 else {
+            throw .invalidKey(.malformed)
+        }
+        // The size first: no work is done for a number that is too long.
+        guard PublicKey.rsaBits.contains(modulus.count * 8 - first.leadingZeroBitCount) else {
+            throw .invalidKey(.unsuitableSize)
         }
         do throws(KeyFault) {
             try PublicKey.check(.rsa(modulus: modulus, exponent: exponent))
         } catch {
             throw .invalidKey(error)
         }
-        try self.init(
-            KeyImport.key(
-                "RSA", integers: [("n", modulus), ("e", exponent)], group: nil, point: nil))
+        try self.init(KeyImport.rsa(modulus: modulus, exponent: exponent))
     }
 
     /// A key of a NIST curve from its coordinates, big-endian, each exactly as long as the curve's.
@@ -68,8 +65,7 @@ public final class PublicKey: Sendable {
     ) throws(CryptographyError) {
         let size = curve.coordinateByteCount
         guard x.count == size, y.count == size else { throw .invalidKey(.malformed) }
-        try self.init(
-            KeyImport.key("EC", integers: [], group: curve.groupName, point: [0x04] + x + y))
+        try self.init(KeyImport.ec(curve, point: [0x04] + x + y))
     }
 
     /// An Ed25519 key (RFC 8032): 32 bytes.
@@ -136,6 +132,7 @@ public final class PublicKey: Sendable {
         guard let low = modulus.last, low & 1 == 1, let odd = exponent.last, odd & 1 == 1,
             exponent != [1], exponent.count <= 8
         else { throw .unsuitableNumber }
+        guard !ROCAFingerprint.matches(modulus) else { throw .flawedGenerator }
     }
 
     private static func checkPoint(_ handle: borrowing KeyHandle) throws(KeyFault) {

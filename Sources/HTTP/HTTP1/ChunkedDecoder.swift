@@ -21,8 +21,8 @@ public struct ChunkedDecoder {
         case ended
     }
 
-    /// Bytes of size lines and extensions in one body: 16 KiB (CVE-2023-39326) and a quarter of its content, so that a
-    /// long body in small chunks is not refused for its length.
+    /// Bytes of extensions in one body: 16 KiB (CVE-2023-39326) and a quarter of its content. The rest of a chunk's
+    /// framing is bounded by itself: at most 20 bytes for a byte of content, so that a stream of small chunks may last.
     private static let overheadLimit = 16 << 10
 
     private let limits: HTTP1Limits
@@ -82,7 +82,6 @@ public struct ChunkedDecoder {
     }
 
     private mutating func takeSizeByte(_ byte: UInt8, _ digits: Int) throws(HTTP1Error) {
-        try countOverhead()
         let value = ASCII.hexValue(byte)
         if value < 16 {
             guard digits < 16, digits == 0 || size <= Int.max >> 5 else { throw .invalidChunkSize }

@@ -9,7 +9,12 @@ struct FramingFacts {
     private var saysKeepAlive = false
     private var saysUpgrade = false
     private var hasUpgrade = false
+    private var connectionOptions = 0
     private var namesFields = false
+
+    /// Options in all `Connection` fields of a head: each is compared with each field, so that a long list would cost
+    /// far more than its bytes.
+    private static let connectionOptionLimit = 100
 
     mutating func note(_ line: FieldLine, _ head: RequestHead) throws(HTTP1Error) {
         switch line.id {
@@ -48,7 +53,7 @@ struct FramingFacts {
         case .transferEncoding:
             try noteTransferEncoding(bytes.extracting(line.value.range))
         case .connection:
-            noteConnection(line, bytes)
+            try noteConnection(line, bytes)
         default:
             break
         }
@@ -73,25 +78,31 @@ struct FramingFacts {
             throw .transferEncodingInvalid
         }
         let chunked: StaticString = "chunked"
-        guard chunked.equalsIgnoringCase(text, foldsUnderscore: false) else {
+        guard chunked.equalsIgnoringCase(text, foldsSymbols: false) else {
             throw .unknownTransferCoding
         }
         isChunked = true
     }
 
-    private mutating func noteConnection(_ line: FieldLine, _ bytes: Span<UInt8>) {
+    private mutating func noteConnection(
+        _ line: FieldLine, _ bytes: Span<UInt8>
+    ) throws(HTTP1Error) {
         let close: StaticString = "close"
         let keepAlive: StaticString = "keep-alive"
         let upgrade: StaticString = "upgrade"
         var tokens = TokenList(line.value.range)
         while let range = tokens.next(in: bytes) {
+            connectionOptions += 1
+            guard connectionOptions <= FramingFacts.connectionOptionLimit else {
+                throw .tooManyFields
+            }
             let token = bytes.extracting(range)
-            if close.equalsIgnoringCase(token, foldsUnderscore: false) {
+            if close.equalsIgnoringCase(token, foldsSymbols: false) {
                 saysClose = true
-            } else if keepAlive.equalsIgnoringCase(token, foldsUnderscore: false) {
+            } else if keepAlive.equalsIgnoringCase(token, foldsSymbols: false) {
                 saysKeepAlive = true
             } else {
-                if upgrade.equalsIgnoringCase(token, foldsUnderscore: false) { saysUpgrade = true }
+                if upgrade.equalsIgnoringCase(token, foldsSymbols: false) { saysUpgrade = true }
                 namesFields = true
             }
         }
@@ -101,16 +112,20 @@ struct FramingFacts {
         if hosts == 0, head.version != .http10 || head.isAbsoluteForm { throw .hostMissing }
         head.framing = try framing(version: head.version)
         head.keepsAlive = keepsAlive(version: head.version)
-        head.connectionNamesFields = namesFields
+        if namesFields { ConnectionOptions.mark(&head.fields, head.content) }
         head.wantsUpgrade = saysUpgrade && hasUpgrade
         head.upgradesToWebSocket = head.upgradesToWebSocket && head.wantsUpgrade
         if head.version == .http10 {
             // RFC 9110 section 10.1.1: a 1.0 client knows no interim answers.
             head.expectsContinue = false
             head.hasUnknownExpectation = false
+            // Section 7.8: nor can it ask for another protocol.
+            head.wantsUpgrade = false
+            head.upgradesToWebSocket = false
         }
     }
 
+    /// Whether `Connection` names anything besides `close` and `keep-alive`.
     var connectionNamesFields: Bool { namesFields }
 
     func framing(version: HTTPVersion) throws(HTTP1Error) -> BodyFraming {

@@ -19,7 +19,8 @@ struct HeadLines {
     ///
     /// - Parameters:
     ///   - allowsTab: HTAB is fine in field lines, not in a start line.
-    ///   - limit: bytes that the storage may come to.
+    ///   - limit: bytes that the storage may come to, line ends included.
+    /// - Throws: the fault of the first wrong byte. What came before it is in the storage, however the stream was cut.
     mutating func next(
         _ input: Span<UInt8>, from offset: inout Int, into storage: inout [UInt8],
         allowsTab: Bool, limit: Int
@@ -28,6 +29,7 @@ struct HeadLines {
         while offset < input.count {
             if isAfterCR {
                 guard input[offset] == 0x0A else { throw .bareCarriageReturn }
+                guard storage.count < limit else { throw .headTooLarge }
                 offset += 1
                 storage.append(0x0A)
                 isAfterCR = false
@@ -36,10 +38,12 @@ struct HeadLines {
                 return .line(line)
             }
             let stop = ASCII.firstControl(input, from: offset)
-            guard storage.count + (stop - offset) <= limit else { throw .headTooLarge }
-            storage.append(input, offset..<stop)
+            let room = max(limit - storage.count, 0)
+            storage.append(input, offset..<min(stop, offset + room))
+            guard stop - offset <= room else { throw .headTooLarge }
             offset = stop
             guard stop < input.count else { break }
+            guard storage.count < limit else { throw .headTooLarge }
             switch input[stop] {
             case 0x0D:
                 storage.append(0x0D)

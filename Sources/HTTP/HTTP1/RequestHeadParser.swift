@@ -81,18 +81,26 @@ public struct RequestHeadParser {
                 input, from: &offset, into: &head.bytes, allowsTab: false,
                 limit: limits.requestLineBytes + 2)
         } catch {
+            // A wrong byte before this one came first.
+            try refuseEarly(head)
             throw error == .headTooLarge ? .requestLineTooLong : error
         }
-        // What can be no request line is refused before its end comes: a TLS ClientHello, say, has no line end.
-        while checked < head.bytes.count {
-            let byte = head.bytes[checked]
-            if byte >= 0x80 { throw .invalidRequestLine }
-            if checked == 0, byte != 0x0D, !ASCII.isTokenCharacter(byte) { throw .invalidMethod }
-            checked += 1
-        }
+        try refuseEarly(head)
         guard case .line(let line) = event else { return nil }
-        guard line.count <= limits.requestLineBytes else { throw .requestLineTooLong }
         return line
+    }
+
+    /// What can be no request line is refused before its end comes: a TLS ClientHello, say, has no line end.
+    private mutating func refuseEarly(_ head: RequestHead) throws(HTTP1Error) {
+        let bytes = head.content
+        guard checked < bytes.count else { return }
+        if checked == 0, bytes[0] != 0x0D, bytes[0] < 0x80, !ASCII.isTokenCharacter(bytes[0]) {
+            throw .invalidMethod
+        }
+        guard ASCII.firstHigh(bytes, from: checked) == bytes.count else {
+            throw .invalidRequestLine
+        }
+        checked = bytes.count
     }
 }
 
@@ -185,7 +193,7 @@ enum RequestLine {
         range.count >= prefix.utf8CodeUnitCount
             && prefix.equalsIgnoringCase(
                 bytes.extracting(range.lowerBound..<range.lowerBound + prefix.utf8CodeUnitCount),
-                foldsUnderscore: false)
+                foldsSymbols: false)
     }
 
     /// Every `%` of the path begins a whole escape (RFC 3986 section 2.1).
@@ -206,7 +214,7 @@ enum Authority {
         if text[0] == 0x5B {
             index = 1
             while index < text.count, text[index] != 0x5D { index += 1 }
-            guard index < text.count, isIPv6(text.extracting(1..<index)) else { return false }
+            guard index < text.count, isIPLiteral(text.extracting(1..<index)) else { return false }
             index += 1
         } else {
             while index < text.count, isHostByte(text, index) { index += 1 }
@@ -224,11 +232,15 @@ enum Authority {
         }
     }
 
-    private static func isIPv6(_ text: Span<UInt8>) -> Bool {
+    /// What may stand in brackets: an IPv6 address. An IPv4 address may not, zones and later versions are not served.
+    private static func isIPLiteral(_ text: Span<UInt8>) -> Bool {
         guard text.count >= 2, text.count <= 45 else { return false }
         var characters: [UInt8] = []
         characters.append(text)
-        return IPAddress(String(decoding: characters, as: UTF8.self)) != nil
+        guard case .v6 = IPAddress(String(decoding: characters, as: UTF8.self)) else {
+            return false
+        }
+        return true
     }
 
     /// `:` and at most five digits up to 65535; an empty port is the default one.

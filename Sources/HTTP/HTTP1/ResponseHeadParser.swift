@@ -63,7 +63,7 @@ public struct ResponseHeadParser {
     private func finish(_ head: ResponseHead, _ method: Method) throws(HTTP1Error) {
         let framing = try facts.framing(version: head.version)
         head.keepsAlive = facts.keepsAlive(version: head.version)
-        head.connectionNamesFields = facts.connectionNamesFields
+        if facts.connectionNamesFields { ConnectionOptions.mark(&head.fields, head.content) }
         head.hasContentLength = facts.hasContentLength
         if method == .head || head.isInterim || head.status == 204 || head.status == 304 {
             head.framing = .none

@@ -38,6 +38,22 @@ enum ASCII {
         return true
     }
 
+    /// The first byte above 0x7F from `start`, or `count`; eight bytes a step.
+    static func firstHigh(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        let raw = unsafe bytes.bytes
+        var index = start
+        while index + 8 <= bytes.count {
+            // The loop's condition is the bound; any bit pattern is an integer.
+            let word = unsafe UInt64(
+                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let found = word & 0x8080_8080_8080_8080
+            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
+            index += 8
+        }
+        while index < bytes.count, bytes[index] < 0x80 { index += 1 }
+        return index
+    }
+
     /// The first control byte (below 0x20, or 0x7F) from `start`, or `count`; eight bytes a step.
     static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101

@@ -22,7 +22,9 @@ public enum CanonicalPath {
             return true
         }
         let start = output.count
-        guard decode(path, into: &output) else { return false }
+        guard decode(path, into: &output), !isEscapedTwice(output, from: start) else {
+            return false
+        }
         return resolveDots(&output, from: start)
     }
 
@@ -54,9 +56,7 @@ public enum CanonicalPath {
             }
             guard let value = escape(path, at: index) else { return false }
             if value < 0x80 {
-                guard high.end(), decodeASCII(value, path, at: index, into: &output) else {
-                    return false
-                }
+                guard high.end(), decodeASCII(value, into: &output) else { return false }
             } else {
                 guard high.take(value) else { return false }
                 appendEscape(value, to: &output)
@@ -67,20 +67,11 @@ public enum CanonicalPath {
     }
 
     private static func decodeASCII(
-        _ value: UInt8, _ path: Span<UInt8>, at index: Int, into output: inout [UInt8]
+        _ value: UInt8, into output: inout [UInt8]
     ) -> Bool {
         switch value {
         case 0x2E, 0x2F, 0x5C, 0x00..<0x20, 0x7F:
             return false
-        case 0x25:
-            // Escaped twice: an upstream that decodes once more must not find what we would have refused.
-            if let inner = escapeDigits(path, at: index + 3) {
-                switch inner {
-                case 0x25, 0x2E, 0x2F, 0x5C, 0x00..<0x20, 0x7F: return false
-                default: break
-                }
-            }
-            appendEscape(value, to: &output)
         case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x5F, 0x7E:
             output.append(value)
         default:
@@ -89,23 +80,39 @@ public enum CanonicalPath {
         return true
     }
 
-    private static func escape(_ path: Span<UInt8>, at index: Int) -> UInt8? {
-        escapeDigits(path, at: index + 1)
+    /// Whether an escaped percent sign begins an escape of its own, also one in the style of `%u002e`: a reader that
+    /// decodes once more would find another path. Looked for in the decoded form, as `%25%32%65` hides it from the raw one.
+    private static func isEscapedTwice(_ output: [UInt8], from start: Int) -> Bool {
+        var index = start
+        while index + 4 < output.count {
+            if output[index] == 0x25, output[index + 1] == 0x32, output[index + 2] == 0x35 {
+                let next = output[index + 3]
+                let isUnicode = next | 0x20 == 0x75
+                if isUnicode || ASCII.hexValue(next) < 16, ASCII.hexValue(output[index + 4]) < 16 {
+                    return true
+                }
+            }
+            index += 1
+        }
+        return false
     }
 
-    private static func escapeDigits(_ path: Span<UInt8>, at index: Int) -> UInt8? {
-        guard index + 1 < path.count else { return nil }
-        let high = ASCII.hexValue(path[index])
-        let low = ASCII.hexValue(path[index + 1])
+    private static func escape(_ path: Span<UInt8>, at index: Int) -> UInt8? {
+        guard index + 2 < path.count else { return nil }
+        let high = ASCII.hexValue(path[index + 1])
+        let low = ASCII.hexValue(path[index + 2])
         guard high < 16, low < 16 else { return nil }
         return high << 4 | low
     }
 
     private static func appendEscape(_ value: UInt8, to output: inout [UInt8]) {
         output.append(0x25)
-        for digit in [value >> 4, value & 15] {
-            output.append(digit < 10 ? 0x30 + digit : 0x37 + digit)
-        }
+        output.append(hexDigit(value >> 4))
+        output.append(hexDigit(value & 15))
+    }
+
+    private static func hexDigit(_ value: UInt8) -> UInt8 {
+        value < 10 ? 0x30 + value : 0x37 + value
     }
 
     /// RFC 3986 section 5.2.4 in place; climbing above the root, an empty segment and `..;x` are refused.
@@ -145,32 +152,49 @@ public enum CanonicalPath {
         return true
     }
 
-    /// Watches escaped bytes above 0x7F: they must be UTF-8 in its shortest form, and not a fullwidth dot,
-    /// slash or backslash, which some readers fold to the plain one.
+    /// Watches escaped bytes above 0x7F: they must be UTF-8 in its shortest form (RFC 3629 section 4), and no look-alike
+    /// of a character that separates.
     private struct HighBytes {
-        private var bytes: [UInt8] = []
+        private var scalar: UInt32 = 0
+        private var smallest: UInt32 = 0
+        private var missing = 0
 
         mutating func take(_ value: UInt8) -> Bool {
-            guard bytes.count < 4 else { return false }
-            bytes.append(value)
-            let expected =
-                switch bytes[0] {
-                case 0xC2...0xDF: 2
-                case 0xE0...0xEF: 3
-                case 0xF0...0xF4: 4
-                default: 0
-                }
-            guard expected > 0 else { return false }
-            if bytes.count < expected { return true }
-            guard JSONText.sequenceLength(bytes.span, at: 0) == expected else { return false }
-            let isFolded =
-                bytes == [0xEF, 0xBC, 0x8E] || bytes == [0xEF, 0xBC, 0x8F]
-                || bytes == [0xEF, 0xBC, 0xBC]
-            bytes.removeAll(keepingCapacity: true)
-            return !isFolded
+            if missing > 0 {
+                guard value & 0xC0 == 0x80 else { return false }
+                scalar = scalar << 6 | UInt32(value & 0x3F)
+                missing -= 1
+                return missing > 0 || isAllowed
+            }
+            switch value {
+            case 0xC2...0xDF: begin(value & 0x1F, missing: 1, smallest: 0x80)
+            case 0xE0...0xEF: begin(value & 0x0F, missing: 2, smallest: 0x800)
+            case 0xF0...0xF4: begin(value & 0x07, missing: 3, smallest: 0x10000)
+            default: return false
+            }
+            return true
         }
 
         /// A sequence must not be cut.
-        func end() -> Bool { bytes.isEmpty }
+        func end() -> Bool { missing == 0 }
+
+        private mutating func begin(_ bits: UInt8, missing: Int, smallest: UInt32) {
+            scalar = UInt32(bits)
+            self.missing = missing
+            self.smallest = smallest
+        }
+
+        private var isAllowed: Bool {
+            guard scalar >= smallest, Unicode.Scalar(scalar) != nil else { return false }
+            switch scalar {
+            // Some readers fold these to `.`, `..`, `/`, `\` or `%` (compatibility forms, best fit mappings).
+            case 0x2024, 0x2025, 0x2044, 0x2215, 0xFE52, 0xFE68, 0xFE6A, 0xFF05, 0xFF0E, 0xFF0F,
+                0xFF3C:
+                return false
+            // C1 controls.
+            case 0x80...0x9F: return false
+            default: return true
+            }
+        }
     }
 }

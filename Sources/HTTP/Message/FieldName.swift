@@ -6,8 +6,8 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
     case contentType, forwarded, xForwardedFor, xForwardedProto, xForwardedHost, via
     case xRequestID, traceparent, tracestate, cookie, setCookie, date, server, http2Settings
     case userAgent, referer
-    /// `X-Auth-Scheme`, `-Client`, `-Subject`, `-Scopes`, `-Issuer` and `-Shadow`, in any letter case and with `_` for `-`:
-    /// what an upstream believes of the gateway alone (CVE-2025-64484 is the class).
+    /// `X-Auth-Scheme`, `-Client`, `-Subject`, `-Scopes`, `-Issuer` and `-Shadow`, in any letter case and with `_` or another
+    /// symbol for `-`: what an upstream believes of the gateway alone (CVE-2025-64484 is the class).
     case identity
 
     /// The name in lower case; empty for `other` and `identity`.
@@ -97,13 +97,13 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
     }
 
     private func isNamed(_ name: Span<UInt8>) -> Bool {
-        text.equalsIgnoringCase(name, foldsUnderscore: false)
+        text.equalsIgnoringCase(name, foldsSymbols: false)
     }
 
     private static func isIdentity(_ name: Span<UInt8>) -> Bool {
         guard name[0] | 0x20 == 0x78, name[2] | 0x20 == 0x61 else { return false }
         func isCalled(_ candidate: StaticString) -> Bool {
-            candidate.equalsIgnoringCase(name, foldsUnderscore: true)
+            candidate.equalsIgnoringCase(name, foldsSymbols: true)
         }
         return isCalled("x-auth-scheme") || isCalled("x-auth-client") || isCalled("x-auth-subject")
             || isCalled("x-auth-scopes") || isCalled("x-auth-issuer") || isCalled("x-auth-shadow")
@@ -111,13 +111,14 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
 }
 
 extension StaticString {
-    /// Compares with a text in lower case; `foldsUnderscore` takes `_` for `-`, as CGI-like upstreams do.
-    func equalsIgnoringCase(_ bytes: Span<UInt8>, foldsUnderscore: Bool) -> Bool {
+    /// Compares with a text in lower case; `foldsSymbols` takes every byte but letters and digits for `-`:
+    /// CGI-like upstreams make `HTTP_X_AUTH_CLIENT` of `X_Auth_Client`, some also of `X.Auth.Client`.
+    func equalsIgnoringCase(_ bytes: Span<UInt8>, foldsSymbols: Bool) -> Bool {
         guard bytes.count == utf8CodeUnitCount else { return false }
         for index in 0..<bytes.count {
             var byte = bytes[index]
             if byte >= 0x41, byte <= 0x5A { byte |= 0x20 }
-            if foldsUnderscore, byte == 0x5F { byte = 0x2D }
+            if foldsSymbols, !ASCII.isDigit(byte), byte &- 0x61 >= 26 { byte = 0x2D }
             if unsafe utf8Start[index] != byte { return false }
         }
         return true

@@ -5,12 +5,21 @@ public enum Method: UInt8, Sendable, CaseIterable {
 
     /// Reads exactly the spelling of the RFC.
     public init(_ bytes: Span<UInt8>) {
-        self = .other
-        for candidate in Method.allCases where candidate != .other {
-            if candidate.name.equals(bytes) {
-                self = candidate
-                return
+        let candidates: (Method, Method) =
+            switch bytes.count {
+            case 3: (.get, .put)
+            case 4: (.post, .head)
+            case 5: (.patch, .trace)
+            case 6: (.delete, .other)
+            case 7: (.options, .connect)
+            default: (.other, .other)
             }
+        if candidates.0.name.equals(bytes) {
+            self = candidates.0
+        } else if candidates.1.name.equals(bytes) {
+            self = candidates.1
+        } else {
+            self = .other
         }
     }
 

@@ -25,6 +25,8 @@ public struct FieldLine: Sendable {
     public let id: FieldName
     public let name: ByteRange
     public let value: ByteRange
+    /// Whether `Connection` names the field.
+    var isConnectionOption = false
 }
 
 /// How the length of a body is known (RFC 9112 section 6.3).
@@ -67,8 +69,6 @@ public final class RequestHead {
     /// `Connection: upgrade` with an Upgrade field.
     public internal(set) var wantsUpgrade = false
     public internal(set) var upgradesToWebSocket = false
-    /// Whether `Connection` names any field besides its own options.
-    var connectionNamesFields = false
 
     public init() {
         bytes.reserveCapacity(2048)
@@ -96,7 +96,6 @@ public final class RequestHead {
         hasUnknownExpectation = false
         wantsUpgrade = false
         upgradesToWebSocket = false
-        connectionNamesFields = false
     }
 
     /// The bytes of a part of the head; valid until the head is parsed or reset again, which its exchange does only
@@ -131,12 +130,11 @@ public final class RequestHead {
 
     /// Whether a part equals a text in lower case, in any letter case.
     public func equals(_ part: ByteRange, _ text: StaticString) -> Bool {
-        text.equalsIgnoringCase(span(of: part), foldsUnderscore: false)
+        text.equalsIgnoringCase(span(of: part), foldsSymbols: false)
     }
 
     /// Whether the field line is named by `Connection`, so that it must not be passed on (RFC 9110 section 7.6.1).
     public func connectionNames(_ line: FieldLine) -> Bool {
-        guard connectionNamesFields else { return false }
-        return ConnectionOptions.name(line, fields, content)
+        line.isConnectionOption
     }
 }

@@ -12,7 +12,6 @@ public final class ResponseHead {
     public internal(set) var keepsAlive = true
     /// What Content-Length said, also where no body follows (an answer to HEAD, a 304).
     public internal(set) var hasContentLength = false
-    var connectionNamesFields = false
 
     public init() {}
 
@@ -28,7 +27,6 @@ public final class ResponseHead {
         framing = .none
         keepsAlive = true
         hasContentLength = false
-        connectionNamesFields = false
     }
 
     /// All of the head's bytes; valid until the head is parsed or reset again.
@@ -49,21 +47,25 @@ public final class ResponseHead {
 
     /// Whether the field line is named by `Connection`.
     public func connectionNames(_ line: FieldLine) -> Bool {
-        guard connectionNamesFields else { return false }
-        return ConnectionOptions.name(line, fields, content)
+        line.isConnectionOption
     }
 }
 
 /// What `Connection` fields name (RFC 9110 section 7.6.1).
 enum ConnectionOptions {
-    static func name(_ line: FieldLine, _ fields: [FieldLine], _ bytes: Span<UInt8>) -> Bool {
-        let name = bytes.extracting(line.name.range)
-        for connection in fields where connection.id == .connection {
-            var tokens = TokenList(connection.value.range)
+    /// Marks the fields that are named. The options are read once each, however many fields there are.
+    static func mark(_ fields: inout [FieldLine], _ bytes: Span<UInt8>) {
+        for connection in fields.indices where fields[connection].id == .connection {
+            var tokens = TokenList(fields[connection].value.range)
             while let token = tokens.next(in: bytes) {
-                if ASCII.equalIgnoringCase(bytes.extracting(token), name) { return true }
+                let option = bytes.extracting(token)
+                for index in fields.indices where fields[index].name.count == token.count {
+                    let name = bytes.extracting(fields[index].name.range)
+                    if ASCII.equalIgnoringCase(option, name) {
+                        fields[index].isConnectionOption = true
+                    }
+                }
             }
         }
-        return false
     }
 }

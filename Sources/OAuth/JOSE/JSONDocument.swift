@@ -63,8 +63,11 @@ public struct JSONDocument: Sendable {
     /// A copy that holds no more memory than it needs.
     func compacted() -> JSONDocument {
         var copy = JSONDocument()
-        copy.bytes = Array(bytes[...])
-        copy.nodes = Array(nodes[...])
+        // Array(slice) would share the reader's buffer, as large as it ever grew, and make it allocate another.
+        copy.bytes.reserveCapacity(bytes.count)
+        copy.bytes.append(contentsOf: bytes)
+        copy.nodes.reserveCapacity(nodes.count)
+        copy.nodes.append(contentsOf: nodes)
         copy.textCount = textCount
         return copy
     }

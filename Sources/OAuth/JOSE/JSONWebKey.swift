@@ -18,6 +18,16 @@ public enum KeyRefusal: Error, Equatable, Sendable {
     /// It shows its private part: whoever can read the set can sign.
     case privateKeyPublished
     case unusable(KeyFault)
+
+    /// Whether the key may have been meant to verify: others may well share a `kid` with one that does.
+    var concernsSignatures: Bool {
+        switch self {
+        case .unsupportedType, .notForSignatures: false
+        case .malformed, .algorithmDoesNotFit, .symmetricNotAllowed, .weak, .privateKeyPublished,
+            .unusable:
+            true
+        }
+    }
 }
 
 /// Reads one JWK (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).

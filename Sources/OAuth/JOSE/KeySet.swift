@@ -7,7 +7,8 @@ public enum KeySetError: Error, Equatable, Sendable {
     /// Not an object with an array `keys` of objects (RFC 7517 section 5), or too many of them.
     case notAKeySet
     case tooManyKeys
-    /// Two usable keys of one `kid`: which is meant is not for us to guess.
+    /// Two keys of one `kid`, of which either could be meant for signatures, though one may be broken: which is
+    /// meant is not for us to guess.
     case duplicateKeyID(String)
     /// Shared secrets beside public keys: what is published to all is no place for a secret, and the mix is
     /// what algorithm confusion lives on.
@@ -59,7 +60,7 @@ public final class KeySet: Sendable {
                 skipped.append(Skipped(index: index, keyID: keyID, reason: error))
             }
         }
-        try KeySet.check(keys)
+        try KeySet.check(keys, skipped)
         self.keys = keys
         self.skipped = skipped
     }
@@ -80,7 +81,7 @@ public final class KeySet: Sendable {
     /// Of keys that are here already: those of our own authority.
     public init(_ keys: [VerificationKey]) throws(KeySetError) {
         guard keys.count <= KeySet.keyLimit else { throw .tooManyKeys }
-        try KeySet.check(keys)
+        try KeySet.check(keys, [])
         self.keys = keys
         skipped = []
     }
@@ -95,9 +96,16 @@ public final class KeySet: Sendable {
         return document
     }
 
-    private static func check(_ keys: [VerificationKey]) throws(KeySetError) {
+    private static func check(
+        _ keys: [VerificationKey], _ skipped: [Skipped]
+    ) throws(KeySetError) {
+        let claimed =
+            keys.compactMap(\.keyID)
+            + skipped.filter(\.reason.concernsSignatures).compactMap {
+                $0.keyID.map { Array($0.utf8) }
+            }
         var seen: Set<[UInt8]> = []
-        for case let keyID? in keys.lazy.map(\.keyID) where !seen.insert(keyID).inserted {
+        for keyID in claimed where !seen.insert(keyID).inserted {
             throw .duplicateKeyID(String(decoding: keyID, as: UTF8.self))
         }
         let symmetric = keys.count { if case .symmetric = $0.material { true } else { false } }

@@ -4,10 +4,8 @@ import Primitives
 public enum AuthorityMetadata {
     /// Scheme and authority of an issuer URL: where the fixed paths of the gateway lie.
     public static func origin(of issuer: String) -> String {
-        guard let scheme = issuer.range(of: "://"),
-            let slash = issuer[scheme.upperBound...].firstIndex(of: "/")
-        else { return issuer }
-        return String(issuer[..<slash])
+        let parts = issuer.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
+        return parts.prefix(3).joined(separator: "/")
     }
 
     /// Where the document is served: the well-known name goes before the issuer's path (section 3.1).
@@ -43,19 +41,5 @@ public enum AuthorityMetadata {
         list("scopes_supported", policy.scopes)
         json.append("}\n")
         return json
-    }
-}
-
-extension String {
-    /// The first occurrence of `text`; the standard library has none without Foundation.
-    fileprivate func range(of text: String) -> Range<String.Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(text) {
-                return start..<index(start, offsetBy: text.count)
-            }
-            start = index(after: start)
-        }
-        return nil
     }
 }

@@ -16,8 +16,7 @@ public enum ClientSecret {
 
     /// A hash that no secret has: what the credentials of an unknown client are compared with, so that the
     /// answer takes as long as for a client that exists.
-    public static let decoy =
-        "sha256$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    public static let decoy = Salted.decoy.text
 
     /// A new secret: 32 random bytes as 43 characters of base64url, safe in a header, a form and a shell.
     ///
@@ -30,33 +29,58 @@ public enum ClientSecret {
     ///
     /// - Throws: when the system gives no random bytes.
     public static func hash(_ secret: Secret) throws(CryptographyError) -> String {
-        let salt = try RandomBytes.make(count: saltBytes)
-        let digest = saltedDigest(salt: salt, secret: secret)
-        return "\(scheme)$\(Base64.encode(salt, .url))$\(Base64.encode(digest, .url))"
+        Salted(salt: try RandomBytes.make(count: saltBytes), secret: secret).text
     }
 
     /// Whether `secret` is the one that `hash` was made of. The digests are compared in constant time;
     /// a text that is no hash of ours matches nothing.
     public static func verify(_ secret: Secret, against hash: String) -> Bool {
-        guard let parts = parse(hash) else { return false }
-        return ConstantTime.equal(saltedDigest(salt: parts.salt, secret: secret), parts.digest)
+        Salted(hash)?.matches(secret) ?? false
     }
 
     /// Whether `text` has the kept form.
-    public static func isHash(_ text: String) -> Bool { parse(text) != nil }
+    public static func isHash(_ text: String) -> Bool { Salted(text) != nil }
 
-    private static func parse(_ text: String) -> (salt: [UInt8], digest: [UInt8])? {
-        let parts = text.split(separator: "$", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == scheme,
-            let salt = Base64.decode(String(parts[1]), .url), salt.count == saltBytes,
-            let digest = Base64.decode(String(parts[2]), .url),
-            digest.count == DigestAlgorithm.sha256.byteCount
-        else { return nil }
-        return (salt, digest)
-    }
+    /// The kept form, read once: the digest of a salt with a secret.
+    struct Salted: Sendable {
+        /// Nobody can find a secret with this digest.
+        static let decoy = Salted(
+            salt: Array(repeating: 0, count: saltBytes),
+            digest: Array(repeating: 0, count: DigestAlgorithm.sha256.byteCount))
 
-    private static func saltedDigest(salt: [UInt8], secret: Secret) -> [UInt8] {
-        let input = salt + secret.exposed
-        return Digest.hash(input.span, .sha256)
+        let salt: [UInt8]
+        private let digest: [UInt8]
+
+        private init(salt: [UInt8], digest: [UInt8]) {
+            self.salt = salt
+            self.digest = digest
+        }
+
+        init(salt: [UInt8], secret: Secret) {
+            self.init(salt: salt, digest: Salted.digest(salt, secret))
+        }
+
+        /// Reads `sha256$SALT$DIGEST`.
+        init?(_ text: String) {
+            let parts = text.split(separator: "$", omittingEmptySubsequences: false)
+            guard parts.count == 3, parts[0] == scheme,
+                let salt = Base64.decode(String(parts[1]), .url), salt.count == saltBytes,
+                let digest = Base64.decode(String(parts[2]), .url),
+                digest.count == DigestAlgorithm.sha256.byteCount
+            else { return nil }
+            self.init(salt: salt, digest: digest)
+        }
+
+        var text: String { "\(scheme)$\(Base64.encode(salt, .url))$\(Base64.encode(digest, .url))" }
+
+        /// One hash, and a comparison in constant time.
+        func matches(_ secret: Secret) -> Bool {
+            ConstantTime.equal(Salted.digest(salt, secret), digest)
+        }
+
+        private static func digest(_ salt: [UInt8], _ secret: Secret) -> [UInt8] {
+            let input = salt + secret.exposed
+            return Digest.hash(input.span, .sha256)
+        }
     }
 }

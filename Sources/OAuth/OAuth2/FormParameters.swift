@@ -1,18 +1,22 @@
 import Primitives
 
-/// A request body of the media type `application/x-www-form-urlencoded`, strictly read: whole escapes, UTF-8, no NUL, no
-/// name twice (RFC 6749 sections 3.2 and appendix B).
+/// A body of the media type `application/x-www-form-urlencoded`, strictly read: whole escapes, UTF-8, no NUL, no
+/// name twice (RFC 6749 section 3.2 and appendix B).
 public struct FormParameters: Sendable {
     public static let byteLimit = 64 << 10
     public static let countLimit = 100
+    /// The two that may stand more than once (RFC 8707 section 2, RFC 8693 section 2.1).
+    private static let repeatable = [Array("audience".utf8), Array("resource".utf8)]
 
-    private var values: [String: String] = [:]
+    /// By the bytes of the name: `String` takes names for equal that differ in their bytes.
+    private var values: [[UInt8]: [String]] = [:]
 
     /// - Throws: `.invalidRequest`.
     public init(_ body: Span<UInt8>) throws(TokenRequestError) {
         guard body.count <= FormParameters.byteLimit else {
             throw .invalidRequest("The form is too large.")
         }
+        var count = 0
         var start = 0
         while start < body.count {
             var end = start
@@ -22,17 +26,23 @@ public struct FormParameters: Sendable {
                 end += 1
             }
             if end > start {
-                let name = try FormParameters.text(body, start..<(equals ?? end))
-                let value = try FormParameters.text(body, (equals.map { $0 + 1 } ?? end)..<end)
-                guard values.count < FormParameters.countLimit else {
+                count += 1
+                guard count <= FormParameters.countLimit else {
                     throw .invalidRequest("The form has too many parameters.")
                 }
-                guard values.updateValue(value, forKey: name) == nil else {
-                    throw .invalidRequest("A parameter is repeated.")
-                }
+                let name = try FormParameters.text(body, start..<(equals ?? end))
+                let value = try FormParameters.text(body, (equals.map { $0 + 1 } ?? end)..<end)
+                try add(Array(name.utf8), value)
             }
             start = end + 1
         }
+    }
+
+    private mutating func add(_ name: [UInt8], _ value: String) throws(TokenRequestError) {
+        guard values[name] == nil || FormParameters.repeatable.contains(name) else {
+            throw .invalidRequest("A parameter is repeated.")
+        }
+        values[name, default: []].append(value)
     }
 
     private static func text(
@@ -54,8 +64,10 @@ public struct FormParameters: Sendable {
     }
 
     /// The value; `nil` when absent or empty, which is the same (RFC 6749 section 3.2).
-    public subscript(_ name: String) -> String? {
-        guard let value = values[name], !value.isEmpty else { return nil }
-        return value
+    public subscript(_ name: String) -> String? { all(name).first }
+
+    /// Every value that is not empty, in the order of the form.
+    public func all(_ name: String) -> [String] {
+        (values[Array(name.utf8)] ?? []).filter { !$0.isEmpty }
     }
 }

@@ -34,11 +34,11 @@ public enum TokenEndpoint {
         var cause = TokenRequestError.Cause.unknownClient
         var proven: RegisteredClient?
         for reading in readings {
-            guard let client = lookup(reading.id), !client.secrets.isEmpty else {
-                _ = ClientSecret.verify(reading.secret, against: ClientSecret.decoy)
-                continue
-            }
-            if client.accepts(reading.secret) {
+            let found = lookup(reading.id)
+            let client = found.flatMap { $0.id.hasBytes(of: reading.id) ? $0 : nil }
+            let isProven = (client ?? .stranger).accepts(reading.secret)
+            guard let client, !client.secrets.isEmpty else { continue }
+            if isProven {
                 proven = proven ?? client
             } else {
                 cause = .wrongSecret
@@ -54,7 +54,7 @@ public enum TokenEndpoint {
     private static func check(
         _ client: RegisteredClient, isNamedBy request: TokenRequest
     ) throws(TokenRequestError) -> RegisteredClient {
-        guard request.namedClientID == nil || request.namedClientID == client.id else {
+        if let named = request.namedClientID, !named.hasBytes(of: client.id) {
             throw .invalidRequest("client_id names another client.")
         }
         return client
@@ -72,7 +72,7 @@ public enum TokenEndpoint {
         }
         guard grantType == "client_credentials" else { throw .unsupportedGrantType }
         let scopes = try scopes(request.scope, client, policy)
-        let audiences = try audiences(request.target, client, policy)
+        let audiences = try audiences(request.targets, client, policy)
         return TokenGrant(
             issuer: policy.issuer, clientID: client.id, audiences: audiences, scopes: scopes,
             issuedAt: now.seconds, expiresAt: now.seconds + policy.tokenLifetimeSeconds,
@@ -101,95 +101,26 @@ public enum TokenEndpoint {
             && token.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
     }
 
+    /// Without a target named: all of the client's audiences. One that is not the client's is refused (RFC 8707
+    /// section 2).
     private static func audiences(
-        _ asked: String?, _ client: RegisteredClient, _ policy: AuthorityPolicy
+        _ asked: [String], _ client: RegisteredClient, _ policy: AuthorityPolicy
     ) throws(TokenRequestError) -> [String] {
         let allowed = client.audiences.isEmpty ? policy.audiences : client.audiences
-        guard let asked else { return allowed }
-        guard allowed.contains(asked) else { throw .invalidTarget }
-        return [asked]
+        guard !asked.isEmpty else { return allowed }
+        var granted: [String] = []
+        for target in asked {
+            guard let known = allowed.first(where: { $0.hasBytes(of: target) }) else {
+                throw .invalidTarget
+            }
+            if !granted.contains(known) { granted.append(known) }
+        }
+        return granted
     }
 }
 
-/// What was granted: the claims of the token to be (RFC 9068 section 2.2).
-public struct TokenGrant: Sendable, Equatable {
-    public let issuer: String
-    public let clientID: String
-    public let audiences: [String]
-    public let scopes: [String]
-    public let issuedAt: Int64
-    public let expiresAt: Int64
-    public let tokenID: String
-
-    public init(
-        issuer: String, clientID: String, audiences: [String], scopes: [String], issuedAt: Int64,
-        expiresAt: Int64, tokenID: String
-    ) {
-        self.issuer = issuer
-        self.clientID = clientID
-        self.audiences = audiences
-        self.scopes = scopes
-        self.issuedAt = issuedAt
-        self.expiresAt = expiresAt
-        self.tokenID = tokenID
-    }
-
-    public var scope: String { scopes.joined(separator: " ") }
-
-    /// The claims as JSON. The subject is the client: no resource owner is involved.
-    public var claims: [UInt8] {
-        var json: [UInt8] = []
-        json.append(#"{"iss":"#)
-        JSONText.appendString(issuer, to: &json)
-        json.append(#","sub":"#)
-        JSONText.appendString(clientID, to: &json)
-        json.append(#","aud":"#)
-        if audiences.count == 1 {
-            JSONText.appendString(audiences[0], to: &json)
-        } else {
-            JSONText.appendStrings(audiences, to: &json)
-        }
-        json.append(#","exp":"#)
-        JSONText.appendInteger(Int(expiresAt), to: &json)
-        json.append(#","iat":"#)
-        JSONText.appendInteger(Int(issuedAt), to: &json)
-        json.append(#","jti":"#)
-        JSONText.appendString(tokenID, to: &json)
-        json.append(#","client_id":"#)
-        JSONText.appendString(clientID, to: &json)
-        if !scopes.isEmpty {
-            json.append(#","scope":"#)
-            JSONText.appendString(scope, to: &json)
-        }
-        json.append("}")
-        return json
-    }
-
-    /// The answer's body (RFC 6749 section 5.1).
-    public func reply(token: [UInt8]) -> [UInt8] {
-        var json: [UInt8] = []
-        json.append(#"{"access_token":"#)
-        JSONText.appendString(token.span, to: &json)
-        json.append(#","token_type":"Bearer","expires_in":"#)
-        JSONText.appendInteger(Int(expiresAt - issuedAt), to: &json)
-        if !scopes.isEmpty {
-            json.append(#","scope":"#)
-            JSONText.appendString(scope, to: &json)
-        }
-        json.append("}\n")
-        return json
-    }
-}
-
-extension TokenRequestError {
-    /// The answer's body (RFC 6749 section 5.2).
-    public var body: [UInt8] {
-        var json: [UInt8] = []
-        json.append(#"{"error":"#)
-        JSONText.appendString(code, to: &json)
-        json.append(#","error_description":"#)
-        JSONText.appendString(text, to: &json)
-        json.append("}\n")
-        return json
-    }
+extension String {
+    /// Equality of identifiers: byte for byte. `==` also holds between texts that Unicode calls equivalent, such as the
+    /// letter K and the sign for kelvin.
+    fileprivate func hasBytes(of other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 }

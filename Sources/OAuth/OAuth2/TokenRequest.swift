@@ -8,7 +8,7 @@ public enum PresentedClient: Sendable, Equatable {
     case basic([IDAndSecret])
     /// `client_secret_post`.
     case post(IDAndSecret)
-    /// An OAuth 1.0 signature, which the caller verifies.
+    /// An OAuth 1.0 signature, in the Authorization field or the form, which the caller verifies.
     case oauth1
     /// Nothing that could prove anything.
     case none
@@ -24,8 +24,8 @@ public struct TokenRequest: Sendable {
     public let client: PresentedClient
     public let grantType: String?
     public let scope: String?
-    /// `audience` or `resource` (RFC 8707).
-    public let target: String?
+    /// `audience` (RFC 8693 section 2.1) and `resource` (RFC 8707 section 2), each as often as it stands there.
+    public let targets: [String]
     /// `client_id` beside other authentication: it must name the same client.
     public let namedClientID: String?
 
@@ -40,13 +40,14 @@ public struct TokenRequest: Sendable {
         let form = try FormParameters(body)
         grantType = form["grant_type"]
         scope = form["scope"]
-        if let audience = form["audience"], let resource = form["resource"], audience != resource {
-            throw .invalidTarget
-        }
-        target = form["audience"] ?? form["resource"]
+        targets = form.all("audience") + form.all("resource")
         namedClientID = form["client_id"]
         client = try TokenRequest.presented(head, form)
     }
+
+    /// At most one way (RFC 6749 section 2.3).
+    private static let twoWays = TokenRequestError.invalidRequest(
+        "The client authenticates in two ways.")
 
     private static func presented(
         _ head: RequestHead, _ form: FormParameters
@@ -58,17 +59,23 @@ public struct TokenRequest: Sendable {
         if form["client_assertion"] != nil || form["client_assertion_type"] != nil {
             throw .invalidClient(.unsupportedMethod)
         }
+        let isSignedInForm = form["oauth_signature"] != nil
         guard let line = head.value(of: .authorization) else {
-            guard let secret = form["client_secret"] else {
-                return .none
+            switch (form["client_secret"], isSignedInForm) {
+            case (let secret?, false):
+                guard let id = form["client_id"] else {
+                    throw .invalidClient(.malformedCredentials)
+                }
+                return .post(.init(id: id, secret: Secret(utf8: secret)))
+            case (nil, true): return .oauth1
+            case (nil, false): return .none
+            case (_?, true): throw twoWays
             }
-            guard let id = form["client_id"] else { throw .invalidClient(.malformedCredentials) }
-            return .post(.init(id: id, secret: Secret(utf8: secret)))
         }
-        guard form["client_secret"] == nil else {
-            throw .invalidRequest("The client authenticates in two ways.")
-        }
+        guard form["client_secret"] == nil else { throw twoWays }
+        // Protocol parameters in both places are the OAuth 1.0 check's to refuse (RFC 5849 section 3.5).
         if OAuth1Verifier.isOAuth(head, line) { return .oauth1 }
+        guard !isSignedInForm else { throw twoWays }
         let readings = BasicCredentials.read(head.span(of: line.value))
         guard let readings else { throw .invalidClient(.malformedCredentials) }
         return .basic(readings)

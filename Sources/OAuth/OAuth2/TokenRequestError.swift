@@ -1,3 +1,5 @@
+import Primitives
+
 /// The errors of the token endpoint (RFC 6749 section 5.2, RFC 8707 section 2), with the fact behind each.
 public enum TokenRequestError: Error, Equatable, Sendable {
     case invalidRequest(String)
@@ -40,5 +42,16 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case .invalidScope: "The scope is malformed or not granted to this client."
         case .invalidTarget: "The audience or resource is not known for this client."
         }
+    }
+
+    /// The answer's body (RFC 6749 section 5.2).
+    public var body: [UInt8] {
+        var json: [UInt8] = []
+        json.append(#"{"error":"#)
+        JSONText.appendString(code, to: &json)
+        json.append(#","error_description":"#)
+        JSONText.appendString(text, to: &json)
+        json.append("}\n")
+        return json
     }
 }

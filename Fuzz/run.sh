@@ -1,0 +1,41 @@
+#!/bin/sh
+# Builds and runs every harness, or those named, for a number of seconds each. An input that breaks a property is
+# left in Fuzz/Findings, and the exit status is 1.
+#
+#     Fuzz/run.sh [SECONDS] [HARNESS...]      run.sh 600 FuzzConf
+#
+# New inputs go to Fuzz/Grown, which is not committed; the seeds in Fuzz/Corpus stay as they are.
+set -eu
+cd "$(dirname "$0")"
+seconds=${1:-30}
+[ $# -eq 0 ] || shift
+[ $# -gt 0 ] || set -- $(cd Sources && ls)
+
+# Swift's own backtracer would swallow the crash that libFuzzer reports.
+export SWIFT_BACKTRACE=enable=no
+status=0
+
+# Optimised as shipped: preconditions, bounds and overflow are still checked. `--sanitize fuzzer` keeps SwiftPM from
+# asking for a main; the pair is said once more in one option, as of two options the compiler takes the later one,
+# and without `fuzzer` there is no coverage to follow.
+build() {
+    swift build -c release --sanitize fuzzer -Xswiftc -sanitize=fuzzer,address "$@"
+}
+
+for harness in "$@"; do
+    build --product "$harness"
+    name=$(printf %s "${harness#Fuzz}" | sed 's/\([a-z0-9]\)\([A-Z]\)/\1-\2/g' | tr 'A-Z' 'a-z')
+    mkdir -p "Grown/$name" "Findings/$name" "Corpus/$name"
+    echo "== $harness, $seconds s"
+    # No coverage, no fuzzing: rather fail than look busy.
+    readelf -SW "$(build --show-bin-path)/$harness" | grep -q __sancov_cntrs || {
+        echo "$harness is built without coverage" >&2
+        exit 2
+    }
+    # Inputs of up to 4 KiB: one step over every limit that the harnesses set.
+    "$(build --show-bin-path)/$harness" \
+        -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+        -print_final_stats=1 -verbosity=0 \
+        -artifact_prefix="Findings/$name/" "Grown/$name" "Corpus/$name" || status=1
+done
+exit $status

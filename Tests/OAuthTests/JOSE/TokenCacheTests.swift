@@ -1,0 +1,137 @@
+import Primitives
+import Testing
+
+@testable import OAuth
+
+struct TokenCacheTests {
+    private let now = TokenVerifierTests.now
+
+    /// Tokens that differ in their `jti`, proven.
+    private func proven(_ count: Int, exp: String = "1767225660") throws -> [(
+        [UInt8], VerifiedToken
+    )] {
+        let house = try TokenVerifierTests.House()
+        let verifier = TokenVerifier(issuers: [house.terms])
+        return try (0..<count).map { number in
+            let token = try house.token(exp: exp, also: #""jti":"\#(number)""#)
+            return (token, try verifier.verify(token.span, now: now))
+        }
+    }
+
+    @Test func aTokenIsFoundByAllItsBytes() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let (token, verified) = try proven(1)[0]
+        #expect(cache.lookup(token.span, now: now) == nil)
+        cache.insert(token.span, verified)
+        #expect(cache.lookup(token.span, now: now) === verified)
+        for index in token.indices {
+            var changed = token
+            changed[index] ^= 1
+            #expect(cache.lookup(changed.span, now: now) == nil)
+        }
+        #expect(cache.lookup((token + [0x41]).span, now: now) == nil)
+        #expect(cache.lookup(Array(token.dropLast()).span, now: now) == nil)
+        #expect(cache.counters.hits == 1)
+        #expect(cache.counters.misses == UInt64(token.count) + 3)
+    }
+
+    @Test func aTokenIsGoneWhenItEnds() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let empty = cache.byteCount
+        let (token, verified) = try proven(1)[0]
+        cache.insert(token.span, verified)
+        #expect(cache.lookup(token.span, now: WallTime(seconds: 1_767_225_689)) === verified)
+        #expect(cache.lookup(token.span, now: WallTime(seconds: 1_767_225_690)) == nil)
+        #expect(cache.count == 0)
+        #expect(cache.byteCount == empty)
+        // Gone, not hidden: it does not come back with the clock.
+        #expect(cache.lookup(token.span, now: now) == nil)
+    }
+
+    @Test func endedTokensGiveTheirMemoryBackUnasked() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let empty = cache.byteCount
+        for (token, verified) in try proven(100) { cache.insert(token.span, verified) }
+        cache.removeEnded(at: now, steps: 1000)
+        #expect(cache.count == 100)
+        cache.removeEnded(at: WallTime(seconds: 1_767_225_690), steps: 40)
+        #expect(cache.count == 60)
+        cache.removeEnded(at: WallTime(seconds: 1_767_225_690), steps: 60)
+        #expect(cache.count == 0)
+        #expect(cache.byteCount == empty)
+    }
+
+    @Test func theLimitInBytesHolds() throws {
+        let limit = 64 << 10
+        let cache = TokenCache(byteLimit: limit)
+        let tokens = try proven(200)
+        for (token, verified) in tokens {
+            cache.insert(token.span, verified)
+            #expect(cache.byteCount <= limit)
+            #expect(cache.lookup(token.span, now: now) === verified)
+        }
+        #expect(cache.count > 10)
+        #expect(cache.count < 200)
+        #expect(cache.counters.evictions == UInt64(200 - cache.count))
+        let found = tokens.count { cache.lookup($0.0.span, now: now) === $0.1 }
+        #expect(found == cache.count)
+    }
+
+    @Test func whatIsUsedStaysLongerThanWhatCameOnce() throws {
+        let cache = TokenCache(byteLimit: 64 << 10)
+        let tokens = try proven(300)
+        let (often, verified) = tokens[0]
+        cache.insert(often.span, verified)
+        for (token, once) in tokens.dropFirst() {
+            #expect(cache.lookup(often.span, now: now) === verified)
+            cache.insert(token.span, once)
+        }
+        #expect(cache.counters.evictions > 200)
+    }
+
+    @Test func everythingIsForgottenOnAKeyChange() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let empty = cache.byteCount
+        let tokens = try proven(50)
+        for (token, verified) in tokens { cache.insert(token.span, verified) }
+        cache.removeAll()
+        #expect(cache.count == 0)
+        #expect(cache.byteCount == empty)
+        #expect(tokens.allSatisfy { cache.lookup($0.0.span, now: now) == nil })
+        for (token, verified) in tokens { cache.insert(token.span, verified) }
+        #expect(cache.count == 50)
+    }
+
+    @Test(arguments: [0, -1, 1000])
+    func aCacheTooSmallForAnEntryHoldsNone(limit: Int) throws {
+        let cache = TokenCache(byteLimit: limit)
+        let (token, verified) = try proven(1)[0]
+        cache.insert(token.span, verified)
+        #expect(cache.count == 0)
+        #expect(cache.lookup(token.span, now: now) == nil)
+    }
+
+    /// The same operations on a plain dictionary must find the same tokens.
+    @Test func chainsAndFreeSlotsStayWhole() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let tokens = try proven(60)
+        var model: [Int: Bool] = [:]
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<3000 {
+            let index = Int.random(in: tokens.indices, using: &random)
+            let (token, verified) = tokens[index]
+            if model[index] == true, Bool.random(using: &random) {
+                // Asked for after its end: removed.
+                #expect(cache.lookup(token.span, now: WallTime(seconds: 1_767_225_690)) == nil)
+                model[index] = false
+            } else if cache.lookup(token.span, now: now) == nil {
+                #expect(model[index] != true)
+                cache.insert(token.span, verified)
+                model[index] = true
+            } else {
+                #expect(model[index] == true)
+            }
+            #expect(cache.count == model.values.count { $0 })
+        }
+    }
+}
