@@ -45,6 +45,21 @@ public struct BaseString {
         }
     }
 
+    /// Whether sorting by decoded octets would leave the order of the last `normalize(_:order:
+    /// .encoded)` as it is.
+    public func isInDecodedOrder(_ parameters: OAuth1Parameters) -> Bool {
+        for (left, right) in zip(pairs, pairs.dropFirst()) {
+            let left = parameters.items[left.item]
+            let right = parameters.items[right.item]
+            if BaseString.precedes(
+                parameters.decoded, right.name, right.value, left.name, left.value)
+            {
+                return false
+            }
+        }
+        return true
+    }
+
     private mutating func sort(_ parameters: OAuth1Parameters, _ order: Order) {
         switch order {
         case .encoded:
@@ -83,12 +98,12 @@ public struct BaseString {
     /// Appends `METHOD&uri&parameters` for what was normalised last.
     ///
     /// - Parameters:
-    ///   - method: as sent; it is upper-cased (section 3.4.1.1).
+    ///   - method: as sent; it is upper-cased, and encoded like everything else (section 3.4.1.1).
     ///   - uri: the base string URI (section 3.4.1.2).
     public func append(method: Span<UInt8>, uri: [UInt8], to output: inout [UInt8]) {
         for index in 0..<method.count {
             let byte = method[index]
-            output.append(byte &- 0x61 < 26 ? byte & 0xDF : byte)
+            PercentCoding.append(byte &- 0x61 < 26 ? byte & 0xDF : byte, to: &output)
         }
         output.append(0x26)
         PercentCoding.encode(uri.span, into: &output)
@@ -96,8 +111,8 @@ public struct BaseString {
         PercentCoding.encode(normalized.span, into: &output)
     }
 
-    /// Appends the base string URI (section 3.4.1.2): scheme and host in lower case, the default port left out, the path
-    /// as received.
+    /// Appends the base string URI (section 3.4.1.2): scheme and host in lower case, the default
+    /// port left out, the path as received.
     public static func appendURI(
         isTLS: Bool, authority: Span<UInt8>, path: Span<UInt8>, to output: inout [UInt8]
     ) {

@@ -1,8 +1,8 @@
 import HTTP
 import Primitives
 
-/// The parameters of a signed request, decoded: from the Authorization field, the query and a form body (RFC 5849
-/// section 3.4.1.3.1). Reused from request to request; bounded in number.
+/// The parameters of a signed request, decoded: from the Authorization field, the query and a form
+/// body (RFC 5849 section 3.4.1.3.1). Reused from request to request; bounded in number.
 public final class OAuth1Parameters {
     public enum Source: UInt8, Sendable {
         case header, query, form
@@ -18,6 +18,10 @@ public final class OAuth1Parameters {
     /// More than any honest client sends; each costs a comparison or two.
     public static let limit = 1000
 
+    /// Names that begin with `oauth_`: RFC 5849 and its extensions have eleven. Each is compared
+    /// with each.
+    static let protocolLimit = 32
+
     public private(set) var decoded: [UInt8] = []
     public private(set) var items: [Item] = []
 
@@ -28,8 +32,9 @@ public final class OAuth1Parameters {
         items.removeAll(keepingCapacity: true)
     }
 
-    /// Reads the parameters of an Authorization field of the OAuth scheme (section 3.5.1): `name="value"`, separated by
-    /// commas, both percent-encoded. `realm` is left out, as the base string leaves it out.
+    /// Reads the parameters of an Authorization field of the OAuth scheme (section 3.5.1):
+    /// `name="value"`, separated by commas, both percent-encoded. `realm` is left out, as the base
+    /// string leaves it out.
     public func addHeader(_ bytes: Span<UInt8>, _ value: Range<Int>) throws(OAuth1Error) {
         var scanner = AuthorizationScanner(bytes, value)
         var count = 0
@@ -41,7 +46,7 @@ public final class OAuth1Parameters {
         guard count > 0 else { throw .malformed }
     }
 
-    private static func isRealm(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+    static func isRealm(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         let realm: StaticString = "realm"
         guard range.count == realm.utf8CodeUnitCount else { return false }
         for offset in 0..<range.count
@@ -51,7 +56,8 @@ public final class OAuth1Parameters {
         return true
     }
 
-    /// Reads `application/x-www-form-urlencoded` pairs: the query's or a form body's (section 3.4.1.3.1).
+    /// Reads `application/x-www-form-urlencoded` pairs: the query's or a form body's (section
+    /// 3.4.1.3.1).
     public func addPairs(
         _ bytes: Span<UInt8>, _ range: Range<Int>, _ source: Source
     ) throws(OAuth1Error) {
@@ -140,9 +146,9 @@ public final class OAuth1Parameters {
     }
 }
 
-/// Walks through `name="value"` elements. Values must be quoted, `=` stands without white space, empty list elements are
-/// skipped (RFC 9110 section 5.6.1).
-private struct AuthorizationScanner {
+/// Walks through `name="value"` elements. Values must be quoted, `=` stands without white space,
+/// empty list elements are skipped (RFC 9110 section 5.6.1).
+struct AuthorizationScanner {
     private var position: Int
     private let end: Int
 
@@ -170,9 +176,18 @@ private struct AuthorizationScanner {
         }
         position += 2
         let valueStart = position
-        while position < end, bytes[position] != 0x22 { position += 1 }
+        var hasQuotedPair = false
+        while position < end, bytes[position] != 0x22 {
+            if bytes[position] == 0x5C {
+                hasQuotedPair = true
+                position += 1
+            }
+            position += 1
+        }
         guard position < end else { throw .malformed }
         let value = valueStart..<position
+        // A realm is a quoted-string and may have them; what is percent-encoded has no backslash.
+        guard !hasQuotedPair || OAuth1Parameters.isRealm(bytes, name) else { throw .malformed }
         position += 1
         while position < end, isSpace(bytes[position]) { position += 1 }
         guard position == end || bytes[position] == 0x2C else { throw .malformed }

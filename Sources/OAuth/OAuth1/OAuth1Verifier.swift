@@ -2,11 +2,13 @@ import Cryptography
 import HTTP
 import Primitives
 
-/// Checks OAuth 1.0 signatures (RFC 5849 section 3.2); one a worker, its buffers and contexts are kept.
+/// Checks OAuth 1.0 signatures (RFC 5849 section 3.2); one a worker, its buffers and contexts are
+/// kept.
 ///
-/// `prepare` reads the request, the caller looks up the consumer, `verify` judges. The nonce is the caller's, last of all: a
-/// forged request must not burn an honest one's. An unknown consumer costs what a known one with a wrong secret costs:
-/// the signature is computed under a secret that nobody has.
+/// `prepare` reads the request, the caller looks up the consumer, `verify` judges. The nonce is the
+/// caller's, last of all: a forged request must not burn an honest one's. An unknown consumer costs
+/// what a known one with a wrong secret costs: the signature is computed under a secret that nobody
+/// has.
 public final class OAuth1Verifier {
     /// Which of the candidates the client had signed.
     public struct Match: Sendable, Equatable {
@@ -37,8 +39,8 @@ public final class OAuth1Verifier {
 
     // MARK: Where credentials stand
 
-    /// Whether the head carries protocol parameters: an Authorization field of the OAuth scheme or a query with
-    /// `oauth_signature`, also where it is spelled with escapes.
+    /// Whether the head carries protocol parameters: an Authorization field of the OAuth scheme or
+    /// a query with `oauth_signature`, also where it is spelled with escapes.
     public func detects(_ head: RequestHead) -> Bool {
         for line in head.fields
         where line.id == .authorization && OAuth1Verifier.isOAuth(head, line) {
@@ -79,12 +81,18 @@ public final class OAuth1Verifier {
         return parameters.items.contains { parameters.isNamed($0, "oauth_signature") }
     }
 
-    /// A single `application/x-www-form-urlencoded`, with parameters or without (section 3.4.1.3.1).
+    /// A single `application/x-www-form-urlencoded`, with parameters or without (section
+    /// 3.4.1.3.1).
     public static func hasFormBody(_ head: RequestHead) -> Bool {
         guard head.count(of: .contentType) == 1, let line = head.value(of: .contentType) else {
             return false
         }
-        let value = head.span(of: line.value)
+        return isFormType(head.span(of: line.value))
+    }
+
+    /// Whether a Content-Type is that of a form. What follows the type is no matter, not even where
+    /// it is junk: to take a body for a form means that it is signed.
+    static func isFormType(_ value: Span<UInt8>) -> Bool {
         let name: StaticString = "application/x-www-form-urlencoded"
         let count = name.utf8CodeUnitCount
         guard value.count >= count else { return false }
@@ -93,21 +101,26 @@ public final class OAuth1Verifier {
             if byte &- 0x41 < 26 { byte |= 0x20 }
             if unsafe byte != name.utf8Start[index] { return false }
         }
-        return value.count == count || value[count] == 0x3B || value[count] == 0x20
-            || value[count] == 0x09
+        if value.count == count { return true }
+        switch value[count] {
+        case 0x3B, 0x2C, 0x20, 0x09: return true
+        default: return false
+        }
     }
 
     // MARK: Reading
 
     /// Collects the parameters and reads what they claim.
     ///
-    /// - Parameter body: the whole body, or `nil` when it has not been read; then `needsBody` tells whether it must be.
+    /// - Parameter body: the whole body, or `nil` when it has not been read; then `needsBody` tells
+    ///   whether it must be.
     public func prepare(
         _ head: RequestHead, body: Span<UInt8>?
     ) throws(OAuth1Error) -> OAuth1Claim {
         parameters.removeAll()
         guard head.count(of: .authorization) <= 1 else { throw .duplicateParameter }
-        // Two media types: which one an upstream believes is unknown, and with it whether the body is signed.
+        // Two media types: which one an upstream believes is unknown, and with it whether the body
+        // is signed.
         guard head.count(of: .contentType) <= 1 else { throw .malformed }
         if let line = head.value(of: .authorization), OAuth1Verifier.isOAuth(head, line) {
             try parameters.addHeader(head.content, line.value.range)
@@ -156,7 +169,8 @@ public final class OAuth1Verifier {
         return item
     }
 
-    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and 3.5).
+    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and
+    /// 3.5).
     private func refuseRepeats(besides source: OAuth1Parameters.Source) throws(OAuth1Error) {
         let known: [StaticString] = [
             "oauth_signature", "oauth_signature_method", "oauth_timestamp", "oauth_nonce",
@@ -165,7 +179,10 @@ public final class OAuth1Verifier {
         for name in known {
             if let item = try parameters.single(name), item.source != source { throw .twoLocations }
         }
+        var count = 0
         for (index, item) in parameters.items.enumerated() where parameters.isProtocol(item) {
+            count += 1
+            guard count <= OAuth1Parameters.protocolLimit else { throw .tooManyParameters }
             for other in parameters.items[(index + 1)...]
             where other.name.count == item.name.count
                 && parameters.name(other) == parameters.name(item)
@@ -200,7 +217,8 @@ public final class OAuth1Verifier {
     /// - Parameters:
     ///   - isTLS: whether the connection is.
     ///   - body: the body where `needsBody` asked for it, else empty.
-    ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at the same cost.
+    ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at
+    ///     the same cost.
     @discardableResult
     public func verify(
         _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, body: Span<UInt8>,
@@ -243,26 +261,39 @@ public final class OAuth1Verifier {
         return isEqual && credentials?.consumerSecret != nil
     }
 
-    /// Tries each origin that the client may have signed for, in both orders; the second only where it differs.
+    /// Tries each origin that the client may have signed for, in both orders; the second only where
+    /// it differs.
     private func signatureMatches(
         _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead, isTLS: Bool,
         _ credentials: OAuth1Credentials?
     ) -> Match? {
         presented.removeAll(keepingCapacity: true)
-        let text = Array(parameters.value(signature))
-        guard Base64.decode(text.span, .standard, into: &presented) else { return nil }
+        let decoded = parameters.decoded
+        let text = decoded.span.extracting(signature.value)
+        guard Base64.decode(text, .standard, into: &presented) else { return nil }
         makeKey(credentials)
-        let origins: [Int?] =
-            policy.publicOrigins.isEmpty ? [nil] : policy.publicOrigins.indices.map { $0 }
-        for order in [BaseString.Order.encoded, .decoded] {
-            let before = baseString.normalized
-            baseString.normalize(parameters, order: order)
-            if order == .decoded, baseString.normalized == before { break }
-            for origin in origins {
-                makeBase(head, origin: origin, isTLS: isTLS)
-                if isSigned(claim.method, credentials) {
-                    return Match(publicOrigin: origin, order: order)
-                }
+        baseString.normalize(parameters, order: .encoded)
+        if let match = matchingOrigin(claim, head, isTLS: isTLS, credentials, .encoded) {
+            return match
+        }
+        if baseString.isInDecodedOrder(parameters) { return nil }
+        baseString.normalize(parameters, order: .decoded)
+        return matchingOrigin(claim, head, isTLS: isTLS, credentials, .decoded)
+    }
+
+    private func matchingOrigin(
+        _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, _ credentials: OAuth1Credentials?,
+        _ order: BaseString.Order
+    ) -> Match? {
+        if policy.publicOrigins.isEmpty {
+            makeBase(head, origin: nil, isTLS: isTLS)
+            return isSigned(claim.method, credentials)
+                ? Match(publicOrigin: nil, order: order) : nil
+        }
+        for origin in policy.publicOrigins.indices {
+            makeBase(head, origin: origin, isTLS: isTLS)
+            if isSigned(claim.method, credentials) {
+                return Match(publicOrigin: origin, order: order)
             }
         }
         return nil
@@ -284,15 +315,12 @@ public final class OAuth1Verifier {
         baseString.append(method: head.span(of: head.methodRange), uri: uri, to: &base)
     }
 
-    /// `consumer secret & token secret`, both encoded (section 3.4.2).
+    /// The key of the HMAC methods, under a secret that nobody has where the consumer has none.
     private func makeKey(_ credentials: OAuth1Credentials?) {
         key.removeAll(keepingCapacity: true)
-        let secret = credentials?.consumerSecret?.exposed ?? decoySecret
-        PercentCoding.encode(secret.span, into: &key)
-        key.append(0x26)
-        if let tokenSecret = credentials?.tokenSecret {
-            PercentCoding.encode(tokenSecret.exposed.span, into: &key)
-        }
+        OAuth1Signature.appendKey(
+            consumerSecret: credentials?.consumerSecret?.exposed ?? decoySecret,
+            tokenSecret: credentials?.tokenSecret?.exposed ?? [], to: &key)
     }
 
     private func isSigned(
@@ -306,7 +334,9 @@ public final class OAuth1Verifier {
         }
         guard let algorithm = method.rsaAlgorithm else { return false }
         let rsaKey = credentials?.rsaKey ?? DecoyKey.rsa
-        guard let rsaKey, let verifier = try? SignatureVerifier(key: rsaKey, algorithm: algorithm)
+        // Whoever loaded the key has asked for 2048 bits; it is asked again where trust is given.
+        guard let rsaKey, case .rsa(let bits) = rsaKey.kind, bits >= 2048,
+            let verifier = try? SignatureVerifier(key: rsaKey, algorithm: algorithm)
         else { return false }
         let signature = presented
         let message = base
@@ -314,13 +344,15 @@ public final class OAuth1Verifier {
             && credentials?.rsaKey != nil
     }
 
-    /// The hash of the body by the signature method's digest (the body hash extension, draft 4). Wherever a client
-    /// sends one it is checked.
+    /// The hash of the body by the signature method's digest (the body hash extension, draft 4).
+    /// Wherever a client sends one it is checked.
     private func checkBodyHash(
         _ claim: OAuth1Claim, _ head: RequestHead, _ body: Span<UInt8>
     ) throws(OAuth1Error) {
         guard let item = try parameters.single("oauth_body_hash") else {
-            if policy.bodyHashRequired, !OAuth1Verifier.hasFormBody(head), head.framing != .none {
+            // A form's parameters are signed themselves, and no content needs no hash.
+            let hasContent = head.framing != .none && head.framing != .length(0)
+            if policy.bodyHashRequired, hasContent, !OAuth1Verifier.hasFormBody(head) {
                 throw .bodyHashMissing
             }
             return
@@ -333,37 +365,8 @@ public final class OAuth1Verifier {
     }
 }
 
-extension OAuth1SignatureMethod {
-    /// The hash of an HMAC method.
-    var hmacDigest: DigestAlgorithm? {
-        switch self {
-        case .hmacSHA1: .sha1
-        case .hmacSHA256: .sha256
-        case .hmacSHA512: .sha512
-        case .rsaSHA1, .rsaSHA256, .rsaSHA512, .plaintext: nil
-        }
-    }
-
-    var rsaAlgorithm: SignatureAlgorithm? {
-        switch self {
-        case .rsaSHA1: .rsaSHA1
-        case .rsaSHA256: .rs256
-        case .rsaSHA512: .rs512
-        case .hmacSHA1, .hmacSHA256, .hmacSHA512, .plaintext: nil
-        }
-    }
-
-    /// The hash of `oauth_body_hash`.
-    var bodyDigest: DigestAlgorithm {
-        switch self {
-        case .hmacSHA1, .rsaSHA1, .plaintext: .sha1
-        case .hmacSHA256, .rsaSHA256: .sha256
-        case .hmacSHA512, .rsaSHA512: .sha512
-        }
-    }
-}
-
-/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a verification too.
+/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a
+/// verification too.
 enum DecoyKey {
     static let rsa: PublicKey? = {
         let modulus =

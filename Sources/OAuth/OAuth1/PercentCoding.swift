@@ -1,5 +1,5 @@
-/// Percent-coding as OAuth 1.0 wants it (RFC 5849 section 3.6): only unreserved characters stay, hexadecimal digits are
-/// upper case.
+/// Percent-coding as OAuth 1.0 wants it (RFC 5849 section 3.6): only unreserved characters stay,
+/// hexadecimal digits are upper case.
 public enum PercentCoding {
     /// How `+` is read: a space in a query and a form, itself in the Authorization field.
     public enum Plus: Sendable {
@@ -38,7 +38,8 @@ public enum PercentCoding {
 
     /// Appends the decoded form of `bytes[range]`.
     ///
-    /// - Returns: false for a `%` that two hexadecimal digits do not follow; `output` then holds a part.
+    /// - Returns: false for a `%` that two hexadecimal digits do not follow; `output` then holds a
+    ///   part.
     public static func decode(
         _ bytes: Span<UInt8>, _ range: Range<Int>, plus: Plus, into output: inout [UInt8]
     ) -> Bool {

@@ -1,0 +1,161 @@
+import OAuth
+import Primitives
+import Testing
+
+/// A nonce passes once: across threads, restarts, crashes, clock steps and a full table.
+struct ReplayGuardTests {
+    private static let key: [UInt8] = Array(0..<32)
+    private static let now: Int64 = 1_767_225_600
+
+    private static func fresh(
+        window: Int64 = 300, capacity: Int = 1 << 20, floor: Int64 = .min
+    ) -> ReplayGuard {
+        ReplayGuard(windowSeconds: window, capacity: capacity, key: key, floor: floor)
+    }
+
+    private static func claim(
+        _ replay: ReplayGuard, _ nonce: String, at timestamp: Int64 = now, now: Int64 = now,
+        consumer: String = "consumer", token: String = "token"
+    ) -> ReplayGuard.Verdict {
+        replay.claim(
+            consumer: consumer, token: token, timestamp: timestamp, nonce: nonce,
+            now: WallTime(seconds: now))
+    }
+
+    @Test func eachPartMakesAnotherNonce() {
+        let replay = Self.fresh()
+        #expect(Self.claim(replay, "n") == .accepted)
+        #expect(Self.claim(replay, "n") == .reused)
+        #expect(Self.claim(replay, "m") == .accepted)
+        #expect(Self.claim(replay, "n", at: Self.now + 1) == .accepted)
+        #expect(Self.claim(replay, "n", consumer: "other") == .accepted)
+        #expect(Self.claim(replay, "n", token: "") == .accepted)
+        // Lengths stand before the texts: what moves from one to the next is another.
+        #expect(Self.claim(replay, "n", consumer: "consumert", token: "oken") == .accepted)
+        #expect(Self.claim(replay, "kenn", token: "to") == .accepted)
+        #expect(replay.count == 7)
+    }
+
+    @Test func twoThreadsNeverBothPass() async {
+        let replay = Self.fresh()
+        let verdicts = await withTaskGroup(of: [ReplayGuard.Verdict].self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    (0..<10_000).map { Self.claim(replay, "nonce \($0)") }
+                }
+            }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+        #expect(verdicts.count { $0 == .accepted } == 10_000)
+        #expect(verdicts.count { $0 == .reused } == 10_000)
+        #expect(replay.count == 10_000)
+    }
+
+    @Test(arguments: [300, 1, 30 * 86400, 3600] as [Int64])
+    func aCleanStopForgetsNothing(newWindow: Int64) {
+        let replay = Self.fresh()
+        for number in 0..<1000 {
+            #expect(
+                Self.claim(replay, "\(number)", at: Self.now - Int64(number % 300)) == .accepted)
+        }
+        let saved = replay.saved
+        #expect(saved.count == 16 * 1000)
+        let next = Self.fresh(window: newWindow)
+        next.restore(saved)
+        // However long the buckets are now, each nonce is one entry.
+        #expect(next.count == 1000)
+        for number in 0..<1000 {
+            let timestamp = Self.now - Int64(number % 300)
+            #expect(Self.claim(next, "\(number)", at: timestamp, now: timestamp) == .reused)
+        }
+    }
+
+    @Test func whatIsNotWholeIsNotRestored() {
+        let replay = Self.fresh()
+        #expect(Self.claim(replay, "n") == .accepted)
+        let next = Self.fresh()
+        next.restore(Array(replay.saved.dropLast()))
+        #expect(next.count == 0)
+    }
+
+    @Test func afterACrashNothingUpToTheCeilingPasses() throws {
+        let first = Self.fresh()
+        first.raiseCeiling(to: Self.now + 5)
+        #expect(Self.claim(first, "used") == .accepted)
+        #expect(Self.claim(first, "also", at: Self.now + 5) == .accepted)
+        // A client whose clock is ahead: durable first.
+        let ahead = Self.now + 6
+        guard case .aboveCeiling(let fingerprint) = Self.claim(first, "ahead", at: ahead) else {
+            Issue.record("a timestamp above the ceiling passed without a write")
+            return
+        }
+        func claimDurable(_ replay: ReplayGuard) -> ReplayGuard.Verdict {
+            replay.claimDurable(
+                consumer: "consumer", token: "token", timestamp: ahead, nonce: "ahead",
+                now: WallTime(seconds: Self.now))
+        }
+        #expect(claimDurable(first) == .accepted)
+        #expect(claimDurable(first) == .reused)
+        #expect(Self.claim(first, "ahead", at: ahead) == .reused)
+
+        let second = Self.fresh(floor: Self.now + 5)
+        second.restore(timestamp: ahead, fingerprint: fingerprint)
+        second.raiseCeiling(to: Self.now + 10)
+        #expect(Self.claim(second, "used") == .belowFloor)
+        #expect(Self.claim(second, "never used", at: Self.now + 5) == .belowFloor)
+        #expect(Self.claim(second, "ahead", at: ahead) == .reused)
+        #expect(Self.claim(second, "another", at: ahead) == .accepted)
+    }
+
+    @Test func aFullTableRefusesUntilTimeHasPassed() {
+        let replay = Self.fresh(capacity: 64 * 4)
+        var full = 0
+        for number in 0..<1000 where Self.claim(replay, "\(number)") == .full { full += 1 }
+        #expect(replay.count == 64 * 4)
+        #expect(full == 1000 - 64 * 4)
+        // What was used stays used even so.
+        var reused = 0
+        for number in 0..<1000 where Self.claim(replay, "\(number)") == .reused { reused += 1 }
+        #expect(reused == 64 * 4)
+        let later = Self.now + 400
+        #expect(Self.claim(replay, "0", at: later, now: later) == .accepted)
+    }
+
+    /// The clock steps an hour ahead and back: records that were dropped meanwhile let nothing pass
+    /// again.
+    @Test func aClockThatStepsBackOpensNothing() {
+        let replay = Self.fresh()
+        for number in 0..<1000 { _ = Self.claim(replay, "\(number)") }
+        let ahead = Self.now + 3600
+        for number in 0..<1000 { _ = Self.claim(replay, "\(number)", at: ahead, now: ahead) }
+        var verdicts: Set<String> = []
+        for number in 0..<1000 { verdicts.insert("\(Self.claim(replay, "\(number)"))") }
+        #expect(verdicts == ["belowFloor"])
+        // Honest clients are past it as soon as their clock is past what was dropped.
+        #expect(Self.claim(replay, "new", at: Self.now + 5, now: Self.now + 5) == .accepted)
+    }
+
+    /// A reload makes the window wider after records have been dropped by the old one.
+    @Test func aWiderWindowOpensNothing() {
+        let replay = Self.fresh()
+        for number in 0..<1000 { _ = Self.claim(replay, "\(number)") }
+        let later = Self.now + 600
+        for number in 0..<1000 { _ = Self.claim(replay, "\(number)", at: later, now: later) }
+        replay.setWindow(seconds: 3600)
+        for number in 0..<1000 {
+            #expect(Self.claim(replay, "\(number)", now: later) == .belowFloor)
+        }
+        // From now on the wider one counts.
+        let much = later + 3000
+        #expect(Self.claim(replay, "0", at: much, now: much) == .accepted)
+        #expect(Self.claim(replay, "0", at: later, now: much) == .reused)
+    }
+
+    @Test func anotherKeyMakesOtherFingerprints() {
+        let other = ReplayGuard(windowSeconds: 300, key: [9])
+        let replay = Self.fresh()
+        #expect(Self.claim(replay, "n") == .accepted)
+        #expect(Self.claim(other, "n") == .accepted)
+        #expect(replay.saved != other.saved)
+    }
+}
