@@ -103,9 +103,14 @@ extension Exchange {
         let credentials = claim.token == nil ? client?.oauth1 : nil
         let head = self.head
         let body = heldBody
-        try worker.authenticator.oauth1.verify(
-            claim, head, isTLS: false, body: body.span, credentials: credentials,
-            now: worker.loop.wallNow)
+        do throws(OAuth1Error) {
+            try worker.authenticator.oauth1.verify(
+                claim, head, isTLS: false, body: body.span, credentials: credentials,
+                now: worker.loop.wallNow)
+        } catch {
+            // To the client both read the same; the log tells which of the two is not known.
+            throw error == .unknownConsumer && client?.oauth1 != nil ? .unknownToken : error
+        }
         // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
         claimNonce(claim)
     }
@@ -170,10 +175,10 @@ extension Exchange {
 
     private func provedOAuth1(_ claim: OAuth1Claim) {
         let client = snapshot.clients[claim.consumerKey]?.registered
-        proved(
-            .oauth1(
-                clientID: claim.consumerKey, scopes: client?.scopes ?? [],
-                audiences: client?.audiences ?? []))
+        // A reload may have taken the client while the nonce was made durable. The id is the registered one: two
+        // spellings of a text that Unicode calls equal must not make two clients.
+        guard let client else { return refuseOAuth1(.unknownConsumer) }
+        proved(.oauth1(clientID: client.id, scopes: client.scopes, audiences: client.audiences))
     }
 
     private func refuseOAuth1(_ error: OAuth1Error) {

@@ -28,6 +28,17 @@ enum AuthorityEndpoints {
         return reserved.contains { path == Array($0.utf8) } ? .reserved : nil
     }
 
+    /// What answers at a canonical path, for `explain`; `nil` where the routes do.
+    static func name(of path: [UInt8], _ authority: AuthoritySnapshot) -> String? {
+        switch find(path, authority) {
+        case .token: "the token endpoint"
+        case .metadata: "authorization server metadata"
+        case .jwks: "the key set"
+        case .reserved: "an endpoint that is not in this version (404)"
+        case nil: nil
+        }
+    }
+
     /// Answers the request if its path is one of the authority's.
     static func takes(_ exchange: Exchange, _ authority: AuthoritySnapshot) -> Bool {
         guard let endpoint = find(exchange.canonicalPath, authority) else { return false }
@@ -136,21 +147,24 @@ enum AuthorityEndpoints {
 
     /// An OAuth 1.0 signature did not hold: client authentication has failed, whatever it was.
     static func refuse(_ exchange: Exchange, _ error: OAuth1Error) {
-        refuse(exchange, .invalidClient(.malformedCredentials), error.reason)
+        refuse(exchange, .invalidClient(.malformedCredentials), error.reason, scheme: "OAuth")
     }
 
     private static func refuse(_ exchange: Exchange, _ error: TokenRequestError) {
-        refuse(exchange, error, error.reason)
+        refuse(exchange, error, error.reason, scheme: "Basic")
     }
 
     /// RFC 6749 section 5.2. The log has the exact reason; the client learns no more than the code.
     private static func refuse(
-        _ exchange: Exchange, _ error: TokenRequestError, _ reason: Reason
+        _ exchange: Exchange, _ error: TokenRequestError, _ reason: Reason, scheme: StaticString
     ) {
         exchange.record.reason = reason
         var fields = noStore
         if error.status == 401 {
-            fields.append("WWW-Authenticate: Basic realm=\"token endpoint\"\r\n")
+            // The scheme that the client used (RFC 6749 section 5.2); Basic to who used none.
+            fields.append("WWW-Authenticate: ")
+            fields.append(scheme)
+            fields.append(" realm=\"token endpoint\"\r\n")
         }
         exchange.answer(
             status: error.status, contentType: "application/json", body: error.body,

@@ -19,7 +19,8 @@ struct AuthoritySnapshot: Sendable {
 extension AuthoritySnapshot {
     /// - Throws: for a key that the store holds and nobody can read.
     init(
-        _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord]
+        _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord],
+        clientAudiences: [String]
     ) throws(StartError) {
         self.configuration = configuration
         policy = AuthorityPolicy(
@@ -43,12 +44,13 @@ extension AuthoritySnapshot {
         jwks = JWKSDocument.write(keys.map(\.published))
         metadata = AuthorityMetadata.document(policy: policy)
         metadataPath = Array(AuthorityMetadata.path(of: policy.issuer).utf8)
-        trustedIssuer = try AuthoritySnapshot.trust(keys, policy)
+        trustedIssuer = try AuthoritySnapshot.trust(keys, policy, clientAudiences)
     }
 
-    /// Our own tokens are held to what we issue: RFC 9068's type, our audiences, our algorithms, no skew but a second's.
+    /// Our own tokens are held to what we issue: RFC 9068's type, an audience that we grant to anybody (which one a route
+    /// wants it says with `require audience`), our algorithms, no skew but a second's.
     private static func trust(
-        _ keys: [SigningKey], _ policy: AuthorityPolicy
+        _ keys: [SigningKey], _ policy: AuthorityPolicy, _ clientAudiences: [String]
     ) throws(StartError) -> TrustedIssuer {
         do {
             let known = try KeySet(
@@ -58,7 +60,7 @@ extension AuthoritySnapshot {
                         material: .publicKey(key.privateKey.publicKey))
                 })
             return TrustedIssuer(
-                name: "authority", issuer: policy.issuer, audiences: policy.audiences,
+                name: "authority", issuer: policy.issuer, audiences: Array(Set(policy.audiences + clientAudiences)),
                 algorithms: [.es256, .edDSA, .rs256], requiredType: "at+jwt", clockSkewSeconds: 1,
                 clientClaims: ["client_id"], scopeClaims: ["scope"], keys: known,
                 isOwnAuthority: true)

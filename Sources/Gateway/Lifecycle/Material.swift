@@ -38,8 +38,9 @@ struct Material: Sendable {
         for issuer in configuration.issuers { issuers.append(try Material.trust(issuer)) }
         self.issuers = issuers
         clients = try Material.clients(configuration, state)
+        let audiences = clients.values.flatMap(\.registered.audiences)
         authority = try configuration.authority.map { authority throws(StartError) in
-            try AuthoritySnapshot(authority, keys: state.keys)
+            try AuthoritySnapshot(authority, keys: state.keys, clientAudiences: audiences)
         }
     }
 
@@ -68,12 +69,14 @@ struct Material: Sendable {
     ) throws(StartError) -> [String: KnownClient] {
         var clients: [String: KnownClient] = [:]
         for stored in state.clients {
+            let method = stored.authMethod.map(RegisteredClient.AuthMethod.init(rawValue:))
+            // A method of a later version proves nothing here: its client has no secret that counts.
+            let secrets = method == .some(nil) ? [] : stored.secretHashes
             clients[stored.id] = KnownClient(
                 registered: RegisteredClient(
-                    id: stored.id, secrets: stored.secretHashes.map { .hash($0) },
+                    id: stored.id, secrets: secrets.map { .hash($0) },
                     scopes: stored.scopes, audiences: stored.audiences,
-                    authMethod: stored.authMethod.flatMap(
-                        RegisteredClient.AuthMethod.init(rawValue:))),
+                    authMethod: method ?? nil),
                 oauth1: stored.oauth1Secret.map {
                     OAuth1Credentials(
                         consumerSecret: $0, allowsPlaintext: stored.allowsPlaintext)

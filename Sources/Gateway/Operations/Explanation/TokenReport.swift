@@ -1,0 +1,67 @@
+import OAuth
+import Primitives
+
+/// A token as `explain` and `token inspect` tell of it.
+public enum TokenReport {
+    /// Line by line: header, claims, issuer, key, times, outcome.
+    public static func lines(_ explanation: TokenExplanation) -> [String] {
+        var lines = ["bearer token of \(explanation.byteCount) bytes"]
+        if let header = explanation.header {
+            lines.append("header: \(String(decoding: header, as: UTF8.self))")
+        }
+        if let claims = explanation.claims {
+            lines.append("claims: \(String(decoding: claims, as: UTF8.self))")
+        }
+        if let issuer = explanation.issuer {
+            lines.append(
+                "issuer \(issuer.name): takes \(issuer.algorithms.joined(separator: " ")), "
+                    + "audiences \(issuer.audiences.joined(separator: " "))")
+            if issuer.hasKeyID == false { lines.append("no key of this issuer has the token's kid") }
+            for key in issuer.skippedKeys {
+                lines.append("its key \(key.keyID ?? "number \(key.index)") is not used: \(key.reason)")
+            }
+        } else if let named = explanation.issuerClaim {
+            lines.append("issuer \(named) is not trusted here")
+        }
+        lines.append(explanation.provingKey == nil ? "signature: not proven" : "signature: proven")
+        lines += times(explanation)
+        if case .failure(let error) = explanation.verdict {
+            lines.append("refused: \(sentence(error))")
+        }
+        return lines
+    }
+
+    private static func times(_ explanation: TokenExplanation) -> [String] {
+        let now = explanation.now.seconds
+        var lines: [String] = []
+        if let end = explanation.expiresAt {
+            let distance = end.subtractingReportingOverflow(now).partialValue
+            lines.append(
+                "exp \(end): \(distance >= 0 ? "in \(distance) s" : "\(distance.magnitude) s ago")")
+        }
+        if let start = explanation.notBefore, start > now {
+            lines.append("nbf \(start): only in \(start - now) s")
+        }
+        return lines
+    }
+
+    /// What a refusal means.
+    public static func sentence(_ error: TokenError) -> String {
+        switch error {
+        case .malformed: "it is not a JWT in compact form"
+        case .tooLarge: "it is larger than any token may be"
+        case .badAlgorithm: "its alg is not allowed for this issuer or does not fit the key"
+        case .criticalHeader: "its header demands an extension that is not understood"
+        case .unknownIssuer: "its issuer is not trusted"
+        case .unknownKey: "no key of its issuer fits it"
+        case .badSignature: "its signature does not hold"
+        case .expired: "it has expired"
+        case .notYetValid: "it is not valid yet"
+        case .wrongType: "its typ is that of another kind of token"
+        case .wrongAudience: "it is meant for another audience"
+        case .missingClaim(let name): "the claim \(name) is missing"
+        case .invalidClaim(let name): "the claim \(name) has an unusable value"
+        case .confirmationRequired: "it is bound to a key or certificate (cnf), which is not checked in this version"
+        }
+    }
+}
