@@ -1,17 +1,20 @@
 import COpenSSL
 import Primitives
 
-/// AES-256-GCM (NIST SP 800-38D) for what lies in the store: nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes).
+/// AES-256-GCM (NIST SP 800-38D) for what lies in the store: nonce (12 bytes) ‖ ciphertext ‖ tag
+/// (16 bytes).
 ///
-/// The nonce is random for every sealing; at 2^32 sealings under one key that would become a risk, and a
-/// store holds keys and secrets by the thousand.
+/// The nonce is random for every sealing; at 2^32 sealings under one key that would become a risk,
+/// and a store holds keys and secrets by the thousand.
 public enum AESGCM {
     public static let keyByteCount = 32
     private static let nonceByteCount = 12
     private static let tagByteCount = 16
 
-    /// - Parameter additionalData: not sealed, but must be the same at `open`: where the value belongs.
-    /// - Throws: `.noRandomBytes`, `.sealingFailed`, `.invalidKey(.malformed)` for a key that is not 32 bytes.
+    /// - Parameter additionalData: not sealed, but must be the same at `open`: where the value
+    ///   belongs.
+    /// - Throws: `.noRandomBytes`, `.sealingFailed`, `.invalidKey(.malformed)` for a key that is
+    ///   not 32 bytes.
     public static func seal(
         _ plain: [UInt8], key: Secret, additionalData: [UInt8]
     ) throws(CryptographyError) -> [UInt8] {
@@ -29,8 +32,8 @@ public enum AESGCM {
         return nonce + text + tag
     }
 
-    /// - Throws: `.notAuthentic` for anything that `seal` did not make with this key and additional data;
-    ///   `.invalidKey(.malformed)` for a key that is not 32 bytes.
+    /// - Throws: `.notAuthentic` for anything that `seal` did not make with this key and additional
+    ///   data; `.invalidKey(.malformed)` for a key that is not 32 bytes.
     public static func open(
         _ sealed: [UInt8], key: Secret, additionalData: [UInt8]
     ) throws(CryptographyError) -> [UInt8] {

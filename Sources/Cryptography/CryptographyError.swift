@@ -1,6 +1,7 @@
 import COpenSSL
 
-/// What can go wrong below the protocols. A signature that does not match is no error: it is `false`.
+/// What can go wrong below the protocols. A signature that does not match is no error: it is
+/// `false`.
 public enum CryptographyError: Error, Equatable, Sendable {
     /// The library has no such algorithm, or refuses it by its own configuration.
     case unavailable
@@ -22,7 +23,8 @@ public enum KeyFault: Error, Equatable, Sendable {
     case malformed
     /// A kind of key that signs nothing here: DSA, X25519, an unknown curve.
     case unsupportedKind
-    /// An RSA modulus below 1024 or above 8192 bits; users of RSA keys ask for more (RFC 8725 section 3.5).
+    /// An RSA modulus below 1024 or above 8192 bits; users of RSA keys ask for more (RFC 8725
+    /// section 3.5).
     case unsuitableSize
     /// An RSA modulus or exponent that is even, or an exponent of 1 or over 64 bits.
     case unsuitableNumber

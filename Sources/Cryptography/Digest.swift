@@ -1,7 +1,8 @@
 import COpenSSL
 import Primitives
 
-/// A hash of the SHA families (FIPS 180-4). SHA-1 is here for OAuth 1.0's HMAC-SHA1 and RSA-SHA1 alone.
+/// A hash of the SHA families (FIPS 180-4). SHA-1 is here for OAuth 1.0's HMAC-SHA1 and RSA-SHA1
+/// alone.
 public enum DigestAlgorithm: Sendable, Hashable, CaseIterable {
     case sha1
     case sha256
@@ -17,7 +18,8 @@ public enum DigestAlgorithm: Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// Whether the library offers it; a crippled OpenSSL configuration may not, which `serve` reports at its start.
+    /// Whether the library offers it; a crippled OpenSSL configuration may not, which `serve`
+    /// reports at its start.
     public var isAvailable: Bool { unsafe implementation != nil }
 
     /// The longest digest there is, in bytes.
@@ -59,7 +61,8 @@ private enum FetchedDigests {
 public enum Digest {
     /// Hashes `bytes` and makes `output` hold the digest, nothing else; its capacity is kept.
     ///
-    /// - Precondition: the library offers the algorithm (`DigestAlgorithm.isAvailable`, asked at the start).
+    /// - Precondition: the library offers the algorithm (`DigestAlgorithm.isAvailable`, asked at
+    ///   the start).
     public static func hash(
         _ bytes: Span<UInt8>, _ algorithm: DigestAlgorithm, into output: inout [UInt8]
     ) {

@@ -1,11 +1,11 @@
-/// The two spellings of an ECDSA signature: r ‖ s of fixed length, as JWS has it (RFC 7518 section 3.4), and
-/// the DER that OpenSSL reads and writes (RFC 3279 section 2.2.3).
+/// The two spellings of an ECDSA signature: r ‖ s of fixed length, as JWS has it (RFC 7518 section
+/// 3.4), and the DER that OpenSSL reads and writes (RFC 3279 section 2.2.3).
 enum ECDSASignature {
     /// Makes `output` hold the DER of `raw`.
     ///
-    /// - Returns: false unless `raw` has exactly the curve's length and 0 < r, s < n. OpenSSL checks the range
-    ///   too; it is checked here as well since its absence elsewhere once made all-zero signatures valid
-    ///   (CVE-2022-21449).
+    /// - Returns: false unless `raw` has exactly the curve's length and 0 < r, s < n. OpenSSL
+    ///   checks the range too; it is checked here as well since its absence elsewhere once made
+    ///   all-zero signatures valid (CVE-2022-21449).
     static func writeDER(
         of raw: Span<UInt8>, curve: EllipticCurve, into output: inout [UInt8]
     ) -> Bool {

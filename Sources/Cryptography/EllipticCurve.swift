@@ -29,7 +29,8 @@ public enum EllipticCurve: Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// The order n of the base point, big-endian, as long as a coordinate (FIPS 186-4 appendix D.1.2).
+    /// The order n of the base point, big-endian, as long as a coordinate (FIPS 186-4 appendix
+    /// D.1.2).
     var order: [UInt8] {
         switch self {
         case .p256: EllipticCurve.order256

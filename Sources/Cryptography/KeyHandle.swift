@@ -1,7 +1,8 @@
 import COpenSSL
 
-/// Owns one EVP_PKEY and frees it once. OpenSSL counts references atomically and never changes a key that
-/// is in use, so that threads may share one; the contexts that work with it may not be shared.
+/// Owns one EVP_PKEY and frees it once. OpenSSL counts references atomically and never changes a
+/// key that is in use, so that threads may share one; the contexts that work with it may not be
+/// shared.
 @safe struct KeyHandle: ~Copyable, Sendable {
     nonisolated(unsafe) private let raw: OpaquePointer
 
@@ -23,7 +24,8 @@ import COpenSSL
     ///
     /// - Throws: `.unsupportedKind`, `.unsuitableSize`.
     func kind() throws(KeyFault) -> KeyKind {
-        // EVP_PKEY_is_a wants exact names: "RSA-PSS" keys, which restrict themselves, are not taken.
+        // EVP_PKEY_is_a wants exact names: "RSA-PSS" keys, which restrict themselves, are not
+        // taken.
         if unsafe EVP_PKEY_is_a(raw, "RSA") == 1 {
             let bits = unsafe Int(EVP_PKEY_get_bits(raw))
             guard PublicKey.rsaBits.contains(bits) else { throw .unsuitableSize }

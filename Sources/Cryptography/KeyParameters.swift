@@ -2,8 +2,8 @@ import COpenSSL
 
 /// Owns the OSSL_PARAM list that describes a public key, and frees it once.
 ///
-/// The builder copies the values only when the list is made, and the names never: values are kept alive until
-/// then, names are literals.
+/// The builder copies the values only when the list is made, and the names never: values are kept
+/// alive until then, names are literals.
 @safe struct KeyParameters: ~Copyable {
     let raw: UnsafeMutablePointer<OSSL_PARAM>
 

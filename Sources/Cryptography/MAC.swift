@@ -2,14 +2,14 @@ import COpenSSL
 
 /// HMAC (RFC 2104) with a key that is set once and used for many messages, or changed between them.
 ///
-/// It keeps one prepared context and re-arms it for every message: a fresh one costs four times as much.
-/// Belongs to one worker; not Sendable.
+/// It keeps one prepared context and re-arms it for every message: a fresh one costs four times as
+/// much. Belongs to one worker; not Sendable.
 @safe public final class MAC {
     public let algorithm: DigestAlgorithm
     private let context: OpaquePointer
 
-    /// - Parameter key: any length; an empty key is a key, and refusing it is the caller's duty (RFC 7518
-    ///   section 3.2 does, OAuth 1.0 has `&` at least).
+    /// - Parameter key: any length; an empty key is a key, and refusing it is the caller's duty
+    ///   (RFC 7518 section 3.2 does, OAuth 1.0 has `&` at least).
     /// - Throws: `.unavailable`.
     public init(algorithm: DigestAlgorithm, key: [UInt8] = []) throws(CryptographyError) {
         guard let implementation = unsafe FetchedMAC.hmac,
@@ -33,7 +33,8 @@ import COpenSSL
     /// Takes another key for the messages that follow.
     public func setKey(_ key: [UInt8]) {
         let isSet = unsafe MAC.arm(context, algorithm: nil, key: key)
-        // The context was armed before, so that only memory can be lacking; an old key must not stay in use.
+        // The context was armed before, so that only memory can be lacking; an old key must not
+        // stay in use.
         precondition(isSet, "HMAC cannot be keyed")
     }
 

@@ -64,8 +64,8 @@ public final class PrivateKey: Sendable {
         return Secret(der)
     }
 
-    /// The signature of `message` in the form of JWS: ECDSA as r ‖ s, PSS with a salt as long as the hash.
-    /// Safe from several threads: each call has a context of its own.
+    /// The signature of `message` in the form of JWS: ECDSA as r ‖ s, PSS with a salt as long as
+    /// the hash. Safe from several threads: each call has a context of its own.
     ///
     /// - Throws: `.keyDoesNotFit`, `.signingFailed`.
     public func sign(

@@ -14,7 +14,8 @@ public final class PublicKey: Sendable {
     }
 
     /// The sizes of an RSA modulus that are taken at all. Whoever decides about trust asks for 2048
-    /// (RFC 7518 section 3.3); the upper bound keeps a hostile key from making each check expensive.
+    /// (RFC 7518 section 3.3); the upper bound keeps a hostile key from making each check
+    /// expensive.
     public static let rsaBits = 1024...8192
 
     public let kind: KeyKind
@@ -84,10 +85,11 @@ public final class PublicKey: Sendable {
 
     /// The first `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE` of a PEM text (RFC 7468).
     ///
-    /// Of a certificate the key alone counts: neither its dates nor its issuer are looked at, for the file
-    /// was named by the operator.
+    /// Of a certificate the key alone counts: neither its dates nor its issuer are looked at, for
+    /// the file was named by the operator.
     ///
-    /// - Throws: `.invalidKey`; `.malformed` for a text with none of these, a private key among them.
+    /// - Throws: `.invalidKey`; `.malformed` for a text with none of these, a private key among
+    ///   them.
     public convenience init(pem text: [UInt8]) throws(CryptographyError) {
         try self.init(KeyImport.publicKey(pem: text))
     }
@@ -125,8 +127,8 @@ public final class PublicKey: Sendable {
         }
     }
 
-    /// An even modulus has the factor 2, an exponent of 1 makes every message its own signature; neither
-    /// is a key, whatever its size. A long exponent only serves to make the check slow.
+    /// An even modulus has the factor 2, an exponent of 1 makes every message its own signature;
+    /// neither is a key, whatever its size. A long exponent only serves to make the check slow.
     private static func check(_ components: Components) throws(KeyFault) {
         guard case .rsa(let modulus, let exponent) = components else { return }
         guard let low = modulus.last, low & 1 == 1, let odd = exponent.last, odd & 1 == 1,

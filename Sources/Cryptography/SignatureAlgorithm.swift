@@ -1,4 +1,5 @@
-/// A way to sign, with its hash: those of JWS (RFC 7518 section 3.1, RFC 8037), and RSA-SHA1 of OAuth 1.0.
+/// A way to sign, with its hash: those of JWS (RFC 7518 section 3.1, RFC 8037), and RSA-SHA1 of
+/// OAuth 1.0.
 public enum SignatureAlgorithm: Sendable, Hashable, CaseIterable {
     case rs256, rs384, rs512
     case ps256, ps384, ps512
@@ -33,8 +34,8 @@ public enum SignatureAlgorithm: Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// Whether a key of that kind can make such signatures: each ECDSA algorithm has one curve (RFC 7518
-    /// section 3.4).
+    /// Whether a key of that kind can make such signatures: each ECDSA algorithm has one curve (RFC
+    /// 7518 section 3.4).
     public func fits(_ kind: KeyKind) -> Bool {
         switch (family, kind) {
         case (.pkcs1, .rsa), (.pss, .rsa), (.ed25519, .ed25519): true

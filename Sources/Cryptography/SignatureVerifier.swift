@@ -42,8 +42,8 @@ import COpenSSL
 
     /// Whether `signature`, in the form of JWS, is one of `message` by the key.
     ///
-    /// Everything that goes wrong on the way is false as well: there is no third answer that could be
-    /// taken for yes.
+    /// Everything that goes wrong on the way is false as well: there is no third answer that could
+    /// be taken for yes.
     public func isValid(signature: Span<UInt8>, message: Span<UInt8>) -> Bool {
         let isValid =
             switch algorithm.family {

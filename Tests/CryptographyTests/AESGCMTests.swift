@@ -14,7 +14,8 @@ struct AESGCMTests {
         #expect(try AESGCM.open(sealed, key: key, additionalData: place) == plain)
     }
 
-    /// The McGrew and Viega specification, test case 14: known bytes, so that another program can open them.
+    /// The McGrew and Viega specification, test case 14: known bytes, so that another program can
+    /// open them.
     @Test func aPublishedSealingOpens() throws {
         let zero = Secret(Array(repeating: 0, count: 32))
         let sealed =

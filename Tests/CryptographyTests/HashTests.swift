@@ -55,7 +55,8 @@ struct MACTests {
         let code: String
     }
 
-    /// RFC 2202 section 3 (SHA-1), RFC 4231 section 4 (SHA-2): cases 1, 2 and 6, the key longer than a block.
+    /// RFC 2202 section 3 (SHA-1), RFC 4231 section 4 (SHA-2): cases 1, 2 and 6, the key longer
+    /// than a block.
     static let knownAnswers: [KnownAnswer] = [
         .init(
             algorithm: .sha1, key: Array(repeating: 0x0B, count: 20),

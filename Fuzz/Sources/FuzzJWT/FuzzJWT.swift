@@ -6,7 +6,8 @@ import Primitives
 private let now = WallTime(seconds: 1_767_225_600)
 private let secret = [UInt8](repeating: 7, count: 64)
 
-/// One issuer with an HMAC key, so that the harness can sign what the fuzzer makes up, and with a public key.
+/// One issuer with an HMAC key, so that the harness can sign what the fuzzer makes up, and with a
+/// public key.
 private let issuer: TrustedIssuer = {
     let mac = #"{"kty":"oct","kid":"m","k":"\#(Base64.encode(secret, .url))"}"#
     guard let keys = try? KeySet(jwks: Array(#"{"keys":[\#(mac)]}"#.utf8), allowsSymmetric: true)
@@ -18,8 +19,9 @@ private let issuer: TrustedIssuer = {
 
 nonisolated(unsafe) private let verifier = TokenVerifier(issuers: [issuer])
 
-/// The first byte says what the rest is: a token as it arrives, claims or a header to be signed first, or a
-/// key set. Nothing crashes; what is accepted has one spelling and holds only what may be passed on.
+/// The first byte says what the rest is: a token as it arrives, claims or a header to be signed
+/// first, or a key set. Nothing crashes; what is accepted has one spelling and holds only what may
+/// be passed on.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzJWT(_ data: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let input = Array(UnsafeBufferPointer(start: data, count: count))

@@ -1,6 +1,7 @@
 import Primitives
 
-/// The claims that every token is judged by (RFC 7519 section 4.1, RFC 9068 section 2.2), read with their types.
+/// The claims that every token is judged by (RFC 7519 section 4.1, RFC 9068 section 2.2), read with
+/// their types.
 struct ClaimFacts {
     private static let audienceLimit = 64
     private static let scopeLimit = 256
@@ -20,7 +21,8 @@ struct ClaimFacts {
         }
         self.expiresAt = expiresAt
         notBefore = try ClaimFacts.seconds("nbf", claims)
-        // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is no token.
+        // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is
+        // no token.
         _ = try ClaimFacts.seconds("iat", claims)
         audiences = try ClaimFacts.audiences(claims)
         guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
@@ -67,7 +69,8 @@ struct ClaimFacts {
         return text
     }
 
-    /// A text with spaces between the scopes (RFC 9068 section 2.2.3), or an array with one in each element.
+    /// A text with spaces between the scopes (RFC 9068 section 2.2.3), or an array with one in each
+    /// element.
     private static func scopes(
         _ claims: JSONDocument, _ issuer: TrustedIssuer
     ) throws(TokenError) -> [String] {
@@ -89,8 +92,8 @@ struct ClaimFacts {
         return []
     }
 
-    /// A scope-token of RFC 6749 section 3.3. It holds no space, so that an element of an array never becomes
-    /// two scopes in a header.
+    /// A scope-token of RFC 6749 section 3.3. It holds no space, so that an element of an array
+    /// never becomes two scopes in a header.
     private static func isScope(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= HeaderText.limitBytes
             && text.utf8.allSatisfy {

@@ -1,10 +1,13 @@
-/// The one rule for values of a credential that become header values for the upstream: client, subject, scopes.
+/// The one rule for values of a credential that become header values for the upstream: client,
+/// subject, scopes.
 ///
-/// - A value with a control (CR, LF, NUL, tab, DEL), an empty one, one that begins or ends with a space, or one
-///   of more than 1024 bytes is refused: a header would cut it, trim it or break on it, and the upstream
-///   would see another identity than the one that was proven (RFC 9110 section 5.5).
-/// - Every other value is written with its bytes outside ASCII, and `%`, percent-encoded. No two values are
-///   written alike: without encoding `%` a client named `%C3%A9` would be another one named `é`.
+/// - A value with a control (CR, LF, NUL, tab, DEL), an empty one, one that begins or ends with a
+///   space, or one of more than 1024 bytes is refused: a header would cut it, trim it or break on
+///   it, and the upstream would see another identity than the one that was proven (RFC 9110 section
+///   5.5).
+/// - Every other value is written with its bytes outside ASCII, and `%`, percent-encoded. No two
+///   values are written alike: without encoding `%` a client named `%C3%A9` would be another one
+///   named `é`.
 public enum HeaderText {
     public static let limitBytes = 1024
 

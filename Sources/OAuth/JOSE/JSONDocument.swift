@@ -10,10 +10,11 @@ public enum JSONError: Error, Equatable, Sendable {
     case limit
 }
 
-/// A JSON text (RFC 8259) that was read strictly in one pass, as a flat list of nodes over its bytes.
+/// A JSON text (RFC 8259) that was read strictly in one pass, as a flat list of nodes over its
+/// bytes.
 ///
-/// No String, no Dictionary: a verifier keeps one document and reads every token into it, in memory that
-/// is reused. Member names are compared after their escapes were resolved, at every depth.
+/// No String, no Dictionary: a verifier keeps one document and reads every token into it, in memory
+/// that is reused. Member names are compared after their escapes were resolved, at every depth.
 public struct JSONDocument: Sendable {
     public enum Kind: UInt8, Sendable {
         case object, array, string, number, `true`, `false`, null
@@ -36,11 +37,13 @@ public struct JSONDocument: Sendable {
     /// One value. Its children, if it has any, follow it directly in the list.
     struct Node: Sendable {
         var kind: Kind
-        /// Of the name's bytes before this value; empty and at 0 for an element of an array and for the root.
+        /// Of the name's bytes before this value; empty and at 0 for an element of an array and for
+        /// the root.
         var name: Range<Int32>
         /// A quick test before names are compared byte by byte.
         var nameHash: UInt32
-        /// A string without its quotes and escapes, a number as written; for objects and arrays, as written.
+        /// A string without its quotes and escapes, a number as written; for objects and arrays, as
+        /// written.
         var value: Range<Int32>
         /// The index behind the last node inside this one.
         var end: Int32
@@ -63,7 +66,8 @@ public struct JSONDocument: Sendable {
     /// A copy that holds no more memory than it needs.
     func compacted() -> JSONDocument {
         var copy = JSONDocument()
-        // Array(slice) would share the reader's buffer, as large as it ever grew, and make it allocate another.
+        // Array(slice) would share the reader's buffer, as large as it ever grew, and make it
+        // allocate another.
         copy.bytes.reserveCapacity(bytes.count)
         copy.bytes.append(contentsOf: bytes)
         copy.nodes.reserveCapacity(nodes.count)
@@ -104,7 +108,8 @@ public struct JSONDocument: Sendable {
         return nil
     }
 
-    /// Calls `body` for each element of an array or value of an object, in order, until it returns false.
+    /// Calls `body` for each element of an array or value of an object, in order, until it returns
+    /// false.
     ///
     /// - Returns: false if `body` did.
     func forEachChild(of parent: Int, _ body: (Int) -> Bool) -> Bool {

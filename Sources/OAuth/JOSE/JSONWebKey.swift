@@ -19,7 +19,8 @@ public enum KeyRefusal: Error, Equatable, Sendable {
     case privateKeyPublished
     case unusable(KeyFault)
 
-    /// Whether the key may have been meant to verify: others may well share a `kid` with one that does.
+    /// Whether the key may have been meant to verify: others may well share a `kid` with one that
+    /// does.
     var concernsSignatures: Bool {
         switch self {
         case .unsupportedType, .notForSignatures: false
@@ -121,7 +122,8 @@ enum JSONWebKey {
             guard let modulus = bytes("n", document, node),
                 let exponent = bytes("e", document, node)
             else { throw .invalidKey(.malformed) }
-            // RFC 7518 section 6.3.1 forbids leading zeros, yet published sets have them; the number is the same.
+            // RFC 7518 section 6.3.1 forbids leading zeros, yet published sets have them; the
+            // number is the same.
             return try PublicKey(
                 rsaModulus: Array(modulus.drop { $0 == 0 }),
                 exponent: Array(exponent.drop { $0 == 0 }))

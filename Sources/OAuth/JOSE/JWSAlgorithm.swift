@@ -1,7 +1,7 @@
 import Cryptography
 
-/// The `alg` values that are understood (RFC 7518 section 3.1, RFC 8037 section 3.1). `none` is no case: no
-/// spelling of it can be allowed by mistake.
+/// The `alg` values that are understood (RFC 7518 section 3.1, RFC 8037 section 3.1). `none` is no
+/// case: no spelling of it can be allowed by mistake.
 public enum JWSAlgorithm: String, Sendable, Hashable, CaseIterable {
     case hs256 = "HS256"
     case hs384 = "HS384"

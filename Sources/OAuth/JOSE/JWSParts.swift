@@ -1,7 +1,8 @@
 import Cryptography
 import Primitives
 
-/// A JWS in compact form (RFC 7515 section 7.1) taken apart. Its buffers are reused from token to token.
+/// A JWS in compact form (RFC 7515 section 7.1) taken apart. Its buffers are reused from token to
+/// token.
 struct JWSParts {
     /// A `kid` that is longer is refused: nothing that a stranger names is looked up at length.
     private static let keyIDLimitBytes = JSONWebKey.keyIDLimitBytes
@@ -55,8 +56,8 @@ struct JWSParts {
         return 0..<first
     }
 
-    /// `jku`, `jwk`, `x5u` and `x5c` are not read at all: a key that comes with the token, or from where the
-    /// token says, proves nothing (RFC 8725 section 3.10).
+    /// `jku`, `jwk`, `x5u` and `x5c` are not read at all: a key that comes with the token, or from
+    /// where the token says, proves nothing (RFC 8725 section 3.10).
     private mutating func readHeader() throws(TokenError) {
         guard header.member("crit") == nil else { throw .criticalHeader }
         if let base64 = header.member("b64"), header.kind(base64) != .true { throw .criticalHeader }

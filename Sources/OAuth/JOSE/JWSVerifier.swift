@@ -1,10 +1,11 @@
 import Cryptography
 import Primitives
 
-/// Checks the signatures of JWS in compact form with the keys of one set, by the algorithms that are allowed.
+/// Checks the signatures of JWS in compact form with the keys of one set, by the algorithms that
+/// are allowed.
 ///
-/// Knows nothing of claims: `TokenVerifier` judges those. Belongs to one worker, and keeps what it prepared
-/// for each key; not Sendable.
+/// Knows nothing of claims: `TokenVerifier` judges those. Belongs to one worker, and keeps what it
+/// prepared for each key; not Sendable.
 public final class JWSVerifier {
     /// Without a `kid`, so many keys of the right type are tried: each costs a check.
     static let triesWithoutKeyID = 4

@@ -7,11 +7,11 @@ public enum KeySetError: Error, Equatable, Sendable {
     /// Not an object with an array `keys` of objects (RFC 7517 section 5), or too many of them.
     case notAKeySet
     case tooManyKeys
-    /// Two keys of one `kid`, of which either could be meant for signatures, though one may be broken: which is
-    /// meant is not for us to guess.
+    /// Two keys of one `kid`, of which either could be meant for signatures, though one may be
+    /// broken: which is meant is not for us to guess.
     case duplicateKeyID(String)
-    /// Shared secrets beside public keys: what is published to all is no place for a secret, and the mix is
-    /// what algorithm confusion lives on.
+    /// Shared secrets beside public keys: what is published to all is no place for a secret, and
+    /// the mix is what algorithm confusion lives on.
     case symmetricBesidePublic
 }
 
@@ -37,8 +37,8 @@ public final class KeySet: Sendable {
     ///
     /// - Parameters:
     ///   - jwks: the JSON text.
-    ///   - allowsSymmetric: whether `oct` keys are taken: only for a file that the operator named, never for what
-    ///     was fetched.
+    ///   - allowsSymmetric: whether `oct` keys are taken: only for a file that the operator named,
+    ///     never for what was fetched.
     public init(jwks: [UInt8], allowsSymmetric: Bool) throws(KeySetError) {
         let document = try KeySet.document(jwks)
         guard document.isObject, let list = document.member("keys"), document.kind(list) == .array
@@ -113,7 +113,8 @@ public final class KeySet: Sendable {
     }
 }
 
-/// A key with what its JWK binds it to. A class for its identity: a worker finds its prepared context by it.
+/// A key with what its JWK binds it to. A class for its identity: a worker finds its prepared
+/// context by it.
 public final class VerificationKey: Sendable {
     public enum Material: Sendable {
         case publicKey(PublicKey)
@@ -142,8 +143,9 @@ public final class VerificationKey: Sendable {
         }
     }
 
-    /// Whether a token of that algorithm may be checked with this key: its `alg`, its type, its curve and its
-    /// length all allow it (RFC 8725 section 3.1; RFC 7518 section 3.2 for the length of a MAC key).
+    /// Whether a token of that algorithm may be checked with this key: its `alg`, its type, its
+    /// curve and its length all allow it (RFC 8725 section 3.1; RFC 7518 section 3.2 for the length
+    /// of a MAC key).
     public func isFit(for wanted: JWSAlgorithm) -> Bool {
         guard algorithm == nil || algorithm == wanted else { return false }
         switch (material, wanted.proof) {

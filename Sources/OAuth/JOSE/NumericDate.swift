@@ -1,8 +1,8 @@
 extension JSONDocument {
     /// A JSON number as whole seconds, rounded down (NumericDate of RFC 7519 section 2).
     ///
-    /// Computed from the digits, exactly: no floating point, so that nothing wraps, and a value that two
-    /// readers would round differently has one meaning here.
+    /// Computed from the digits, exactly: no floating point, so that nothing wraps, and a value
+    /// that two readers would round differently has one meaning here.
     ///
     /// - Returns: `nil` if it is no number, or none that fits 64 bits.
     func seconds(_ node: Int) -> Int64? {

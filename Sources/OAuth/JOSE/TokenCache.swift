@@ -1,12 +1,13 @@
 import Cryptography
 import Primitives
 
-/// The tokens that one worker has proven, so that the next request with one costs no signature check.
+/// The tokens that one worker has proven, so that the next request with one costs no signature
+/// check.
 ///
-/// Found by a keyed 64-bit hash and full comparison of the token's bytes, never by its signature (ECDSA has two
-/// for each message). What is kept is what the token says; verdicts are made anew. Bounded by bytes, evicted by
-/// CLOCK: one more is looked at for each that comes in, so that no insertion waits for a sweep. When keys,
-/// issuers or revocations change, `removeAll`.
+/// Found by a keyed 64-bit hash and full comparison of the token's bytes, never by its signature
+/// (ECDSA has two for each message). What is kept is what the token says; verdicts are made anew.
+/// Bounded by bytes, evicted by CLOCK: one more is looked at for each that comes in, so that no
+/// insertion waits for a sweep. When keys, issuers or revocations change, `removeAll`.
 ///
 /// Belongs to one worker; not Sendable.
 public final class TokenCache {
@@ -47,7 +48,8 @@ public final class TokenCache {
     /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
     public init(byteLimit: Int) {
         self.byteLimit = max(0, byteLimit)
-        // An entry of a usual token holds some 2 KiB; chains of two do no harm where tokens are smaller.
+        // An entry of a usual token holds some 2 KiB; chains of two do no harm where tokens are
+        // smaller.
         var chainCount = 16
         while chainCount < self.byteLimit / 2048, chainCount < 1 << 20 { chainCount *= 2 }
         chains = Array(repeating: -1, count: chainCount)
@@ -109,8 +111,8 @@ public final class TokenCache {
         byteCount = tableBytes
     }
 
-    /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time, so that ended
-    /// tokens give their memory back though nobody asks for them.
+    /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
+    /// so that ended tokens give their memory back though nobody asks for them.
     public func removeEnded(at now: WallTime, steps: Int) {
         for _ in 0..<min(steps, slots.count) {
             let position = advanceHand()

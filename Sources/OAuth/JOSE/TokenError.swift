@@ -6,7 +6,8 @@ public enum TokenError: Error, Equatable, Sendable {
     case tooLarge
     /// An `alg` that is not known, not allowed for this issuer, or not of the key.
     case badAlgorithm
-    /// `crit`, or `b64` other than true: extensions that are not understood (RFC 7515 section 4.1.11).
+    /// `crit`, or `b64` other than true: extensions that are not understood (RFC 7515 section
+    /// 4.1.11).
     case criticalHeader
     case unknownIssuer
     case unknownKey
@@ -19,7 +20,8 @@ public enum TokenError: Error, Equatable, Sendable {
     case missingClaim(String)
     /// A claim of the wrong type, or with a value that could not be passed on safely.
     case invalidClaim(String)
-    /// Bound to a key or certificate by `cnf`, which a bearer does not show (RFC 9449 section 7.1, RFC 8705
-    /// section 3). Confirmation is not checked in this version, so that every `cnf` is refused.
+    /// Bound to a key or certificate by `cnf`, which a bearer does not show (RFC 9449 section 7.1,
+    /// RFC 8705 section 3). Confirmation is not checked in this version, so that every `cnf` is
+    /// refused.
     case confirmationRequired
 }

@@ -1,7 +1,7 @@
 import Primitives
 
-/// What was seen of a token, step by step, for `explain`. It holds the token's own claims, so that it is for the
-/// operator's eyes: never part of an answer or a log.
+/// What was seen of a token, step by step, for `explain`. It holds the token's own claims, so that
+/// it is for the operator's eyes: never part of an answer or a log.
 public struct TokenExplanation: Sendable {
     public struct IssuerFacts: Sendable {
         public let name: String

@@ -3,7 +3,8 @@ import Primitives
 
 /// Proves bearer tokens that are signed JWTs (RFC 7519, RFC 9068, RFC 8725).
 ///
-/// Belongs to one worker and reuses its buffers; not Sendable. When keys or issuers change, a new one is made.
+/// Belongs to one worker and reuses its buffers; not Sendable. When keys or issuers change, a new
+/// one is made.
 public final class TokenVerifier {
     /// A token of more bytes is refused before any work; real ones have 500 to 2,000.
     public static let limitBytes = 16 << 10
@@ -70,7 +71,8 @@ public final class TokenVerifier {
         throw .unknownIssuer
     }
 
-    /// Media types compare without regard to case, and `application/` may be left out (RFC 7515 section 4.1.9).
+    /// Media types compare without regard to case, and `application/` may be left out (RFC 7515
+    /// section 4.1.9).
     private static func checkType(
         _ parts: JWSParts, _ issuer: TrustedIssuer
     ) throws(TokenError) {

@@ -1,4 +1,5 @@
-/// An issuer whose tokens are believed, and on what terms: `issuer` of the configuration, or our own authority.
+/// An issuer whose tokens are believed, and on what terms: `issuer` of the configuration, or our
+/// own authority.
 public struct TrustedIssuer: Sendable {
     /// Its name in the configuration, for logs.
     public var name: String

@@ -1,8 +1,10 @@
 import Primitives
 
-/// What a proven token says. Never what it may do: scopes, audiences and claims are judged anew for each route.
+/// What a proven token says. Never what it may do: scopes, audiences and claims are judged anew for
+/// each route.
 ///
-/// Only `TokenVerifier` makes one, after every check. It is immutable, and may be handed to other threads.
+/// Only `TokenVerifier` makes one, after every check. It is immutable, and may be handed to other
+/// threads.
 public final class VerifiedToken: Sendable {
     /// A claim as a route's `require claim` compares it.
     public enum ClaimValue: Sendable, Equatable {
@@ -44,7 +46,8 @@ public final class VerifiedToken: Sendable {
         self.claims = claims.compacted()
     }
 
-    /// A claim at the top of the token; `nil` if it is absent, null, or of a shape that no rule compares.
+    /// A claim at the top of the token; `nil` if it is absent, null, or of a shape that no rule
+    /// compares.
     public func claim(_ name: String) -> ClaimValue? {
         guard let node = claims.member(name) else { return nil }
         switch claims.kind(node) {
@@ -68,8 +71,8 @@ public final class VerifiedToken: Sendable {
 
     /// Judges the times: at each use, since a remembered token grows old.
     ///
-    /// - Throws: `.expired` once `now` reaches `exp` plus the skew (RFC 7519 section 4.1.4), `.notYetValid` before
-    ///   `nbf` minus the skew.
+    /// - Throws: `.expired` once `now` reaches `exp` plus the skew (RFC 7519 section 4.1.4),
+    ///   `.notYetValid` before `nbf` minus the skew.
     public func holds(at now: WallTime) throws(TokenError) {
         guard now.seconds < endsAt else { throw .expired }
         if let notBefore {

@@ -80,8 +80,8 @@ struct JWSVectorTests {
         }
     }
 
-    /// Wycheproof's own results stand but for the overrides that `jws.json` gives with their reasons, and those
-    /// below. A test with an object for a token, or a JWE, is refused like any other text.
+    /// Wycheproof's own results stand but for the ten overrides that `jws.json` lists with their
+    /// reasons, and its JWE groups: a JWE is never a token here, valid as it may be.
     @Test(arguments: [
         ("json_web_signature_test.json", 401), ("json_web_key_test.json", 26),
         ("json_web_crypto_test.json", 83),
@@ -105,7 +105,6 @@ struct JWSVectorTests {
                 let accepted =
                     set.map { JWSVectorTests.isAccepted(token, $0, Set(JWSAlgorithm.allCases)) }
                     ?? false
-                // A JWE is never a token here, valid as it may be.
                 let stated = isJWE ? "invalid" : overrides[number] ?? test["result"] as? String
                 let expected = try JWSVectorTests.expectation(stated)
                 #expect(
@@ -134,8 +133,8 @@ struct JWSVectorTests {
         return result
     }
 
-    /// Where the vectors leave it open, this is what is decided: keys are held to their `alg`, a set with secrets
-    /// beside public keys is refused, and so is a key with the ROCA weakness.
+    /// Where the vectors leave it open, this is what is decided: keys are held to their `alg`, a
+    /// set with secrets beside public keys is refused, and so is a key with the ROCA weakness.
     @Test func openCasesAreDecidedTheStrictWay() throws {
         let file = try Fixtures.json("wycheproof/json_web_key_test.json")
         let groups = try #require(file["testGroups"] as? [[String: Any]])

@@ -66,7 +66,8 @@ struct KeySetTests {
         #expect(set.keys.count == 1)
     }
 
-    /// RFC 7518 section 3.2: at least as long as the hash, which decides which HMACs a secret is fit for.
+    /// RFC 7518 section 3.2: at least as long as the hash, which decides which HMACs a secret is
+    /// fit for.
     @Test(
         arguments: [
             (31, []), (32, [.hs256]), (47, [.hs256]), (48, [.hs256, .hs384]),

@@ -4,8 +4,8 @@ import Testing
 
 @testable import OAuth
 
-/// Tokens signed here, one property changed at a time: the table "Bearer tokens" of the threats page, as far
-/// as a token alone can show it.
+/// Tokens signed here, one property changed at a time: the table "Bearer tokens" of the threats
+/// page, as far as a token alone can show it.
 struct TokenVerifierTests {
     static let now = WallTime(seconds: 1_767_225_600)
 
