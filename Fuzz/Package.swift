@@ -22,5 +22,6 @@ let package = Package(
         harness("FuzzRequestHead", ["HTTP"]),
         harness("FuzzChunkedBody", ["HTTP"]),
         harness("FuzzConf", ["Configuration"]),
+        harness("FuzzOAuth1", ["HTTP", "OAuth"]),
     ]
 )

@@ -55,7 +55,8 @@ public struct OAuth1Diagnosis: Sendable {
         let presented = signature.map { Array(verifier.parameters.value($0)) } ?? []
         let publicOrigins = verifier.policy.publicOrigins
         let input = try SignatureInput(
-            head, body: body, isTLS: isTLS, origin: publicOrigins.first)
+            head, body: body, isForm: verifier.mayCarryInBody(head), isTLS: isTLS,
+            origin: publicOrigins.first)
         let search = SignatureSearch(
             input, method: claim.method, presented: presented,
             credentials: credentials ?? OAuth1Credentials(consumerSecret: nil),

@@ -28,9 +28,12 @@ struct SignatureInput {
     let body: [UInt8]
     let isForm: Bool
 
-    /// - Parameter origin: the `public_url` that clients are to sign for, where there is one.
+    /// - Parameters:
+    ///   - isForm: whether the body's parameters are signed.
+    ///   - origin: the `public_url` that clients are to sign for, where there is one.
     init(
-        _ head: RequestHead, body: Span<UInt8>, isTLS: Bool, origin: PublicOrigin?
+        _ head: RequestHead, body: Span<UInt8>, isForm: Bool, isTLS: Bool,
+        origin: PublicOrigin?
     ) throws(OAuth1Error) {
         method = Array(bytes: head.span(of: head.methodRange))
         self.isTLS = origin?.isTLS ?? isTLS
@@ -39,7 +42,7 @@ struct SignatureInput {
         path = (origin?.prefix ?? []) + receivedPath
         query = Array(bytes: head.span(of: head.query))
         self.body = Array(bytes: body)
-        isForm = OAuth1Verifier.hasFormBody(head)
+        self.isForm = isForm
         var pairs: [Pair] = []
         var realm: [UInt8]?
         if let line = head.value(of: .authorization), OAuth1Verifier.isOAuth(head, line) {
