@@ -60,7 +60,8 @@ extension AuthoritySnapshot {
                         material: .publicKey(key.privateKey.publicKey))
                 })
             return TrustedIssuer(
-                name: "authority", issuer: policy.issuer, audiences: Array(Set(policy.audiences + clientAudiences)),
+                name: "authority", issuer: policy.issuer,
+                audiences: Array(Set(policy.audiences + clientAudiences)),
                 algorithms: [.es256, .edDSA, .rs256], requiredType: "at+jwt", clockSkewSeconds: 1,
                 clientClaims: ["client_id"], scopeClaims: ["scope"], keys: known,
                 isOwnAuthority: true)

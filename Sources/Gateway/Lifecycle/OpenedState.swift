@@ -23,7 +23,8 @@ struct OpenedState {
         }
     }
 
-    private static func secretsKey(_ configuration: Configuration) throws(StoreError) -> SecretsKey
+    fileprivate static func secretsKey(_ configuration: Configuration) throws(StoreError)
+        -> SecretsKey
     {
         switch (configuration.secretsKeyFile, configuration.store) {
         case (let path?, _):
@@ -63,6 +64,19 @@ struct OpenedState {
             replay.restore(timestamp: nonce.timestamp, fingerprint: nonce.fingerprint)
         }
         return replay
+    }
+}
+
+extension StateStore {
+    /// Opens the conf's store for a command beside the running gateway.
+    public static func open(_ configuration: Configuration) throws(StartError) -> StateStore {
+        do throws(StoreError) {
+            return try StateStore(
+                location: StateStoreLocation(configuration.store),
+                secretsKey: try OpenedState.secretsKey(configuration))
+        } catch {
+            throw StartError(.unavailable, "store: \(error)")
+        }
     }
 }
 

@@ -29,6 +29,17 @@ public struct TokenRequest: Sendable {
     /// `client_id` beside other authentication: it must name the same client.
     public let namedClientID: String?
 
+    /// A request for client credentials by an operator at the command line: nobody has to prove anything.
+    ///
+    /// - Parameter scopes: empty asks for all that the client may have.
+    public init(scopes: [String]) {
+        client = .none
+        grantType = "client_credentials"
+        scope = scopes.isEmpty ? nil : scopes.joined(separator: " ")
+        targets = []
+        namedClientID = nil
+    }
+
     /// Reads the head's Authorization field and the form.
     ///
     /// - Throws: `.invalidRequest` for a form that cannot be read or two ways of authentication, `.invalidClient` for an

@@ -7,7 +7,10 @@ struct Gatehouse: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gatehouse",
         abstract: "An authentication gateway for internal APIs.",
-        subcommands: [Serve.self, Check.self, Version.self],
+        subcommands: [
+            Serve.self, Check.self, ClientCommand.self, TokenCommand.self, KeyCommand.self,
+            ExplainCommand.self, SignCommand.self, Version.self,
+        ],
         defaultSubcommand: Serve.self)
 }
 

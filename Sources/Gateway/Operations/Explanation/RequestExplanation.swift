@@ -102,7 +102,9 @@ public struct RequestExplanation: Sendable {
             principal = authenticate(head, body, route, snapshot, oauth1, now)
             guard principal != nil else { return }
         } else {
-            say(.authentication, "the route is open (authenticate none): no credential is looked at")
+            say(
+                .authentication, "the route is open (authenticate none): no credential is looked at"
+            )
         }
         authorize(principal, route, head, snapshot)
     }
@@ -320,7 +322,9 @@ public struct RequestExplanation: Sendable {
             )
         }
         if !route.addressRules.permits(nil), route.addressRules.permits(IPAddress("127.0.0.1")) {
-            say(.authorization, "the route has allow or deny lines; the client is taken to be 127.0.0.1")
+            say(
+                .authorization,
+                "the route has allow or deny lines; the client is taken to be 127.0.0.1")
         }
         switch Permit.decide(
             principal, on: route, method: head.method,

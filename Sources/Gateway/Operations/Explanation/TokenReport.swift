@@ -16,9 +16,12 @@ public enum TokenReport {
             lines.append(
                 "issuer \(issuer.name): takes \(issuer.algorithms.joined(separator: " ")), "
                     + "audiences \(issuer.audiences.joined(separator: " "))")
-            if issuer.hasKeyID == false { lines.append("no key of this issuer has the token's kid") }
+            if issuer.hasKeyID == false {
+                lines.append("no key of this issuer has the token's kid")
+            }
             for key in issuer.skippedKeys {
-                lines.append("its key \(key.keyID ?? "number \(key.index)") is not used: \(key.reason)")
+                lines.append(
+                    "its key \(key.keyID ?? "number \(key.index)") is not used: \(key.reason)")
             }
         } else if let named = explanation.issuerClaim {
             lines.append("issuer \(named) is not trusted here")
@@ -61,7 +64,8 @@ public enum TokenReport {
         case .wrongAudience: "it is meant for another audience"
         case .missingClaim(let name): "the claim \(name) is missing"
         case .invalidClaim(let name): "the claim \(name) has an unusable value"
-        case .confirmationRequired: "it is bound to a key or certificate (cnf), which is not checked in this version"
+        case .confirmationRequired:
+            "it is bound to a key or certificate (cnf), which is not checked in this version"
         }
     }
 }

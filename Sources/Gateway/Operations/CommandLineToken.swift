@@ -1,0 +1,70 @@
+import Configuration
+import Cryptography
+import OAuth
+import Primitives
+import Store
+
+/// A token that `gatehouse token issue` makes, by the token endpoint's own rules.
+public struct CommandLineToken {
+    public let token: String
+    /// The endpoint's answer as JSON.
+    public let reply: String
+
+    /// - Throws: for an unknown client, a scope that is not the client's, or a store without a key.
+    public init(
+        client id: String, scopes: [String], configuration: Configuration, state: StoreSnapshot
+    ) throws(StartError) {
+        let material = try Material(configuration, state)
+        guard let authority = material.authority, let key = authority.signingKey else {
+            throw StartError(
+                .configuration,
+                "no authority block, or no \(configuration.authority?.signingAlgorithm.rawValue ?? "") signing key yet: start the gateway once or run `gatehouse key rotate`"
+            )
+        }
+        guard let client = material.clients[id]?.registered else {
+            throw StartError(.unavailable, "no client \(id)")
+        }
+        do {
+            let grant = try TokenEndpoint.grant(
+                TokenRequest(scopes: scopes), to: client, under: authority.policy,
+                now: WallTime.now(),
+                tokenID: Base64.encode(try RandomBytes.make(count: 16), .url))
+            let bytes = try JWTSigner.sign(claims: grant.claims, with: key)
+            token = String(decoding: bytes, as: UTF8.self)
+            reply = String(decoding: grant.reply(token: bytes), as: UTF8.self)
+        } catch let error as TokenRequestError {
+            throw StartError(.unavailable, "\(error.code): \(error.text)")
+        } catch {
+            throw StartError(.software, "\(error)")
+        }
+    }
+}
+
+/// What `gatehouse token inspect` tells of a token.
+public struct TokenInspection {
+    public let lines: [String]
+    /// `nil`: it holds.
+    public let reason: String?
+
+    public init(
+        of token: [UInt8], configuration: Configuration, state: StoreSnapshot, at now: WallTime
+    ) throws(StartError) {
+        let snapshot = GatewaySnapshot(
+            configuration: configuration, material: try Material(configuration, state),
+            listeners: [])
+        let explanation = TokenVerifier(issuers: snapshot.issuers).explain(token.span, now: now)
+        lines = TokenReport.lines(explanation)
+        if case .failure(let error) = explanation.verdict {
+            reason = error.reason.rawValue
+        } else {
+            reason = nil
+        }
+    }
+}
+
+/// The public halves of the store's keys, as a JWK set.
+public enum PublishedKeys {
+    public static func document(_ keys: [SigningKeyRecord]) throws -> [UInt8] {
+        JWKSDocument.write(try keys.map { try SigningKey($0).published })
+    }
+}
