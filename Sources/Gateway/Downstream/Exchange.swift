@@ -391,6 +391,11 @@ final class Exchange {
     func refuse(_ refusal: Refusal) {
         dropUpstream()
         record.reason = refusal.reason
+        if let attempted = refusal.attempted {
+            record.scheme = attempted == .bearer ? .bearer : .oauth1
+            record.authenticationDuration =
+                record.authenticationDuration ?? worker.elapsed(since: startedAt)
+        }
         if stage == .answering {
             // The head is out: the only honest sign that is left is a cut connection.
             stage = .ended
