@@ -79,6 +79,9 @@ let package = Package(
                 "Gateway", "Store", "OAuth", "HTTP", "Telemetry", "Configuration", "Cryptography",
                 "Primitives",
             ]),
-        proof("GatehouseTests", []),
+        .testTarget(
+            name: "GatehouseTests",
+            dependencies: ["OAuth", "Cryptography", "Primitives", "TestSupport"],
+            exclude: ["oauth1_client.py"], swiftSettings: tests),
     ]
 )

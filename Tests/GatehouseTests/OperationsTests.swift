@@ -192,7 +192,8 @@ struct OperationsTests {
         let upstream = try ScriptedUpstream()
         let conf = testConf(
             workers: 2,
-            "upstream up { server 127.0.0.1:\(upstream.port); } route / { upstream up; authenticate none; }")
+            "upstream up { server 127.0.0.1:\(upstream.port); } route / { upstream up; authenticate none; }"
+        )
         let gateway = try Gateway(conf)
         let before = try watched(gateway.process.pid)
         let clients = try (0..<64).map { _ in try gateway.connect() }
@@ -246,7 +247,8 @@ struct OperationsTests {
         let missing = try run(gatehouseBinary(), ["serve", "--config", folder.file("none.conf")])
         #expect(missing.status == .code(78))
 
-        let mistakes = try start("listener api { adress 1; }\nroute / { upstream nowhere; }\nbogus;")
+        let mistakes = try start(
+            "listener api { adress 1; }\nroute / { upstream nowhere; }\nbogus;")
         #expect(mistakes.status == .code(78))
         for place in [":1:", ":2:", ":3:"] { #expect(mistakes.error.contains(place)) }
 
@@ -258,7 +260,8 @@ struct OperationsTests {
         #expect(broken.error.contains("jwks.json"))
 
         let nowhere = try start(
-            "listener api { address 127.0.0.1:0; } store sqlite { path /nonexistent/folder/x.db; } \(up)")
+            "listener api { address 127.0.0.1:0; } store sqlite { path /nonexistent/folder/x.db; } \(up)"
+        )
         #expect(nowhere.status == .code(69))
         #expect(nowhere.error.split(separator: "\n").count == 1, "\(nowhere.error)")
     }
