@@ -65,15 +65,18 @@ struct OAuth1RunTests {
                     let rest = body.map { [$0, form] } ?? []
                     let result = try run(
                         python, [script, library, "shop", secret, method, place, verb, url] + rest)
+                    // Debian's Authlib 1.2.0 sends every parameter twice in a query or a form: RFC 5849 section 3.2
+                    // has that refused.
+                    let isBroken = library == "authlib" && place != "header"
                     #expect(
-                        result.output.hasPrefix("200 "),
+                        result.output.hasPrefix(isBroken ? "400 " : "200 "),
                         "\(library) \(method) \(place) \(verb): \(result.output) \(result.error)")
                     calls += 1
                 }
             }
         }
         #expect(calls == 12)
-        #expect(upstream.requests.count == 12)
+        #expect(upstream.requests.count == 10)
         #expect(upstream.requests.allSatisfy { $0.values("X-Auth-Client") == ["shop"] })
         // The form arrives byte for byte, held back though it was.
         let bodies = upstream.requests.map { String(decoding: $0.rawBody, as: UTF8.self) }
