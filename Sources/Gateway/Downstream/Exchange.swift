@@ -260,7 +260,6 @@ final class Exchange {
     /// Takes bytes of the body; returns where it stopped.
     func takeBody(_ input: Span<UInt8>, from offset: Int) -> Int {
         var next = offset
-        record.bytesIn += input.count - offset
         do throws(HTTP1Error) {
             while wantsBody {
                 switch try body.next(input, from: &next) {
@@ -271,7 +270,6 @@ final class Exchange {
                     }
                     takeContent(input, range)
                 case .needsMore:
-                    record.bytesIn -= input.count - next
                     return next
                 case .end:
                     break
@@ -282,7 +280,6 @@ final class Exchange {
             bodyFault(error)
             return input.count
         }
-        record.bytesIn -= input.count - next
         return next
     }
 
@@ -411,9 +408,8 @@ final class Exchange {
         }
         record.status = refusal.status
         worker.answer.removeAll(keepingCapacity: true)
-        worker.replies.append(
+        record.bytesOut += worker.replies.append(
             refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.answer)
-        record.bytesOut += worker.answer.count
         downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()
@@ -446,10 +442,9 @@ final class Exchange {
         }
         record.status = status
         worker.answer.removeAll(keepingCapacity: true)
-        worker.replies.append(
+        record.bytesOut += worker.replies.append(
             status: status, contentType: contentType, body: content, fields: fields, replyContext,
             to: &worker.answer)
-        record.bytesOut += worker.answer.count
         downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()
