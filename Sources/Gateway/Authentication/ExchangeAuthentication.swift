@@ -17,7 +17,7 @@ extension Exchange {
         case .searchForm: findInBody()
         case .bearer(let token), .both(let token): proveBearer(token)
         case .oauth1: proveOAuth1()
-        case .refuse(let reason): refuse(reason)
+        case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
 
