@@ -147,6 +147,14 @@ public final class TCPClient {
         try readToEnd().isEmpty
     }
 
+    /// Whether the peer has ended the stream by now, without a byte that was not read.
+    public func hasEnded() throws -> Bool {
+        if isAtEnd { return received.isEmpty }
+        guard socket.wait(for: POLLIN, until: .now) else { return false }
+        try readMore(until: .now)
+        return isAtEnd && received.isEmpty
+    }
+
     private func readChunks(into reply: inout HTTPReply) throws {
         while true {
             let line = text(try read(through: "\r\n")).dropLast(1)
