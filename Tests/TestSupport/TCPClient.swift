@@ -70,6 +70,12 @@ public final class TCPClient {
         try send(Array(text.utf8))
     }
 
+    /// Sends on a thread of its own, for a peer that must read at the same time. A failure shows on the peer's side.
+    public func sendInBackground(_ bytes: [UInt8]) {
+        let deadline = ContinuousClock.now + timeout
+        Thread.detachNewThread { [socket] in try? socket.send(bytes, until: deadline) }
+    }
+
     /// Sends until the peer has taken nothing for `patience`.
     ///
     /// - Returns: how many bytes were taken.
