@@ -70,6 +70,12 @@ public final class TCPClient {
         try send(Array(text.utf8))
     }
 
+    /// Sends on a thread of its own, for a peer that must read at the same time. A failure shows on the peer's side.
+    public func sendInBackground(_ bytes: [UInt8]) {
+        let deadline = ContinuousClock.now + timeout
+        Thread.detachNewThread { [socket] in try? socket.send(bytes, until: deadline) }
+    }
+
     /// Sends until the peer has taken nothing for `patience`.
     ///
     /// - Returns: how many bytes were taken.
@@ -145,6 +151,14 @@ public final class TCPClient {
     /// Waits for the end of the stream and tells whether nothing came before it.
     public func isClosedByPeer() throws -> Bool {
         try readToEnd().isEmpty
+    }
+
+    /// Whether the peer has ended the stream by now, without a byte that was not read.
+    public func hasEnded() throws -> Bool {
+        if isAtEnd { return received.isEmpty }
+        guard socket.wait(for: POLLIN, until: .now) else { return false }
+        try readMore(until: .now)
+        return isAtEnd && received.isEmpty
     }
 
     private func readChunks(into reply: inout HTTPReply) throws {

@@ -81,6 +81,11 @@ final class DownstreamConnection: EventHandler {
     func ready(_ readiness: Readiness) {
         if readiness.contains(.writable) { flush() }
         if state == .closed { return }
+        if watchesForEnd, !interest.contains(.readable), readiness.contains(.peerClosed) {
+            // Its end stands behind bytes that cannot be used yet; they will not be.
+            peerEnded()
+            return
+        }
         if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
     }
 
@@ -428,6 +433,9 @@ final class DownstreamConnection: EventHandler {
         }
     }
 
+    /// Whether the peer's leaving would end an exchange. Once the answer is written, it is only to be flushed.
+    private var watchesForEnd: Bool { state == .exchanging && !closesWhenFlushed }
+
     /// Reads only when there is use for the bytes or to notice that the peer left; writes when something waits.
     func updateInterest() {
         guard state != .closed, let registration else { return }
@@ -439,7 +447,8 @@ final class DownstreamConnection: EventHandler {
             case .lingering: true
             case .closed: false
             }
-        if mayRead { wanted.insert([.readable, .peerClosed]) }
+        if mayRead { wanted.insert(.readable) }
+        if mayRead || watchesForEnd { wanted.insert(.peerClosed) }
         if !output.isEmpty { wanted.insert(.writable) }
         guard wanted != interest else { return }
         interest = wanted

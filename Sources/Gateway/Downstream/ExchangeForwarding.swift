@@ -42,7 +42,9 @@ extension Exchange {
         do throws(UpstreamError) {
             let server = try group.nextServer()
             record.upstream = server.label
-            let kept = isFresh ? nil : group.takeIdle(server, checked: !isRepeatable)
+            // A body that is yet to be streamed can be sent only once, whatever the method.
+            let mayRepeat = isRepeatable && body.isFinished
+            let kept = isFresh ? nil : group.takeIdle(server, checked: !mayRepeat)
             let connection: UpstreamConnection
             if let kept { connection = kept } else { connection = try group.connect(server) }
             upstream = connection
