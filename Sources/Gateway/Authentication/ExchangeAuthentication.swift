@@ -119,9 +119,9 @@ extension Exchange {
         }
     }
 
-    /// An answer came from off the loop.
-    func resume(with resumption: Resumption) {
-        guard case .suspended = stage else { return }
+    /// An answer came from off the loop, to the wait that `ticket` names.
+    func resume(_ ticket: UInt64, with resumption: Resumption) {
+        guard stage == .suspended(ticket) else { return }
         stage = .idle
         switch resumption {
         case .nonceRecorded(let isRecorded):

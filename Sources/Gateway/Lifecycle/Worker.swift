@@ -118,7 +118,7 @@ final class Worker {
             self.addresses.merge(addresses) { $1 }
             for group in upstreams { group.resolve(self.addresses) }
         case .resume(let ticket, let resumption):
-            waiting.removeValue(forKey: ticket)?.resume(with: resumption)
+            waiting.removeValue(forKey: ticket)?.resume(ticket, with: resumption)
         case .ping:
             shared.pulse(index)
         case .drain:
