@@ -105,7 +105,8 @@ struct BearerTests {
         let upstream = try ScriptedUpstream()
         let gateway = try start(upstream)
         let cases = try #require(try Fixtures.json("jwt.json")["cases"] as? [[String: Any]])
-        let good = try #require(cases.first { $0["id"] as? String == "ok-ES256" }?["token"] as? String)
+        let good = try #require(
+            cases.first { $0["id"] as? String == "ok-ES256" }?["token"] as? String)
         let none = try request(gateway, fields: [])
         #expect(none.status == 401)
         #expect(none.values("WWW-Authenticate") == [#"Bearer realm="gatehouse""#])
@@ -141,11 +142,13 @@ struct BearerTests {
         #expect(try request(gateway, fields: fields).status == 200)
         let trailer = try gateway.connect()
         try trailer.send(
-            "POST /t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Auth-Client: admin\r\n\r\n")
+            "POST /t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Auth-Client: admin\r\n\r\n"
+        )
         #expect(try trailer.readReply().status == 200)
         #expect(upstream.requests.count == 2)
         for received in upstream.requests {
-            let text = received.head.lowercased() + String(decoding: received.rawBody, as: UTF8.self)
+            let text =
+                received.head.lowercased() + String(decoding: received.rawBody, as: UTF8.self)
             #expect(!text.contains("auth"), "\(text)")
             #expect(!text.contains("admin"))
         }
