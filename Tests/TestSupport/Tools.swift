@@ -5,6 +5,7 @@ import Foundation
 /// - Throws: a failure that names the Debian package; a test that needs a peer never passes without it.
 public func requireTool(_ name: String, package: String) throws -> String {
     let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+    if name.hasPrefix("/"), access(name, X_OK) == 0 { return name }
     for folder in path.split(separator: ":").map(String.init) + ["/usr/sbin", "/sbin"] {
         let candidate = folder + "/" + name
         if access(candidate, X_OK) == 0 { return candidate }
@@ -17,7 +18,8 @@ public func requireTool(_ name: String, package: String) throws -> String {
 /// - Throws: a failure that names the Debian package.
 public func requirePython(module: String, package: String) throws -> String {
     let variable = ProcessInfo.processInfo.environment["GATEHOUSE_TEST_PYTHON"]
-    let python = try variable ?? requireTool("python3", package: "python3")
+    // Debian's own: the modules come as its packages, which a python3 elsewhere on the PATH does not see.
+    let python = try variable ?? requireTool("/usr/bin/python3", package: "python3")
     guard try run(python, ["-c", "import \(module)"]).status == .code(0) else {
         throw Failure("Python's \(module) is missing: apt-get install \(package)")
     }

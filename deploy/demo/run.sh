@@ -6,6 +6,8 @@
 #   run.sh [--keep] GATEHOUSE      --keep: leave it running until Ctrl-C, to try things by hand
 set -euo pipefail
 
+# Debian's own: the modules come as its packages, which a python3 elsewhere on the PATH does not see.
+python=${PYTHON:-/usr/bin/python3}
 demo=$(cd "$(dirname "$0")" && pwd)
 keep=no
 if [ "${1:-}" = --keep ]; then keep=yes; shift; fi
@@ -55,7 +57,7 @@ wait_for() {
     done
 }
 
-read -r upstream_port port admin_port < <(python3 "$demo/ports.py" 3)
+read -r upstream_port port admin_port < <("$python" "$demo/ports.py" 3)
 url=http://127.0.0.1:$port
 
 step "nginx as the API, on 127.0.0.1:$upstream_port"
@@ -66,8 +68,8 @@ nginx_pid=$!
 wait_for "http://127.0.0.1:$upstream_port/" "$nginx_pid"
 
 step "Gatehouse before it, on 127.0.0.1:$port, with this conf"
-(umask 077; python3 -c 'import secrets; print(secrets.token_urlsafe(32))' >"$work/shop.secret"
- python3 -c 'import secrets; print(secrets.token_urlsafe(32))' >"$work/partner.secret")
+(umask 077; "$python" -c 'import secrets; print(secrets.token_urlsafe(32))' >"$work/shop.secret"
+ "$python" -c 'import secrets; print(secrets.token_urlsafe(32))' >"$work/partner.secret")
 sed -e "s#@WORK@#$work#" -e "s#@PORT@#$port#" -e "s#@ADMIN@#$admin_port#" \
     -e "s#@UPSTREAM@#$upstream_port#" "$demo/gateway.conf" >"$work/gateway.conf"
 sed 's/^/   /' "$work/gateway.conf"
@@ -86,7 +88,7 @@ show "curl -u shop:SECRET -d grant_type=client_credentials -d scope=orders.read 
 call --user "shop:$(cat "$work/shop.secret")" --data grant_type=client_credentials \
     --data scope=orders.read "$url/oauth2/token"
 [ "$status" = 200 ] || expect 200
-token=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])' <"$work/body")
+token=$("$python" -c 'import json, sys; print(json.load(sys.stdin)["access_token"])' <"$work/body")
 sed "s/${token:20}/…/" "$work/body" | sed 's/^/   /'; echo
 printf '   -> 200, as expected\n'
 
@@ -99,7 +101,7 @@ grep -q 'authorization=\[\]' "$work/body" || fail "the token reached nginx"
 
 step "A partner signs with OAuth 1.0 (RFC 5849), by requests-oauthlib as it is"
 show "OAuth1Session('partner', SECRET).get('$url/orders?page=2')"
-status=$(python3 "$demo/oauth1_call.py" partner "$work/partner.secret" "$url/orders?page=2" \
+status=$("$python" "$demo/oauth1_call.py" partner "$work/partner.secret" "$url/orders?page=2" \
     >"$work/body") || true
 status=$(tail -n 1 "$work/body"); sed -i '$d' "$work/body"
 expect 200
@@ -111,7 +113,7 @@ call --request POST --header "Authorization: Bearer $token" "$url/orders"
 expect 403
 
 step "A partner that signs https:// where the gateway is asked by http://, as behind a TLS proxy"
-python3 "$demo/oauth1_call.py" partner "$work/partner.secret" "$url/orders?page=2" \
+"$python" "$demo/oauth1_call.py" partner "$work/partner.secret" "$url/orders?page=2" \
     --sign "https://127.0.0.1:$port/orders?page=2" --save "$work/refused.http" >"$work/body" || true
 status=$(tail -n 1 "$work/body"); sed -i '$d' "$work/body"
 expect 401

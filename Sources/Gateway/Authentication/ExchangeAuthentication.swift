@@ -12,45 +12,23 @@ extension Exchange {
         guard let route else { return refuse(.internalError) }
         if route.isOpen { return authorizeAndForward(nil) }
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
-        switch (route.authentication, credentials) {
-        case (.open, _):
-            authorizeAndForward(nil)
-        case (_, .none):
-            findInBody()
-        case (_, .malformed):
-            refuse(.malformedCredentials)
-        case (_, .duplicate), (.any, .both):
-            refuse(.duplicateCredentials)
-        case (.any(let kinds), .bearer(let token)):
-            guard kinds.contains(.bearer) else { return refuse(.noCredentials) }
-            proveBearer(token)
-        case (.any(let kinds), .oauth1):
-            guard kinds.contains(.oauth1) else { return refuse(.noCredentials) }
-            proveOAuth1()
-        case (.all, .both(let token)):
-            proveBearer(token)
-        case (.all(let kinds), .bearer(let token)):
-            guard kinds == [.bearer] else { return refuse(.noCredentials) }
-            proveBearer(token)
-        case (.all(let kinds), .oauth1):
-            guard kinds == [.oauth1] else { return refuse(.noCredentials) }
-            proveOAuth1()
+        switch CredentialPlan(route.authentication, credentials) {
+        case .open: authorizeAndForward(nil)
+        case .searchForm: findInBody()
+        case .bearer(let token), .both(let token): proveBearer(token)
+        case .oauth1: proveOAuth1()
+        case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
 
     /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
     private func findInBody() {
-        guard acceptsOAuth1, worker.authenticator.oauth1.mayCarryInBody(head) else {
+        guard route?.authentication.takesOAuth1 == true,
+            worker.authenticator.oauth1.mayCarryInBody(head)
+        else {
             return refuse(.noCredentials)
         }
         hold(for: .authentication, limitBytes: snapshot.oauth1.heldBodyBytes)
-    }
-
-    private var acceptsOAuth1: Bool {
-        switch route?.authentication {
-        case .any(let kinds), .all(let kinds): kinds.contains(.oauth1)
-        case .open, nil: false
-        }
     }
 
     // MARK: Bearer
@@ -98,9 +76,7 @@ extension Exchange {
     }
 
     private func verifyOAuth1(_ claim: OAuth1Claim) throws(OAuth1Error) {
-        let client = snapshot.clients[claim.consumerKey]
-        // No access token exists in this version: only the consumer's own secret signs.
-        let credentials = claim.token == nil ? client?.oauth1 : nil
+        let credentials = snapshot.credentials(for: claim)
         let head = self.head
         let body = heldBody
         do throws(OAuth1Error) {
@@ -108,8 +84,7 @@ extension Exchange {
                 claim, head, isTLS: false, body: body.span, credentials: credentials,
                 now: worker.loop.wallNow)
         } catch {
-            // To the client both read the same; the log tells which of the two is not known.
-            throw error == .unknownConsumer && client?.oauth1 != nil ? .unknownToken : error
+            throw snapshot.exact(error, of: claim)
         }
         // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
         claimNonce(claim)
@@ -144,9 +119,9 @@ extension Exchange {
         }
     }
 
-    /// An answer came from off the loop.
-    func resume(with resumption: Resumption) {
-        guard case .suspended = stage else { return }
+    /// An answer came from off the loop, to the wait that `ticket` names.
+    func resume(_ ticket: UInt64, with resumption: Resumption) {
+        guard stage == .suspended(ticket) else { return }
         stage = .idle
         switch resumption {
         case .nonceRecorded(let isRecorded):
@@ -221,6 +196,19 @@ extension Exchange {
         case .permit(let permit): forward(permit)
         case .refuse(let refusal): refuse(refusal)
         }
+    }
+}
+
+extension GatewaySnapshot {
+    /// No access token exists in this version: only the consumer's own secret signs.
+    func credentials(for claim: OAuth1Claim) -> OAuth1Credentials? {
+        claim.token == nil ? clients[claim.consumerKey]?.oauth1 : nil
+    }
+
+    /// To the client both read the same; the log tells which of consumer and token is not known.
+    func exact(_ error: OAuth1Error, of claim: OAuth1Claim) -> OAuth1Error {
+        error == .unknownConsumer && clients[claim.consumerKey]?.oauth1 != nil
+            ? .unknownToken : error
     }
 }
 

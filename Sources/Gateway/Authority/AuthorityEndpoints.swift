@@ -6,7 +6,7 @@ import Telemetry
 
 /// What the gateway itself answers where the authority is on (RFC 6749, RFC 7517, RFC 8414).
 enum AuthorityEndpoints {
-    private enum Endpoint {
+    enum Endpoint {
         case token
         case metadata
         case jwks
@@ -14,7 +14,8 @@ enum AuthorityEndpoints {
         case reserved
     }
 
-    private static func find(_ path: [UInt8], _ authority: AuthoritySnapshot) -> Endpoint? {
+    /// What answers at a canonical path; `nil` where the routes do.
+    static func find(_ path: [UInt8], _ authority: AuthoritySnapshot) -> Endpoint? {
         // Everything here begins with /o or /. : two bytes tell almost every other request apart.
         guard path.count > 2, path[1] == 0x6F || path[1] == 0x2E else { return nil }
         if path == Array("/oauth2/token".utf8) { return .token }
@@ -26,17 +27,6 @@ enum AuthorityEndpoints {
             "/.well-known/oauth-authorization-server",
         ]
         return reserved.contains { path == Array($0.utf8) } ? .reserved : nil
-    }
-
-    /// What answers at a canonical path, for `explain`; `nil` where the routes do.
-    static func name(of path: [UInt8], _ authority: AuthoritySnapshot) -> String? {
-        switch find(path, authority) {
-        case .token: "the token endpoint"
-        case .metadata: "authorization server metadata"
-        case .jwks: "the key set"
-        case .reserved: "an endpoint that is not in this version (404)"
-        case nil: nil
-        }
     }
 
     /// Answers the request if its path is one of the authority's.

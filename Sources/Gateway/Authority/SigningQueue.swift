@@ -40,8 +40,10 @@ final class SigningQueue: Sendable {
     private func startIfNeeded() -> Bool {
         started.withLock { started in
             if started { return true }
-            started = (try? Thread(name: "gh-sign") { self.run() }) != nil
-            return started
+            guard let thread = try? Thread(name: "gh-sign", { self.run() }) else { return false }
+            thread.detach()
+            started = true
+            return true
         }
     }
 

@@ -45,6 +45,28 @@ enum CompiledRequirement: Sendable {
         }
     }
 
+    /// The line as the conf has it, for `explain`.
+    var text: String {
+        func words(_ list: [[UInt8]]) -> String {
+            list.map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+        }
+        return switch self {
+        case .scopes(let scopes, _): "require scope \(words(scopes))"
+        case .audience(let audience): "require audience \(words([audience]))"
+        case .claim(let name, let values): "require claim \(name) = \(words(values))"
+        case .clients(let clients): "require client \(words(clients))"
+        }
+    }
+
+    /// Whether the requirement is about requests of this method.
+    func concerns(_ method: Method, _ name: Span<UInt8>) -> Bool {
+        if case .scopes(_, let methods) = self {
+            methods.contains(method, name: name)
+        } else {
+            true
+        }
+    }
+
     private static func claim(
         _ claim: VerifiedToken.ClaimValue, isAnyOf values: [[UInt8]]
     ) -> Bool {

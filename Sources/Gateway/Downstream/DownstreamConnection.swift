@@ -57,9 +57,13 @@ final class DownstreamConnection: EventHandler {
         self.listener = listener
         self.peer = peer
         self.peerPort = peerPort
-        peerText = peer.map { Array($0.description.utf8) } ?? Array("unix:".utf8)
+        peerText = DownstreamConnection.text(of: peer)
         socket = SocketBox(Socket(adopting: descriptor))
         parser = RequestHeadParser(limits: listener.headLimits)
+    }
+
+    static func text(of peer: IPAddress?) -> [UInt8] {
+        peer.map { Array($0.description.utf8) } ?? Array("unix:".utf8)
     }
 
     /// Registers with the loop.
@@ -341,11 +345,12 @@ final class DownstreamConnection: EventHandler {
         registration = nil
         socket.close()
         listener.load.connectionClosed(onWorker: worker.index)
-        worker.connectionClosed()
+        worker.connectionClosed(listener.role)
     }
 
     /// The gateway is going down: an idle connection ends now, a busy one after its answer.
     func drain() {
+        guard listener.role == .traffic else { return }
         switch state {
         case .idle, .discarding:
             if output.isEmpty { linger() } else { closesWhenFlushed = true }

@@ -33,7 +33,13 @@ final class Exchange {
     var downstream: DownstreamConnection?
     /// The configuration it began with; a reload does not touch it.
     var snapshot: GatewaySnapshot
-    var stage = Stage.idle
+    var stage = Stage.idle {
+        didSet {
+            // Whichever way the wait ends, its ticket dies with it: an exchange is used again, and an answer that comes
+            // late must not reach the next request.
+            if case .suspended(let ticket) = oldValue { worker.forget(ticket) }
+        }
+    }
     var purpose = Purpose.authentication
 
     // What the phases found
@@ -109,7 +115,6 @@ final class Exchange {
 
     /// Lets go of everything when the connection ends or goes on to its next request.
     func release() {
-        if case .suspended(let ticket) = stage { worker.forget(ticket) }
         stage = .idle
         upstream?.abandon()
         upstream = nil
@@ -260,7 +265,6 @@ final class Exchange {
     /// Takes bytes of the body; returns where it stopped.
     func takeBody(_ input: Span<UInt8>, from offset: Int) -> Int {
         var next = offset
-        record.bytesIn += input.count - offset
         do throws(HTTP1Error) {
             while wantsBody {
                 switch try body.next(input, from: &next) {
@@ -271,7 +275,6 @@ final class Exchange {
                     }
                     takeContent(input, range)
                 case .needsMore:
-                    record.bytesIn -= input.count - next
                     return next
                 case .end:
                     break
@@ -282,7 +285,6 @@ final class Exchange {
             bodyFault(error)
             return input.count
         }
-        record.bytesIn -= input.count - next
         return next
     }
 
@@ -391,6 +393,11 @@ final class Exchange {
     func refuse(_ refusal: Refusal) {
         dropUpstream()
         record.reason = refusal.reason
+        if let attempted = refusal.attempted {
+            record.scheme = attempted == .bearer ? .bearer : .oauth1
+            record.authenticationDuration =
+                record.authenticationDuration ?? worker.elapsed(since: startedAt)
+        }
         if stage == .answering {
             // The head is out: the only honest sign that is left is a cut connection.
             stage = .ended
@@ -406,9 +413,8 @@ final class Exchange {
         }
         record.status = refusal.status
         worker.answer.removeAll(keepingCapacity: true)
-        worker.replies.append(
+        record.bytesOut += worker.replies.append(
             refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.answer)
-        record.bytesOut += worker.answer.count
         downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()
@@ -441,10 +447,9 @@ final class Exchange {
         }
         record.status = status
         worker.answer.removeAll(keepingCapacity: true)
-        worker.replies.append(
+        record.bytesOut += worker.replies.append(
             status: status, contentType: contentType, body: content, fields: fields, replyContext,
             to: &worker.answer)
-        record.bytesOut += worker.answer.count
         downstream?.write(worker.answer)
         worker.answer.removeAll(keepingCapacity: true)
         log()

@@ -21,6 +21,7 @@ extension Exchange {
             if head.hasQuery { record.query.replace(with: head.span(of: head.query)) }
         }
         record.route = route?.path ?? []
+        record.bytesIn = body.received
         record.duration = worker.elapsed(since: startedAt)
         if let principal {
             record.client.replace(with: principal.clientBytes)

@@ -48,6 +48,7 @@ final class SharedListeningSocket: Sendable {
     var endpoint: Endpoint { socket.endpoint }
 
     func accept() -> ListeningSocket.AcceptResult { socket.accept() }
+    func stopListening() { socket.stopListening() }
 }
 
 /// What the gateway knows of a client, whether the conf file or the store declares it.

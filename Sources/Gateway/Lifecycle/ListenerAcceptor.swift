@@ -14,6 +14,8 @@ final class ListenerAcceptor: EventHandler {
     /// A reload replaces it, with new limits for the same socket.
     var bound: BoundListener
     private var registration: Registration?
+    /// The last connection found no place: said once, not for each of a flood.
+    private var isFull = false
 
     init(worker: Worker, bound: BoundListener) {
         self.worker = worker
@@ -25,9 +27,14 @@ final class ListenerAcceptor: EventHandler {
         registration = try worker.loop.register(bound.socket.descriptor, [.readable], self)
     }
 
+    /// Ends listening at once, whoever still holds the socket: a client that comes now must be refused and go
+    /// elsewhere, not wait in a queue that nobody empties.
     func stop() {
-        if let registration { worker.loop.unregister(registration) }
-        registration = nil
+        guard let registration else { return }
+        ready(.readable)
+        worker.loop.unregister(registration)
+        self.registration = nil
+        bound.socket.stopListening()
     }
 
     func ready(_ readiness: Readiness) {
@@ -46,9 +53,10 @@ final class ListenerAcceptor: EventHandler {
 
     private func place(_ descriptor: Int32, _ peer: IPAddress?, _ port: UInt16) {
         guard let target = bound.load.place(limit: bound.limits.connections) else {
-            turnAway(descriptor)
+            turnAway(descriptor, peer)
             return
         }
+        isFull = false
         if target == worker.index {
             worker.open(descriptor, listener: id, peer: peer, port: port)
         } else {
@@ -58,15 +66,14 @@ final class ListenerAcceptor: EventHandler {
         }
     }
 
-    /// The listener is full: a short answer, not read from, then the end.
-    private func turnAway(_ descriptor: Int32) {
+    /// The listener is full: the reason without the request having been read, then the end.
+    private func turnAway(_ descriptor: Int32, _ peer: IPAddress?) {
         let socket = Socket(adopting: descriptor)
-        var answer: [UInt8] = []
-        answer.append("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n")
-        answer.append("Retry-After: 1\r\nContent-Length: 0\r\n\r\n")
+        let answer = worker.turnAway(from: bound.name, peer)
         _ = socket.write(answer.span)
         socket.shutdownWriting()
-        worker.shared.errors.warn("a listener is full", ["listener": bound.name])
+        if !isFull { worker.shared.errors.warn("a listener is full", ["listener": bound.name]) }
+        isFull = true
     }
 
     /// No descriptor is left: the connections wait in the kernel's queue while others end; no spinning meanwhile.

@@ -57,10 +57,11 @@ final class Worker {
     private var spareExchanges: [Exchange] = []
     private var waiting: [UInt64: Exchange] = [:]
     private var lastTicket: UInt64 = 0
+    /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
     private var logFlushedAt = MonotonicInstant(nanoseconds: 0)
-    /// Answers since the start, for the tests of even sharing and the watchdog.
+    /// Answers since the start; the debug log tells them at the end.
     private(set) var answers = 0
 
     init(index: Int, shared: SharedState, snapshot: GatewaySnapshot) throws {
@@ -117,7 +118,7 @@ final class Worker {
             self.addresses.merge(addresses) { $1 }
             for group in upstreams { group.resolve(self.addresses) }
         case .resume(let ticket, let resumption):
-            waiting.removeValue(forKey: ticket)?.resume(with: resumption)
+            waiting.removeValue(forKey: ticket)?.resume(ticket, with: resumption)
         case .ping:
             shared.pulse(index)
         case .drain:
@@ -196,15 +197,34 @@ final class Worker {
             worker: self, listener: context, descriptor: descriptor, peer: peer, peerPort: port)
         do throws(SystemError) {
             try connection.open()
-            connections += 1
+            if context.role == .traffic { connections += 1 }
             if isDraining { connection.drain() }
         } catch {
             context.load.connectionClosed(onWorker: index)
         }
     }
 
-    func connectionClosed() {
-        connections -= 1
+    func connectionClosed(_ role: ListenerContext.Role) {
+        if role == .traffic { connections -= 1 }
+    }
+
+    /// What a client gets that found the listener full, of which nothing was read; logs it.
+    func turnAway(from listener: String, _ peer: IPAddress?) -> [UInt8] {
+        var record = AccessRecord()
+        record.time = loop.wallNow
+        record.listener = Array(listener.utf8)
+        record.clientAddress = DownstreamConnection.text(of: peer)
+        // Without random bytes the answer has no id; that is no reason to keep the client waiting.
+        try? identifiers.appendHex(count: 16, to: &record.requestID)
+        var refusal = Refusal(.tooManyConnections)
+        refusal.retryAfterSeconds = 1
+        record.status = refusal.status
+        record.reason = refusal.reason
+        var answer: [UInt8] = []
+        record.bytesOut = replies.append(
+            refusal, accepted: [], .unread(requestID: record.requestID, date: date), to: &answer)
+        if shared.accessWriter.writesAccessLog { accessLog.write(record) }
+        return answer
     }
 
     // MARK: Exchanges
@@ -249,10 +269,16 @@ final class Worker {
 
     // MARK: Draining
 
+    /// The admin listener goes on to the end, so that `/readyz` can say what is going on.
     private func drain() {
         isDraining = true
-        for acceptor in acceptors { acceptor.stop() }
-        acceptors = []
+        shared.errors.debug(
+            "a worker drains",
+            [
+                "worker": "\(index)", "connections": "\(connections)", "answers": "\(answers)",
+            ])
+        for acceptor in acceptors where acceptor.bound.role == .traffic { acceptor.stop() }
+        acceptors.removeAll { $0.bound.role == .traffic }
         loop.forEachHandler { ($0 as? DownstreamConnection)?.drain() }
         for group in upstreams { group.retire() }
     }

@@ -56,10 +56,12 @@ public struct ReplyWriter {
     /// Appends the answer to a request that is refused: a problem document (RFC 9457), and the challenges.
     ///
     /// - Parameter accepted: the schemes that the route takes, each of which gets its challenge with a 401.
+    /// - Returns: how many bytes of it are content.
+    @discardableResult
     public mutating func append(
         _ refusal: Refusal, accepted: CredentialSet, _ context: ReplyContext,
         to output: inout [UInt8]
-    ) {
+    ) -> Int {
         let facts = refusal.reason.facts
         body.removeAll(keepingCapacity: true)
         body.append("{\"type\":\"urn:gatehouse:reason:")
@@ -90,7 +92,9 @@ public struct ReplyWriter {
         // be served to someone who may see what is there.
         output.append("Cache-Control: no-store\r\nContent-Type: application/problem+json\r\n")
         Self.appendEnd(context, bodyCount: body.count, to: &output)
-        if !context.isHead { output.append(contentsOf: body) }
+        if context.isHead { return 0 }
+        output.append(contentsOf: body)
+        return body.count
     }
 
     /// Appends any other answer: of the token endpoint, a metadata document, a health check.
@@ -98,10 +102,12 @@ public struct ReplyWriter {
     /// - Parameters:
     ///   - contentType: empty for an answer without one.
     ///   - fields: further lines, complete with their line ends; none that this type writes itself.
+    /// - Returns: how many bytes of it are content.
+    @discardableResult
     public func append(
         status: Int, contentType: StaticString, body: [UInt8], fields: [UInt8] = [],
         _ context: ReplyContext, to output: inout [UInt8]
-    ) {
+    ) -> Int {
         HTTP1Writer.appendStatusLine(status, to: &output)
         output.append(contentsOf: fields)
         if contentType.utf8CodeUnitCount > 0 {
@@ -110,7 +116,9 @@ public struct ReplyWriter {
             output.append("\r\n")
         }
         Self.appendEnd(context, bodyCount: status == 204 ? nil : body.count, to: &output)
-        if !context.isHead, status != 204 { output.append(contentsOf: body) }
+        if context.isHead || status == 204 { return 0 }
+        output.append(contentsOf: body)
+        return body.count
     }
 
     private func appendChallenges(

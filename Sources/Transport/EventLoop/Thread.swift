@@ -43,6 +43,11 @@ public struct Thread: Sendable {
         self.handle = handle
     }
 
+    /// Lets the thread go on by itself: nobody will wait for it.
+    public func detach() {
+        _ = pthread_detach(handle)
+    }
+
     /// Waits for the thread to end.
     public func join() {
         _ = pthread_join(handle, nil)

@@ -18,7 +18,7 @@ public final class Resolver: Sendable {
     public init(publish: @escaping @Sendable ([String: [IPAddress]]) -> Void) throws(SystemError) {
         orders = try Mailbox()
         let orders = self.orders
-        _ = try Thread(name: "gh-resolve") {
+        let thread = try Thread(name: "gh-resolve") {
             var watch = NameWatch()
             watch.run(orders: orders.descriptor, publish: publish) {
                 var names: Set<String>?
@@ -31,6 +31,8 @@ public final class Resolver: Sendable {
                 return names.map { .watch($0) } ?? .nothing
             }
         }
+        // A look-up may take seconds; the end of the program does not wait for it.
+        thread.detach()
     }
 
     /// From now on these names, and no others, are kept up to date.

@@ -88,6 +88,11 @@ public struct ListeningSocket: ~Copyable, Sendable {
         return result == 0 ? SocketAddress.endpoint(of: storage) : nil
     }
 
+    /// Refuses connections from now on, though the descriptor stays open; those in the queue are reset.
+    public func stopListening() {
+        _ = shutdown(descriptor, Int32(SHUT_RD))
+    }
+
     public func accept() -> AcceptResult {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -102,7 +107,8 @@ public struct ListeningSocket: ~Copyable, Sendable {
             switch errno {
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:
                 return .exhausted(errno)
-            case EAGAIN:
+            case EAGAIN, EINVAL:
+                // EINVAL: it does not listen any more.
                 return .nothing
             default:
                 // ECONNABORTED, EINTR and the network's errors concern one peer that is gone already.

@@ -1,0 +1,58 @@
+import Configuration
+import Telemetry
+
+/// What is to be proven of a request: the route's policy met with the credentials that the head carries. A worker and
+/// `explain` both act on it, so that the choice is made in one place.
+enum CredentialPlan: Equatable {
+    /// Nothing: the route is open.
+    case open
+    /// The head carries nothing; a form body may still hold OAuth 1.0 parameters (RFC 5849 section 3.5.2), where the
+    /// route takes them.
+    case searchForm
+    case bearer(Range<Int>)
+    case oauth1
+    /// The token first, then the signature, of the same client.
+    case both(Range<Int>)
+    case refuse(Reason)
+
+    init(_ policy: AuthenticationPolicy, _ credentials: PresentedCredentials) {
+        self =
+            switch (policy, credentials) {
+            case (.open, _): .open
+            case (_, .none): .searchForm
+            case (_, .malformed): .refuse(.malformedCredentials)
+            // Which of two counts is nobody's choice.
+            case (_, .duplicate), (.any, .both): .refuse(.duplicateCredentials)
+            case (.any(let kinds), .bearer(let token)):
+                kinds.contains(.bearer) ? .bearer(token) : .refuse(.noCredentials)
+            case (.any(let kinds), .oauth1):
+                kinds.contains(.oauth1) ? .oauth1 : .refuse(.noCredentials)
+            case (.all(let kinds), .both(let token)):
+                kinds.count > 1 ? .both(token) : .refuse(.duplicateCredentials)
+            case (.all(let kinds), .bearer(let token)):
+                kinds == [.bearer] ? .bearer(token) : .refuse(.noCredentials)
+            case (.all(let kinds), .oauth1):
+                kinds == [.oauth1] ? .oauth1 : .refuse(.noCredentials)
+            }
+    }
+}
+
+extension CredentialPlan {
+    /// The refusal of a plan. A credential that was given and is unusable is told as such to who takes bearer tokens
+    /// (RFC 6750 section 3.1).
+    static func refusal(_ reason: Reason, on route: CompiledRoute) -> Refusal {
+        let isGiven = reason != .noCredentials
+        let attempted: CredentialKind? =
+            isGiven && route.accepted.contains(.bearer) ? .bearer : nil
+        return Refusal(reason, attempted: attempted)
+    }
+}
+
+extension AuthenticationPolicy {
+    var takesOAuth1: Bool {
+        switch self {
+        case .any(let kinds), .all(let kinds): kinds.contains(.oauth1)
+        case .open: false
+        }
+    }
+}

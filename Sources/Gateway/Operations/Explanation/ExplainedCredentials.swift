@@ -1,0 +1,184 @@
+import Configuration
+import OAuth
+import Primitives
+import Telemetry
+
+/// Authentication and Authorization, told.
+extension Explainer {
+    mutating func authenticate(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
+        say(.authentication, "the route takes \(names(route.authentication))")
+        let found = PresentedCredentials.find(in: head, oauth1)
+        say(.authentication, "found: \(name(found))")
+        switch CredentialPlan(route.authentication, found) {
+        case .open:
+            throw ExplainedRefusal(.internalError)
+        case .searchForm:
+            return try searchForm(route)
+        case .bearer(let token):
+            return .bearer(try prove(token))
+        case .oauth1:
+            return try proveOAuth1(body: nil)
+        case .both(let range):
+            let token = try prove(range)
+            let signer = try proveOAuth1(body: nil)
+            guard let both = Principal.bearerAndOAuth1(token, clientID: signer.clientID) else {
+                say(.authentication, "the two credentials name different clients")
+                throw ExplainedRefusal(.clientNotAllowed, status: 403)
+            }
+            return both
+        case .refuse(let reason):
+            if reason == .noCredentials {
+                say(.authentication, "which does not suffice here")
+            }
+            throw ExplainedRefusal(reason)
+        }
+    }
+
+    private mutating func searchForm(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
+        guard route.authentication.takesOAuth1, oauth1.mayCarryInBody(head) else {
+            throw ExplainedRefusal(.noCredentials)
+        }
+        let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
+        guard oauth1.detects(form: body) else {
+            say(.authentication, "nor has the form oauth_signature")
+            throw ExplainedRefusal(.noCredentials)
+        }
+        say(.authentication, "found: OAuth 1.0 parameters in the form")
+        return try proveOAuth1(body: body)
+    }
+
+    private func names(_ policy: AuthenticationPolicy) -> String {
+        switch policy {
+        case .open: "anyone"
+        case .any(let kinds): kinds.map(\.rawValue).joined(separator: " or ")
+        case .all(let kinds): kinds.map(\.rawValue).joined(separator: " and ")
+        }
+    }
+
+    private func name(_ credentials: PresentedCredentials) -> String {
+        switch credentials {
+        case .none: "no credential in the head"
+        case .bearer: "a bearer token"
+        case .oauth1: "an OAuth 1.0 signature"
+        case .both: "a bearer token and an OAuth 1.0 signature"
+        case .duplicate: "two credentials of one kind"
+        case .malformed: "an Authorization field that is not `Bearer TOKEN`"
+        }
+    }
+
+    private mutating func prove(_ range: Range<Int>) throws(ExplainedRefusal) -> VerifiedToken {
+        let verifier = TokenVerifier(issuers: snapshot.issuers)
+        let explanation = verifier.explain(head.span(range), now: now)
+        say(.authentication, TokenReport.lines(explanation))
+        switch explanation.verdict {
+        case .success(let token): return token
+        case .failure(let error): throw ExplainedRefusal(error.reason, status: 401)
+        }
+    }
+
+    // MARK: OAuth 1.0
+
+    /// - Parameter body: what is held already; `nil` where the claim tells whether it must be.
+    mutating func proveOAuth1(body held: [UInt8]?) throws(ExplainedRefusal) -> Principal {
+        var body = held
+        var claim = try readClaim(body)
+        if claim.needsBody {
+            body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
+            claim = try readClaim(body)
+        }
+        try judge(claim, body ?? [])
+        guard let client = snapshot.clients[claim.consumerKey]?.registered else {
+            throw refused(.unknownConsumer)
+        }
+        if claim.nonce != nil {
+            say(
+                .authentication,
+                "the nonce was not looked up: whether it is new only the running gateway knows")
+        }
+        return .oauth1(clientID: client.id, scopes: client.scopes, audiences: client.audiences)
+    }
+
+    private mutating func readClaim(_ body: [UInt8]?) throws(ExplainedRefusal) -> OAuth1Claim {
+        do throws(OAuth1Error) {
+            return try oauth1.prepare(head, body: body?.span)
+        } catch {
+            throw refused(error)
+        }
+    }
+
+    private mutating func judge(
+        _ claim: OAuth1Claim, _ body: [UInt8]
+    ) throws(ExplainedRefusal) {
+        let credentials = snapshot.credentials(for: claim)
+        do throws(OAuth1Error) {
+            let diagnosis = try OAuth1Diagnosis(
+                head, body: body.span, isTLS: false, verifier: oauth1, credentials: credentials,
+                origins: knownOrigins)
+            say(.authentication, SignatureReport.lines(diagnosis, claim, now: now))
+            // The diagnosis had the verifier read the request anew; the verdict is the verifier's.
+            let claim = try oauth1.prepare(head, body: body.span)
+            try oauth1.verify(
+                claim, head, isTLS: false, body: body.span, credentials: credentials, now: now)
+        } catch {
+            throw refused(snapshot.exact(error, of: claim))
+        }
+    }
+
+    private mutating func refused(_ error: OAuth1Error) -> ExplainedRefusal {
+        say(.authentication, "refused: \(SignatureReport.sentence(error))")
+        return ExplainedRefusal(error.reason, status: error.status)
+    }
+
+    /// The addresses that clients may know this gateway by: its issuer's and its hosts'.
+    private var knownOrigins: [PublicOrigin] {
+        var urls = snapshot.configuration.authority.map { [$0.issuer] } ?? []
+        for name in snapshot.configuration.hosts.flatMap(\.names) where !name.hasPrefix("*") {
+            urls += ["http://\(name)", "https://\(name)"]
+        }
+        return urls.compactMap(PublicOrigin.init)
+    }
+
+    // MARK: Authorization
+
+    mutating func authorize(
+        _ principal: Principal?, _ route: CompiledRoute
+    ) throws(ExplainedRefusal) {
+        if !route.addressRules.permits(address) {
+            say(
+                .authorization,
+                address.map { "the address \($0) is denied" }
+                    ?? "the route has allow or deny lines, and the client's address is not known")
+        }
+        if let principal {
+            say(
+                .authorization,
+                "client \(principal.clientID), scopes \(list(principal.scopes)), "
+                    + "audiences \(list(principal.audiences))")
+            for requirement in route.requirements { say(requirement, principal) }
+        }
+        let head = self.head
+        let decision = Permit.decide(
+            principal, on: route, method: head.method,
+            methodName: head.span(of: head.methodRange), from: address)
+        if case .refuse(let refusal) = decision { throw ExplainedRefusal(refusal) }
+        say(.authorization, "all that the route asks for holds")
+    }
+
+    private mutating func say(_ requirement: CompiledRequirement, _ principal: Principal) {
+        let head = self.head
+        let name = head.span(of: head.methodRange)
+        let outcome =
+            if !requirement.concerns(head.method, name) {
+                "not asked of this method"
+            } else if let reason = requirement.failure(principal, head.method, name) {
+                "not met (\(reason.rawValue))"
+            } else {
+                "met"
+            }
+        say(.authorization, "\(requirement.text): \(outcome)")
+    }
+
+    private func list(_ items: [String]) -> String {
+        items.isEmpty ? "none" : items.joined(separator: " ")
+    }
+}
