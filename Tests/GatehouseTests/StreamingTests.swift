@@ -133,6 +133,22 @@ struct StreamingTests {
         #expect(ContinuousClock.now - start < .seconds(1))
     }
 
+    @Test func aBodyThatIsHeldUpEndsWithTheClient() throws {
+        let pair = try ManualPair(listener: "limits { body 64m; }", timeout: .seconds(5))
+        let server: TCPClient
+        do {
+            let client = try pair.gateway.connect()
+            try client.send("POST / HTTP/1.1\r\n\(hostLine)Content-Length: \(Self.size)\r\n\r\n")
+            server = try pair.server.accept()
+            _ = try client.sendUntilStuck(Self.body, patience: .milliseconds(200))
+            client.resetOnClose()
+        }
+        let line = try pair.gateway.accessLine { _ in true }
+        #expect(line["reason"] as? String == "client_closed")
+        // What the kernel held comes still, but never the whole.
+        #expect(try server.readToEnd().count < Self.inFlight)
+    }
+
     @Test(arguments: [
         "Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     ])
