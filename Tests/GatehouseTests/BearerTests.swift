@@ -142,8 +142,8 @@ struct BearerTests {
         #expect(try request(gateway, fields: fields).status == 200)
         let trailer = try gateway.connect()
         try trailer.send(
-            "POST /t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Auth-Client: admin\r\n\r\n"
-        )
+            "POST /t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + "1\r\na\r\n0\r\nX-Auth-Client: admin\r\n\r\n")
         #expect(try trailer.readReply().status == 200)
         #expect(upstream.requests.count == 2)
         for received in upstream.requests {
