@@ -41,7 +41,8 @@ public final class GatewayServer {
         Descriptors.raiseLimit()
         notifier = ServiceNotifier.fromEnvironment()
         guard DigestAlgorithm.allCases.allSatisfy(\.isAvailable) else {
-            throw StartError(.software, "OpenSSL offers not all of SHA-1, SHA-256, SHA-384, SHA-512")
+            throw StartError(
+                .software, "OpenSSL lacks one of SHA-1, SHA-256, SHA-384, SHA-512")
         }
         var warnings: [String] = []
         let configuration = try ConfigurationFile.load(configurationPath) { warnings.append($0) }
