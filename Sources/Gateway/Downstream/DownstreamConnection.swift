@@ -22,6 +22,8 @@ final class DownstreamConnection: EventHandler {
     /// Bytes of an unwanted body that are read and dropped; beyond it closing is cheaper.
     static let discardLimitBytes = 256 << 10
     private static let lingerTime: Duration = .seconds(2)
+    /// What a peer must give or take in each period to be slow rather than gone.
+    private static let progressFloor = 1024
 
     let worker: Worker
     let listener: ListenerContext
@@ -119,6 +121,11 @@ final class DownstreamConnection: EventHandler {
         while offset < input.count {
             switch state {
             case .idle, .readingHead:
+                guard output.isEmpty else {
+                    // A client that sends requests and takes no answers would make the queue grow without end.
+                    stash(input, from: offset)
+                    return
+                }
                 guard let next = parseHead(input, from: offset) else { return }
                 offset = next
             case .exchanging:
@@ -256,9 +263,15 @@ final class DownstreamConnection: EventHandler {
             linger()
             return
         }
-        if state == .exchanging {
+        switch state {
+        case .exchanging:
             rearm()
             exchange?.clientIsWritable()
+        case .idle:
+            setDeadline(after: listener.limits.idleTimeout)
+            resume()
+        case .readingHead, .discarding, .lingering, .closed:
+            break
         }
         updateInterest()
     }
@@ -290,7 +303,8 @@ final class DownstreamConnection: EventHandler {
         exchange = nil
         exchangeDeadline = nil
         state = .idle
-        setDeadline(after: listener.limits.idleTimeout)
+        setDeadline(
+            after: output.isEmpty ? listener.limits.idleTimeout : listener.limits.bodyTimeout)
         resume()
     }
 
@@ -299,6 +313,7 @@ final class DownstreamConnection: EventHandler {
         guard !isProcessing else { return }
         while !pendingInput.isEmpty, state != .closed {
             if state == .exchanging, exchange?.wantsBody != true { break }
+            if state == .idle, !output.isEmpty { break }
             let waiting = pendingInput
             pendingInput = []
             process(waiting.span)
@@ -396,6 +411,13 @@ final class DownstreamConnection: EventHandler {
         switch state {
         case .closed:
             break
+        case .idle where !output.isEmpty, .discarding where !output.isEmpty:
+            // The answer is on its way still, to a client that is slow or has stopped.
+            if progressBytes >= DownstreamConnection.progressFloor {
+                setDeadline(after: listener.limits.bodyTimeout)
+            } else {
+                abort()
+            }
         case .idle:
             // A client that never sent a byte gets none: it may be a health check or a spare connection.
             linger()
@@ -406,10 +428,12 @@ final class DownstreamConnection: EventHandler {
             exchange?.refuseSlowHead()
         case .exchanging:
             // At least this much in each period: one byte now and then holds a connection for ever otherwise.
-            let isProgress = progressBytes >= 1024
+            let isProgress = progressBytes >= DownstreamConnection.progressFloor
             if isExchangeOver {
                 exchangeDeadline = nil
                 exchange?.tookTooLong()
+                // The answer may still wait for the client to take it.
+                if state == .exchanging { rearm() }
             } else if isProgress {
                 setDeadline(after: listener.limits.bodyTimeout)
             } else if isCongested {
