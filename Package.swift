@@ -24,6 +24,8 @@ let package = Package(
     products: [
         .executable(name: "gatehouse", targets: ["gatehouse"]),
         // For the harnesses in Fuzz alone.
+        .library(name: "Primitives", targets: ["Primitives"]),
+        .library(name: "Cryptography", targets: ["Cryptography"]),
         .library(name: "HTTP", targets: ["HTTP"]),
         .library(name: "Configuration", targets: ["Configuration"]),
         .library(name: "OAuth", targets: ["OAuth"]),
@@ -31,8 +33,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
         .systemLibrary(name: "CLinux"),
@@ -79,6 +79,9 @@ let package = Package(
                 "Gateway", "Store", "OAuth", "HTTP", "Telemetry", "Configuration", "Cryptography",
                 "Primitives",
             ]),
-        proof("GatehouseTests", []),
+        .testTarget(
+            name: "GatehouseTests",
+            dependencies: ["OAuth", "Cryptography", "Primitives", "TestSupport"],
+            exclude: ["oauth1_client.py"], swiftSettings: tests),
     ]
 )

@@ -22,6 +22,7 @@ let package = Package(
         harness("FuzzRequestHead", ["HTTP"]),
         harness("FuzzChunkedBody", ["HTTP"]),
         harness("FuzzConf", ["Configuration"]),
+        harness("FuzzJWT", ["OAuth", "Cryptography", "Primitives"]),
         harness("FuzzOAuth1", ["HTTP", "OAuth"]),
     ]
 )

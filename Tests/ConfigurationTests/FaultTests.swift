@@ -139,7 +139,7 @@ import Testing
         Fault(
             "client c { secret_file /k/secret; } client c { secret_file /k/secret; }",
             "44: there is another client 'c'"),
-        Fault("client \"ü\" { secret_file /k/secret; }", "8: 'ü' is no client identifier"),
+        Fault("client \"\" { secret_file /k/secret; }", "8: '' is no client identifier"),
         Fault("client c { secret_hash sha256$AAAA$AAAA; }", "24: this is no secret hash"),
         Fault("client c { secret_file /k/none; }", "24: cannot read '/k/none': no such file"),
         Fault(

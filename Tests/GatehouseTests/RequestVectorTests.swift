@@ -202,12 +202,12 @@ extension ReceivedRequest {
     var content: [UInt8] {
         guard values("transfer-encoding") == ["chunked"] else { return rawBody }
         var content: [UInt8] = []
-        var rest = Data(rawBody)
-        while let end = rest.range(of: Data("\r\n".utf8)) {
-            let line = String(decoding: rest[..<end.lowerBound], as: UTF8.self)
+        var next = 0
+        while let end = rawBody[next...].firstIndex(of: 13) {
+            let line = String(decoding: rawBody[next..<end], as: UTF8.self)
             guard let size = Int(line, radix: 16), size > 0 else { break }
-            content += rest[end.upperBound...].prefix(size)
-            rest = Data(rest[end.upperBound...].dropFirst(size + 2))
+            content += rawBody[(end + 2)...].prefix(size)
+            next = min(end + 2 + size + 2, rawBody.count)
         }
         return content
     }

@@ -35,6 +35,13 @@ public struct ReceivedRequest: Sendable {
     /// The body as it was framed: of a chunked one the chunks, their sizes and the trailers.
     public let rawBody: [UInt8]
 
+    public init(connection: Int, index: Int, head: String, rawBody: [UInt8]) {
+        self.connection = connection
+        self.index = index
+        self.head = head
+        self.rawBody = rawBody
+    }
+
     public var requestLine: String { head.components(separatedBy: "\r\n")[0] }
 
     /// The values of all fields of exactly that name, in any letter case.
@@ -56,6 +63,7 @@ public final class ScriptedUpstream: Sendable {
     private let listener: LoopbackListener
     private let record = Mutex<[ReceivedRequest]>([])
     private let accepted = Mutex(0)
+    private let ended = Mutex(0)
     private let isStopped = Mutex(false)
 
     public var port: UInt16 { listener.port }
@@ -63,6 +71,8 @@ public final class ScriptedUpstream: Sendable {
     public var requests: [ReceivedRequest] { record.withLock { $0 } }
     /// How many connections were accepted so far.
     public var connections: Int { accepted.withLock { $0 } }
+    /// How many of them we have not ended yet.
+    public var openConnections: Int { connections - ended.withLock { $0 } }
 
     /// Starts to listen. The script runs on the connection's thread, once for each request; after its steps
     /// the next request of the connection is read.
@@ -104,6 +114,12 @@ public final class ScriptedUpstream: Sendable {
             return count - 1
         }
         Thread.detachNewThread { [weak self] in
+            var isReset = false
+            defer {
+                // After a `reset` the kernel sends RST once the last reference goes; a FIN must not come first.
+                if !isReset { shutdown(socket.number, Int32(SHUT_WR)) }
+                self?.ended.withLock { $0 += 1 }
+            }
             var reader = RequestReader(socket) { self?.isStopped.withLock { $0 } ?? true }
             var index = 0
             while let (head, body) = reader.next() {
@@ -112,6 +128,7 @@ public final class ScriptedUpstream: Sendable {
                 index += 1
                 self?.record.withLock { $0.append(request) }
                 for step in script(request) {
+                    if case .reset = step { isReset = true }
                     guard reader.perform(step) else { return }
                 }
             }

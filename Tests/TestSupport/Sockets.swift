@@ -35,16 +35,25 @@ final class SocketDescriptor: Sendable {
         var sent = 0
         while sent < bytes.count {
             guard wait(for: POLLOUT, until: deadline) else { throw Failure("send: timed out") }
-            let count = bytes.withUnsafeBytes {
-                Foundation.send(
-                    number, $0.baseAddress.map { $0 + sent }, bytes.count - sent,
-                    Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
-            }
-            if count >= 0 { sent += count }
-            if count < 0, errno != EAGAIN, errno != EINTR {
-                throw Failure("send: errno \(errno) after \(sent) of \(bytes.count) bytes")
+            do {
+                sent += try sendSome(bytes[sent...])
+            } catch {
+                throw Failure("\(error) after \(sent) of \(bytes.count) bytes")
             }
         }
+    }
+
+    /// Sends what the kernel takes at once.
+    ///
+    /// - Throws: when the peer has gone.
+    func sendSome(_ bytes: ArraySlice<UInt8>) throws -> Int {
+        let count = bytes.withUnsafeBytes {
+            Foundation.send(
+                number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+        }
+        if count >= 0 { return count }
+        guard errno == EAGAIN || errno == EINTR else { throw Failure("send: errno \(errno)") }
+        return 0
     }
 
     /// What there is to read: bytes, empty at the end of the stream (or after a reset), `nil` when nothing came in time.
@@ -59,6 +68,26 @@ final class SocketDescriptor: Sendable {
     func resetOnClose() {
         var option = linger(l_onoff: 1, l_linger: 0)
         setsockopt(number, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+    }
+}
+
+/// Calls `body` with the C form of a unix socket's path.
+///
+/// - Throws: when the path is too long for one.
+func withUnixPath<Result>(
+    _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+) throws -> Result {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        throw Failure("the path is too long for a unix socket: \(path)")
+    }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    return withUnsafePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            body($0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
     }
 }
 

@@ -26,20 +26,34 @@ public final class TCPClient {
     public init(unixPath: String, timeout: Duration = .seconds(10)) throws {
         socket = try SocketDescriptor.stream(AF_UNIX)
         self.timeout = timeout
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let path = Array(unixPath.utf8)
-        guard path.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw Failure("the path is too long for a unix socket: \(unixPath)")
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        let number = socket.number
+        let code = try withUnixPath(unixPath) { connect(number, $0, $1) }
+        guard code == 0 else { throw Failure("connect to \(unixPath): errno \(errno)") }
+    }
+
+    /// Connects to `[::1]`.
+    public init(ipv6Port port: UInt16, timeout: Duration = .seconds(10)) throws {
+        socket = try SocketDescriptor.stream(AF_INET6)
+        self.timeout = timeout
+        var address = sockaddr_in6()
+        address.sin6_family = sa_family_t(AF_INET6)
+        address.sin6_port = port.bigEndian
+        address.sin6_addr = in6addr_loopback
         let number = socket.number
         let code = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                connect(number, $0, socklen_t(MemoryLayout<sockaddr_in6>.size))
             }
         }
-        guard code == 0 else { throw Failure("connect to \(unixPath): errno \(errno)") }
+        guard code == 0 else { throw Failure("connect to [::1]:\(port): errno \(errno)") }
+        setNoDelay()
+    }
+
+    /// The other end of a connection that a server of ours accepted.
+    init(_ socket: SocketDescriptor, timeout: Duration) {
+        self.socket = socket
+        self.timeout = timeout
+        setNoDelay()
     }
 
     /// Each `send` goes out as a segment of its own, so that a test decides where the peer's reads are cut.
@@ -54,6 +68,24 @@ public final class TCPClient {
 
     public func send(_ text: String) throws {
         try send(Array(text.utf8))
+    }
+
+    /// Sends on a thread of its own, for a peer that must read at the same time. A failure shows on the peer's side.
+    public func sendInBackground(_ bytes: [UInt8]) {
+        let deadline = ContinuousClock.now + timeout
+        Thread.detachNewThread { [socket] in try? socket.send(bytes, until: deadline) }
+    }
+
+    /// Sends until the peer has taken nothing for `patience`.
+    ///
+    /// - Returns: how many bytes were taken.
+    public func sendUntilStuck(_ bytes: [UInt8], patience: Duration) throws -> Int {
+        var sent = 0
+        while sent < bytes.count, socket.wait(for: POLLOUT, until: .now + patience) {
+            let piece = bytes[sent..<min(bytes.count, sent + 65_536)]
+            sent += try socket.sendSome(piece)
+        }
+        return sent
     }
 
     /// Ends our side of the stream; the other stays open.
@@ -119,6 +151,14 @@ public final class TCPClient {
     /// Waits for the end of the stream and tells whether nothing came before it.
     public func isClosedByPeer() throws -> Bool {
         try readToEnd().isEmpty
+    }
+
+    /// Whether the peer has ended the stream by now, without a byte that was not read.
+    public func hasEnded() throws -> Bool {
+        if isAtEnd { return received.isEmpty }
+        guard socket.wait(for: POLLIN, until: .now) else { return false }
+        try readMore(until: .now)
+        return isAtEnd && received.isEmpty
     }
 
     private func readChunks(into reply: inout HTTPReply) throws {

@@ -35,7 +35,8 @@ private struct Pair {
 
     init() throws {
         var ends: [Int32] = [0, 0]
-        let result = socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends)
+        let result = socketpair(
+            AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &ends)
         try #require(result == 0)
         near = ends[0]
         far = ends[1]

@@ -70,12 +70,13 @@ extension Interpreter {
     }
 
     private mutating func clientID(_ argument: Argument) -> String {
-        // VSCHAR of RFC 6749 appendix A.1.
-        let isLegal = argument.text.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+        // Wider than VSCHAR (RFC 6749 appendix A.1): identifiers in UTF-8 are in use, and what goes into a header is
+        // percent-encoded. The store has the same rule.
+        let isLegal = argument.text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
         if !isLegal || argument.text.isEmpty || argument.text.utf8.count > 256 {
             sink.error(
                 "\(shown(argument.text)) is no client identifier", at: argument.span,
-                "expected 1 to 256 printable ASCII characters (RFC 6749 appendix A.1)")
+                "expected 1 to 256 bytes without control characters")
         } else if !clientIDs.insert(argument.text).inserted {
             sink.error("there is another client \(shown(argument.text))", at: argument.span)
         }

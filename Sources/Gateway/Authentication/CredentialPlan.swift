@@ -28,12 +28,23 @@ enum CredentialPlan: Equatable {
             case (.any(let kinds), .oauth1):
                 kinds.contains(.oauth1) ? .oauth1 : .refuse(.noCredentials)
             case (.all(let kinds), .both(let token)):
-                kinds.count > 1 ? .both(token) : .bearer(token)
+                kinds.count > 1 ? .both(token) : .refuse(.duplicateCredentials)
             case (.all(let kinds), .bearer(let token)):
                 kinds == [.bearer] ? .bearer(token) : .refuse(.noCredentials)
             case (.all(let kinds), .oauth1):
                 kinds == [.oauth1] ? .oauth1 : .refuse(.noCredentials)
             }
+    }
+}
+
+extension CredentialPlan {
+    /// The refusal of a plan. A credential that was given and is unusable is told as such to who takes bearer tokens
+    /// (RFC 6750 section 3.1).
+    static func refusal(_ reason: Reason, on route: CompiledRoute) -> Refusal {
+        let isGiven = reason != .noCredentials
+        let attempted: CredentialKind? =
+            isGiven && route.accepted.contains(.bearer) ? .bearer : nil
+        return Refusal(reason, attempted: attempted)
     }
 }
 

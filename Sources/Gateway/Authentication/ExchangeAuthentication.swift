@@ -17,7 +17,7 @@ extension Exchange {
         case .searchForm: findInBody()
         case .bearer(let token), .both(let token): proveBearer(token)
         case .oauth1: proveOAuth1()
-        case .refuse(let reason): refuse(reason)
+        case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
 
@@ -119,9 +119,9 @@ extension Exchange {
         }
     }
 
-    /// An answer came from off the loop.
-    func resume(with resumption: Resumption) {
-        guard case .suspended = stage else { return }
+    /// An answer came from off the loop, to the wait that `ticket` names.
+    func resume(_ ticket: UInt64, with resumption: Resumption) {
+        guard stage == .suspended(ticket) else { return }
         stage = .idle
         switch resumption {
         case .nonceRecorded(let isRecorded):

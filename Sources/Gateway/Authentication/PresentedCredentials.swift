@@ -9,7 +9,7 @@ enum PresentedCredentials: Equatable {
     case oauth1
     /// One of each, where a route wants both.
     case both(Range<Int>)
-    /// Two of one kind: which one counts is nobody's choice.
+    /// Two Authorization fields: which one counts is nobody's choice.
     case duplicate
     case malformed
 
@@ -17,20 +17,19 @@ enum PresentedCredentials: Equatable {
     /// one (RFC 9700 section 4.3.2): no form, query or cookie is searched.
     static func find(in head: RequestHead, _ oauth1: OAuth1Verifier) -> PresentedCredentials {
         var token: Range<Int>?
-        var bearers = 0
         var signatures = 0
         var isMalformed = false
         for line in head.fields where line.id == .authorization {
             if OAuth1Verifier.isOAuth(head, line) {
                 signatures += 1
             } else if isBearer(head, line.value.range) {
-                bearers += 1
                 token = bearerToken(head, line.value.range)
                 if token == nil { isMalformed = true }
             }
         }
+        // Two fields, whatever their schemes: an upstream might believe the one that we did not look at.
+        if head.count(of: .authorization) > 1 { return .duplicate }
         if signatures == 0, oauth1.detects(head) { signatures = 1 }
-        if bearers > 1 || signatures > 1 { return .duplicate }
         if isMalformed { return .malformed }
         switch (token, signatures) {
         case (let token?, 0): return .bearer(token)

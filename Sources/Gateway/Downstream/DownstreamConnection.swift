@@ -22,6 +22,8 @@ final class DownstreamConnection: EventHandler {
     /// Bytes of an unwanted body that are read and dropped; beyond it closing is cheaper.
     static let discardLimitBytes = 256 << 10
     private static let lingerTime: Duration = .seconds(2)
+    /// What a peer must give or take in each period to be slow rather than gone.
+    private static let progressFloor = 1024
 
     let worker: Worker
     let listener: ListenerContext
@@ -81,6 +83,11 @@ final class DownstreamConnection: EventHandler {
     func ready(_ readiness: Readiness) {
         if readiness.contains(.writable) { flush() }
         if state == .closed { return }
+        if watchesForEnd, !interest.contains(.readable), readiness.contains(.peerClosed) {
+            // Its end stands behind bytes that cannot be used yet; they will not be.
+            peerEnded()
+            return
+        }
         if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
     }
 
@@ -123,6 +130,11 @@ final class DownstreamConnection: EventHandler {
         while offset < input.count {
             switch state {
             case .idle, .readingHead:
+                guard output.isEmpty else {
+                    // A client that sends requests and takes no answers would make the queue grow without end.
+                    stash(input, from: offset)
+                    return
+                }
                 guard let next = parseHead(input, from: offset) else { return }
                 offset = next
             case .exchanging:
@@ -260,9 +272,15 @@ final class DownstreamConnection: EventHandler {
             linger()
             return
         }
-        if state == .exchanging {
+        switch state {
+        case .exchanging:
             rearm()
             exchange?.clientIsWritable()
+        case .idle:
+            setDeadline(after: listener.limits.idleTimeout)
+            resume()
+        case .readingHead, .discarding, .lingering, .closed:
+            break
         }
         updateInterest()
     }
@@ -294,7 +312,8 @@ final class DownstreamConnection: EventHandler {
         exchange = nil
         exchangeDeadline = nil
         state = .idle
-        setDeadline(after: listener.limits.idleTimeout)
+        setDeadline(
+            after: output.isEmpty ? listener.limits.idleTimeout : listener.limits.bodyTimeout)
         resume()
     }
 
@@ -303,6 +322,7 @@ final class DownstreamConnection: EventHandler {
         guard !isProcessing else { return }
         while !pendingInput.isEmpty, state != .closed {
             if state == .exchanging, exchange?.wantsBody != true { break }
+            if state == .idle, !output.isEmpty { break }
             let waiting = pendingInput
             pendingInput = []
             process(waiting.span)
@@ -401,6 +421,13 @@ final class DownstreamConnection: EventHandler {
         switch state {
         case .closed:
             break
+        case .idle where !output.isEmpty, .discarding where !output.isEmpty:
+            // The answer is on its way still, to a client that is slow or has stopped.
+            if progressBytes >= DownstreamConnection.progressFloor {
+                setDeadline(after: listener.limits.bodyTimeout)
+            } else {
+                abort()
+            }
         case .idle:
             // A client that never sent a byte gets none: it may be a health check or a spare connection.
             linger()
@@ -411,10 +438,12 @@ final class DownstreamConnection: EventHandler {
             exchange?.refuseSlowHead()
         case .exchanging:
             // At least this much in each period: one byte now and then holds a connection for ever otherwise.
-            let isProgress = progressBytes >= 1024
+            let isProgress = progressBytes >= DownstreamConnection.progressFloor
             if isExchangeOver {
                 exchangeDeadline = nil
                 exchange?.tookTooLong()
+                // The answer may still wait for the client to take it.
+                if state == .exchanging { rearm() }
             } else if isProgress {
                 setDeadline(after: listener.limits.bodyTimeout)
             } else if isCongested {
@@ -428,6 +457,9 @@ final class DownstreamConnection: EventHandler {
         }
     }
 
+    /// Whether the peer's leaving would end an exchange. Once the answer is written, it is only to be flushed.
+    private var watchesForEnd: Bool { state == .exchanging && !closesWhenFlushed }
+
     /// Reads only when there is use for the bytes or to notice that the peer left; writes when something waits.
     func updateInterest() {
         guard state != .closed, let registration else { return }
@@ -439,7 +471,8 @@ final class DownstreamConnection: EventHandler {
             case .lingering: true
             case .closed: false
             }
-        if mayRead { wanted.insert([.readable, .peerClosed]) }
+        if mayRead { wanted.insert(.readable) }
+        if mayRead || watchesForEnd { wanted.insert(.peerClosed) }
         if !output.isEmpty { wanted.insert(.writable) }
         guard wanted != interest else { return }
         interest = wanted

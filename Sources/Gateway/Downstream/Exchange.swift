@@ -33,7 +33,13 @@ final class Exchange {
     var downstream: DownstreamConnection?
     /// The configuration it began with; a reload does not touch it.
     var snapshot: GatewaySnapshot
-    var stage = Stage.idle
+    var stage = Stage.idle {
+        didSet {
+            // Whichever way the wait ends, its ticket dies with it: an exchange is used again, and an answer that comes
+            // late must not reach the next request.
+            if case .suspended(let ticket) = oldValue { worker.forget(ticket) }
+        }
+    }
     var purpose = Purpose.authentication
 
     // What the phases found
@@ -109,7 +115,6 @@ final class Exchange {
 
     /// Lets go of everything when the connection ends or goes on to its next request.
     func release() {
-        if case .suspended(let ticket) = stage { worker.forget(ticket) }
         stage = .idle
         upstream?.abandon()
         upstream = nil

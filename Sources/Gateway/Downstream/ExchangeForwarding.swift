@@ -12,11 +12,17 @@ extension Exchange {
         let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
         worker.requestWriter.append(
             permit, head, path: canonicalPath,
-            connection: ConnectionFacts(clientAddress: downstream?.peerText ?? [], isTLS: false),
+            connection: ConnectionFacts(clientAddress: clientAddress, isTLS: false),
             trace: trace, framing: isHeld ? .length(heldBody.count) : head.framing, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
+    }
+
+    /// The client's address as text; empty for a unix socket, which the log alone calls `unix:`.
+    private var clientAddress: [UInt8] {
+        guard let downstream, downstream.peer != nil else { return [] }
+        return downstream.peerText
     }
 
     /// Whether a body was taken whole before the verdict (an empty one leaves no bytes behind).
@@ -36,7 +42,9 @@ extension Exchange {
         do throws(UpstreamError) {
             let server = try group.nextServer()
             record.upstream = server.label
-            let kept = isFresh ? nil : group.takeIdle(server, checked: !isRepeatable)
+            // A body that is yet to be streamed can be sent only once, whatever the method.
+            let mayRepeat = isRepeatable && body.isFinished
+            let kept = isFresh ? nil : group.takeIdle(server, checked: !mayRepeat)
             let connection: UpstreamConnection
             if let kept { connection = kept } else { connection = try group.connect(server) }
             upstream = connection

@@ -1,4 +1,5 @@
 import Configuration
+import Cryptography
 import Glibc
 import OAuth
 import Primitives
@@ -39,7 +40,12 @@ public final class GatewayServer {
         Signals.block()
         Descriptors.raiseLimit()
         notifier = ServiceNotifier.fromEnvironment()
-        let configuration = try ConfigurationFile.load(configurationPath)
+        guard DigestAlgorithm.allCases.allSatisfy(\.isAvailable) else {
+            throw StartError(
+                .software, "OpenSSL lacks one of SHA-1, SHA-256, SHA-384, SHA-512")
+        }
+        var warnings: [String] = []
+        let configuration = try ConfigurationFile.load(configurationPath) { warnings.append($0) }
         do throws(LogError) {
             writer = try LogWriter(
                 access: .init(configuration.log.access), error: .init(configuration.log.error))
@@ -47,6 +53,7 @@ public final class GatewayServer {
             throw StartError(.configuration, "\(error)")
         }
         errors = ErrorLog(writer: writer, level: .init(configuration.log.errorLevel))
+        for warning in warnings { errors.warn("the conf", ["warning": warning]) }
         let opened = try OpenedState(configuration)
         store = opened.store
         listeners = ListenerTable()

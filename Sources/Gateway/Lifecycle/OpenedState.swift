@@ -1,5 +1,6 @@
 import Configuration
 import Cryptography
+import Glibc
 import OAuth
 import Primitives
 import Store
@@ -19,7 +20,7 @@ struct OpenedState {
             snapshot = try store.perform(.snapshot)
             replay = try OpenedState.replay(configuration, store)
         } catch {
-            throw StartError(.unavailable, "store: \(error)")
+            throw StartError(error)
         }
     }
 
@@ -75,8 +76,28 @@ extension StateStore {
                 location: StateStoreLocation(configuration.store),
                 secretsKey: try OpenedState.secretsKey(configuration))
         } catch {
-            throw StartError(.unavailable, "store: \(error)")
+            throw StartError(error)
         }
+    }
+}
+
+extension StartError {
+    /// The store cannot be used: 77 where the system denies it, 69 otherwise.
+    public init(_ error: StoreError) {
+        let isDenied =
+            switch error {
+            case .cannotOpen(let path, _), .keyFile(let path, _): StartError.isDenied(path)
+            case .readOnly: true
+            default: false
+            }
+        self.init(isDenied ? .permission : .unavailable, "store: \(error)")
+    }
+
+    private static func isDenied(_ path: String) -> Bool {
+        if unsafe access(path, R_OK | W_OK) != 0, errno == EACCES { return true }
+        // A file that is to be made needs a folder that may be written.
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return unsafe access(folder.isEmpty ? "/" : folder, W_OK | X_OK) != 0 && errno == EACCES
     }
 }
 

@@ -61,6 +61,7 @@ final class Worker {
     private var connections = 0
     private var httpDate = HTTPDate()
     private var logFlushedAt = MonotonicInstant(nanoseconds: 0)
+    private var cacheSweptAt = MonotonicInstant(nanoseconds: 0)
     /// Answers since the start; the debug log tells them at the end.
     private(set) var answers = 0
 
@@ -92,6 +93,11 @@ final class Worker {
 
     private func turnEnded() -> MonotonicInstant? {
         if isDraining, connections == 0 { shared.workerIsIdle(index) }
+        if cacheSweptAt + .seconds(1) <= loop.now {
+            // Tokens that have ended give their memory back, a few slots at a time: never one long pause.
+            authenticator.cache?.removeEnded(at: loop.wallNow, steps: 256)
+            cacheSweptAt = loop.now
+        }
         return flushLog()
     }
 
@@ -118,7 +124,7 @@ final class Worker {
             self.addresses.merge(addresses) { $1 }
             for group in upstreams { group.resolve(self.addresses) }
         case .resume(let ticket, let resumption):
-            waiting.removeValue(forKey: ticket)?.resume(with: resumption)
+            waiting.removeValue(forKey: ticket)?.resume(ticket, with: resumption)
         case .ping:
             shared.pulse(index)
         case .drain:

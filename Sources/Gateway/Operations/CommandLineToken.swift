@@ -42,6 +42,9 @@ public struct CommandLineToken {
 
 /// What `gatehouse token inspect` tells of a token.
 public struct TokenInspection {
+    /// The JSON texts as they were signed; `nil` where they could not be read.
+    public let header: [UInt8]?
+    public let claims: [UInt8]?
     public let lines: [String]
     /// `nil`: it holds.
     public let reason: String?
@@ -53,7 +56,9 @@ public struct TokenInspection {
             configuration: configuration, material: try Material(configuration, state),
             listeners: [])
         let explanation = TokenVerifier(issuers: snapshot.issuers).explain(token.span, now: now)
-        lines = TokenReport.lines(explanation)
+        header = explanation.header
+        claims = explanation.claims
+        lines = TokenReport.lines(explanation).map(PrintableText.escaped)
         if case .failure(let error) = explanation.verdict {
             reason = error.reason.rawValue
         } else {

@@ -96,11 +96,10 @@ final class UpstreamConnection: EventHandler {
     /// Whether the server has not taken all that was sent: the client's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
-    /// The request is complete: from now on the server's time runs.
+    /// The request is complete: from now on the server's time runs. Called again when the server has taken the last of
+    /// it; before that a server that stops reading must not hold the exchange for ever.
     func requestEnded() {
-        if output.isEmpty, state == .awaitingHead {
-            setDeadline(after: group.configuration.responseTimeout)
-        }
+        if state == .awaitingHead { setDeadline(after: group.configuration.responseTimeout) }
     }
 
     /// Stops or goes on reading the answer, as the client takes it.
@@ -165,6 +164,7 @@ final class UpstreamConnection: EventHandler {
         }
         state = .awaitingHead
         setDeadline(after: nil)
+        if exchange?.isRequestSent == true { requestEnded() }
         updateInterest()
         flush()
     }
@@ -264,7 +264,14 @@ final class UpstreamConnection: EventHandler {
         self.exchange = nil
         let isClean = head.keepsAlive && !hasMore && output.isEmpty && exchange.isRequestSent
         let trailers = body.trailers
-        if isClean { group.keep(self) } else { close() }
+        if isClean {
+            // A slow client may have stopped the reading with the last bytes; the next exchange must be heard.
+            isReadingPaused = false
+            updateInterest()
+            group.keep(self)
+        } else {
+            close()
+        }
         exchange.upstreamEnded(trailers: trailers)
     }
 

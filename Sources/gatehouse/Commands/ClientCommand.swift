@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Cryptography
 import Foundation
 import OAuth
@@ -32,9 +33,22 @@ struct ClientCommand: ParsableCommand {
             let known = RegisteredClient.AuthMethod.self
             if let authMethod, known.init(rawValue: authMethod) == nil {
                 throw ValidationError(
-                    "\(authMethod) is not in this version: client_secret_basic or client_secret_post"
-                )
+                    "\(authMethod) is not in this version: "
+                        + "client_secret_basic or client_secret_post")
             }
+            // RFC 6749 section 3.3; and a space would make two of it.
+            for name in scope where !isScope(name) {
+                throw ValidationError("--scope '\(name)' is not one scope; --scope is repeatable")
+            }
+            guard !audience.contains("") else { throw ValidationError("--audience is empty") }
+            guard oauth1 || !allowPlaintext else {
+                throw ValidationError("--allow-plaintext needs --oauth1")
+            }
+        }
+
+        private func isScope(_ text: String) -> Bool {
+            !text.isEmpty
+                && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
         }
 
         func run() throws {
@@ -46,11 +60,8 @@ struct ClientCommand: ParsableCommand {
                 audiences: audience, authMethod: authMethod, oauth1Secret: consumerSecret,
                 allowsPlaintext: allowPlaintext, createdAt: WallTime.now())
             try access.perform(.addClient(client))
-            if access.configuration.clients.contains(where: { $0.id == id }) {
-                Diagnostics.write(
-                    "gatehouse: the conf declares client \(id) too; there the conf counts")
-            }
-            Secrets.show(id: id, secret: secret, consumerSecret: consumerSecret, json: json)
+            access.warnIfDeclared(id)
+            try Secrets.show(id: id, secret: secret, consumerSecret: consumerSecret, json: json)
         }
     }
 
@@ -63,18 +74,12 @@ struct ClientCommand: ParsableCommand {
         func run() throws {
             let access = try StoreAccess(options)
             let clients = try access.perform(.snapshot).clients
-            let declared = access.configuration.clients
-            if json {
-                Output.json(
-                    clients.map(Facts.of)
-                        + declared.map { ["id": $0.id, "source": "conf", "scopes": $0.scopes] })
-                return
-            }
-            for client in clients {
-                print(client.id, "store", client.scopes.joined(separator: " "))
-            }
-            for client in declared {
-                print(client.id, "conf", client.scopes.joined(separator: " "))
+            // The conf's first, as they count where both have an id.
+            let all = access.configuration.clients.map(Facts.of) + clients.map(Facts.of)
+            if json { return try Output.json(all) }
+            for facts in all {
+                let scopes = (facts["scopes"] as? [String] ?? []).joined(separator: " ")
+                try Output.write("\(facts["id"] ?? "") \(facts["source"] ?? "") \(scopes)")
             }
         }
     }
@@ -87,11 +92,14 @@ struct ClientCommand: ParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
-            let client = try find(id, try StoreAccess(options))
-            let facts = Facts.of(client)
-            if json { return Output.json(facts) }
+            let access = try StoreAccess(options)
+            let declared = access.configuration.clients.first { $0.id == id }
+            // Where both know the id the conf counts, so that is what is shown.
+            let facts = try declared.map(Facts.of) ?? Facts.of(find(id, access))
+            if json { return try Output.json(facts) }
             for (name, value) in facts.sorted(by: { $0.key < $1.key }) {
-                print("\(name): \((value as? [String])?.joined(separator: " ") ?? "\(value)")")
+                let text = (value as? [String])?.joined(separator: " ") ?? "\(value)"
+                try Output.write("\(name): \(text)")
             }
         }
     }
@@ -104,9 +112,12 @@ struct ClientCommand: ParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
-            try StoreAccess(options).perform(.removeClient(id: id))
-            if json { return Output.json(["removed": id]) }
-            print("removed \(id); tokens that it holds end by themselves")
+            let access = try StoreAccess(options)
+            _ = try find(id, access)
+            try access.perform(.removeClient(id: id))
+            access.warnIfDeclared(id)
+            if json { return try Output.json(["removed": id]) }
+            try Output.write("removed \(id); tokens that it holds end by themselves")
         }
     }
 
@@ -121,14 +132,20 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            var client = try find(id, access)
             let secret = try ClientSecret.generate()
-            client.secretHashes =
-                [try ClientSecret.hash(secret)]
-                + client.secretHashes.prefix(StoredClient.secretLimit - 1)
-            try access.perform(.replaceClient(client))
-            Secrets.show(id: id, secret: secret, consumerSecret: nil, json: json)
-            Diagnostics.write("the last secret stays good until the next rotation")
+            try access.alone {
+                var client = try find(id, access)
+                // Newest first: what falls off the end is the one before the last.
+                client.secretHashes =
+                    [try ClientSecret.hash(secret)]
+                    + client.secretHashes.prefix(StoredClient.secretLimit - 1)
+                try access.perform(.replaceClient(client))
+            }
+            access.warnIfDeclared(id)
+            try Secrets.show(id: id, secret: secret, consumerSecret: nil, json: json)
+            Diagnostics.write(
+                "the secret before stays good until the next rotation; the OAuth 1.0 secret stays as it is"
+            )
         }
     }
 }
@@ -148,8 +165,27 @@ extension ParsableCommand {
     }
 }
 
+extension StoreAccess {
+    fileprivate func warnIfDeclared(_ id: String) {
+        guard configuration.clients.contains(where: { $0.id == id }) else { return }
+        Diagnostics.write(
+            "gatehouse: the conf declares client \(id) too, and the conf counts: this change has no effect while it does"
+        )
+    }
+}
+
 /// What is shown of a client: never a secret, never its hash.
 private enum Facts {
+    static func of(_ client: ClientConfiguration) -> [String: Any] {
+        [
+            "id": client.id, "source": "conf", "scopes": client.scopes,
+            "audiences": client.audiences, "auth_method": client.authMethod?.rawValue ?? "any",
+            "secrets": (client.secretFile == nil ? 0 : 1) + (client.secretHash == nil ? 0 : 1),
+            "oauth1": client.oauth1SecretFile != nil || client.oauth1RSAKeyFile != nil,
+            "allow_plaintext": client.allowPlaintext,
+        ]
+    }
+
     static func of(_ client: StoredClient) -> [String: Any] {
         [
             "id": client.id, "source": "store", "scopes": client.scopes,
@@ -162,7 +198,9 @@ private enum Facts {
 
 /// The one place where secrets reach the terminal, once.
 private enum Secrets {
-    static func show(id: String, secret: Secret, consumerSecret: Secret?, json: Bool) {
+    static func show(
+        id: String, secret: Secret, consumerSecret: Secret?, json: Bool
+    ) throws {
         func text(_ secret: Secret) -> String { String(decoding: secret.exposed, as: UTF8.self) }
         if json {
             var object = ["client_id": id, "client_secret": text(secret)]
@@ -170,14 +208,14 @@ private enum Secrets {
                 object["oauth1_consumer_key"] = id
                 object["oauth1_consumer_secret"] = text(consumerSecret)
             }
-            return Output.json(object)
+            return try Output.json(object)
         }
-        print("client_id: \(id)")
-        print("client_secret: \(text(secret))")
+        var lines = ["client_id: \(id)", "client_secret: \(text(secret))"]
         if let consumerSecret {
-            print("oauth1_consumer_key: \(id)")
-            print("oauth1_consumer_secret: \(text(consumerSecret))")
+            lines.append("oauth1_consumer_key: \(id)")
+            lines.append("oauth1_consumer_secret: \(text(consumerSecret))")
         }
+        try Output.write(lines.joined(separator: "\n"))
         Diagnostics.write("shown once: it is not kept anywhere in the clear")
     }
 }

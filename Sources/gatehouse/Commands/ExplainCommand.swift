@@ -18,6 +18,10 @@ struct ExplainCommand: ParsableCommand {
     @Option(name: .long, help: "A curl command line instead.") var curl: String?
     @Option(name: .long, help: "The moment to judge by: seconds since 1970 or RFC 3339.")
     var at: String?
+    @Option(name: .long, help: "The listener that the request comes in on; the first by default.")
+    var listener: String?
+    @Option(name: .long, help: "The client's address, for allow and deny lines.")
+    var from: String?
     @Option(name: .long, help: "Not in this version.") var receipt: String?
     @Flag(name: .long, help: "Print JSON.") var json = false
 
@@ -26,57 +30,55 @@ struct ExplainCommand: ParsableCommand {
         guard (request == nil) != (curl == nil) else {
             throw ValidationError("one of --request and --curl is needed")
         }
+        if let from, IPAddress(from) == nil { throw ValidationError("--from \(from): no address") }
     }
 
     func run() throws {
-        let now = try moment()
+        let now = try Moment.read(at)
         let bytes: [UInt8]
         if let curl {
             bytes = try CurlCommand(curl).request
         } else {
-            bytes = RawRequest.repaired(try InputFile.read(request ?? "-")) {
-                Diagnostics.write($0)
-            }
+            bytes = RawRequest.repaired(try InputFile.read(request ?? "-"), Diagnostics.write)
         }
-        let access = try StoreAccess(options)
+        let facts = try CurrentFacts(options)
+        if let listener, !facts.configuration.listeners.contains(where: { $0.name == listener }) {
+            throw ValidationError("--listener \(listener): the conf has no such listener")
+        }
         let explanation: RequestExplanation
-        let state = try access.perform(.snapshot)
         do throws(StartError) {
             explanation = try RequestExplanation(
-                of: bytes, configuration: access.configuration,
-                state: state, at: now)
+                of: bytes, configuration: facts.configuration, state: facts.state,
+                listener: listener, from: from.flatMap(IPAddress.init), at: now)
         } catch {
             throw error.exit
         }
-        if json { return show(explanation) }
+        if json { return try Output.json(object(explanation)) }
         for step in explanation.steps {
-            print("\(step.phase.rawValue):")
-            for line in step.lines { print("    \(line)") }
+            try Output.write("\(step.phase.rawValue):")
+            for line in step.lines { try Output.write("    \(line)") }
         }
-        if let reason = explanation.reason {
-            print("verdict: refused, \(explanation.status ?? 0) \(reason.rawValue)")
-        } else {
-            print("verdict: passes")
-        }
+        try Output.write(verdict(explanation))
     }
 
-    private func show(_ explanation: RequestExplanation) {
+    private func verdict(_ explanation: RequestExplanation) -> String {
+        guard let reason = explanation.reason, let status = explanation.status else {
+            return "verdict: passes"
+        }
+        let told = explanation.publicReason ?? reason.rawValue
+        return "verdict: refused, \(status) \(reason.rawValue)"
+            + (told == reason.rawValue ? "" : " (the client is told \(told))")
+    }
+
+    private func object(_ explanation: RequestExplanation) -> [String: Any] {
         let steps = explanation.steps.map { step in
             ["phase": step.phase.rawValue, "lines": step.lines] as [String: Any]
         }
         var verdict: [String: Any] = ["passes": explanation.reason == nil]
         if let reason = explanation.reason { verdict["reason"] = reason.rawValue }
+        if let told = explanation.publicReason { verdict["public_reason"] = told }
         if let status = explanation.status { verdict["status"] = status }
-        Output.json(["steps": steps, "verdict": verdict])
-    }
-
-    private func moment() throws -> WallTime {
-        guard let at else { return WallTime.now() }
-        if let seconds = Int64(at) { return WallTime(seconds: seconds) }
-        guard let date = ISO8601DateFormatter().date(from: at) else {
-            throw ValidationError("--at \(at): seconds since 1970 or RFC 3339")
-        }
-        return WallTime(seconds: Int64(date.timeIntervalSince1970))
+        return ["steps": steps, "verdict": verdict]
     }
 }
 
@@ -84,7 +86,7 @@ struct ExplainCommand: ParsableCommand {
 enum RawRequest {
     /// Makes CR LF of the LF line ends that editors and clipboards leave in a head, and says so. The gateway itself
     /// refuses them.
-    static func repaired(_ bytes: [UInt8], say: (String) -> Void) -> [UInt8] {
+    static func repaired(_ bytes: [UInt8], _ say: (String) -> Void) -> [UInt8] {
         guard let firstLine = bytes.firstIndex(of: 0x0A) else { return bytes }
         if firstLine > 0, bytes[firstLine - 1] == 0x0D { return bytes }
         say("the head's lines end with LF alone, as an editor leaves them: taken for CR LF")

@@ -24,6 +24,11 @@ extension StartError {
     /// Prints the error as one line (or one mistake a paragraph) to stderr and ends with its exit code.
     var exit: ExitCode {
         Diagnostics.write("gatehouse: \(description)")
+        return exitCode
+    }
+
+    /// As sysexits.h has it.
+    var exitCode: ExitCode {
         switch kind {
         case .configuration: return ExitCode(78)
         case .unavailable: return ExitCode(69)

@@ -18,23 +18,23 @@ struct KeyCommand: ParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
-            let keys = try StoreAccess(options).perform(.snapshot).keys
-            if json {
-                Output.json(
-                    keys.map { key in
-                        [
-                            "kid": key.kid, "algorithm": key.algorithm,
-                            "state": key.isCurrent ? "current" : "retired",
-                            "created_at": Output.time(key.createdAt),
-                        ]
-                    })
-                return
-            }
+            let keys = try CurrentFacts(options).state.keys
+            if json { return try Output.json(keys.map(facts)) }
             for key in keys {
-                print(
-                    key.kid, key.algorithm, key.isCurrent ? "current" : "retired",
-                    Output.time(key.createdAt))
+                let facts = facts(key)
+                let names = ["kid", "algorithm", "state", "created_at", "retired_at"]
+                try Output.write(names.compactMap { facts[$0] }.joined(separator: " "))
             }
+        }
+
+        private func facts(_ key: SigningKeyRecord) -> [String: String] {
+            var facts = [
+                "kid": key.kid, "algorithm": key.algorithm,
+                "state": key.isCurrent ? "current" : "retired",
+                "created_at": Output.time(key.createdAt),
+            ]
+            if let retiredAt = key.retiredAt { facts["retired_at"] = Output.time(retiredAt) }
+            return facts
         }
     }
 
@@ -54,8 +54,8 @@ struct KeyCommand: ParsableCommand {
             }
             let key = try SigningKeyRecord.make(authority.signingAlgorithm)
             try access.perform(.addSigningKey(key))
-            if json { return Output.json(["kid": key.kid, "algorithm": key.algorithm]) }
-            print(key.kid, key.algorithm, "current")
+            if json { return try Output.json(["kid": key.kid, "algorithm": key.algorithm]) }
+            try Output.write("\(key.kid) \(key.algorithm) current")
         }
     }
 
@@ -66,9 +66,9 @@ struct KeyCommand: ParsableCommand {
         @OptionGroup var options: ConfigOption
 
         func run() throws {
-            let keys = try StoreAccess(options).perform(.snapshot).keys
+            let keys = try CurrentFacts(options).state.keys
             let document = try PublishedKeys.document(keys)
-            print(String(decoding: document, as: UTF8.self))
+            try Output.write(String(decoding: document, as: UTF8.self))
         }
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Foundation
 import Gateway
+import Glibc
 import Primitives
 import Store
 
@@ -10,10 +11,17 @@ import Store
 struct StoreAccess {
     let configuration: Configuration
     let store: StateStore
+    private let path: String
 
     init(_ options: ConfigOption) throws {
         do throws(StartError) {
             configuration = try ConfigurationFile.load(options.config)
+            guard case .sqlite(let path) = configuration.store else {
+                throw StartError(
+                    .configuration,
+                    "the conf keeps its state in memory: only the running gateway has it")
+            }
+            self.path = path
             store = try StateStore.open(configuration)
         } catch {
             throw error.exit
@@ -27,26 +35,99 @@ struct StoreAccess {
             Diagnostics.write("gatehouse: \(error)")
             switch error {
             case .clientExists, .unknownClient, .invalidClient: throw ExitCode(64)
-            case .readOnly: throw ExitCode(77)
-            default: throw ExitCode(69)
+            default: throw StartError(error).exitCode
             }
+        }
+    }
+
+    /// Runs `body` while no other command does: what is read in it is still so when it writes. Of two commands that
+    /// rotate one client's secret at once, neither must undo the other's, which somebody was just shown.
+    func alone<Value>(_ body: () throws -> Value) throws -> Value {
+        // The folder, not the database: to close another descriptor of that would drop SQLite's own locks.
+        let folder = URL(fileURLWithPath: path).deletingLastPathComponent().path
+        let descriptor = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX) == 0 else {
+            Diagnostics.write("gatehouse: \(folder) cannot be locked")
+            throw ExitCode(69)
+        }
+        defer { _ = Glibc.close(descriptor) }
+        return try body()
+    }
+}
+
+/// What a command decides with that changes nothing: the conf, and clients and keys as they stand.
+struct CurrentFacts {
+    let configuration: Configuration
+    let state: StoreSnapshot
+
+    /// Opens no store that is not there yet: to look must not make one.
+    init(_ options: ConfigOption) throws {
+        do throws(StartError) {
+            configuration = try ConfigurationFile.load(options.config)
+        } catch {
+            throw error.exit
+        }
+        switch configuration.store {
+        case .memory:
+            Diagnostics.write(
+                "gatehouse: the store is the running gateway's memory; its clients and keys are not known here"
+            )
+            state = .empty
+        case .sqlite(let path) where unsafe access(path, F_OK) != 0 && errno == ENOENT:
+            Diagnostics.write("gatehouse: there is no database \(path) yet: no clients, no keys")
+            state = .empty
+        case .sqlite:
+            state = try StoreAccess(options).perform(.snapshot)
         }
     }
 }
 
 /// Results on stdout, as text or as JSON.
 enum Output {
-    static func json(_ object: Any) {
+    static func json(_ object: Any) throws {
         let options: JSONSerialization.WritingOptions = [
             .prettyPrinted, .sortedKeys, .withoutEscapingSlashes,
         ]
-        guard let data = try? JSONSerialization.data(withJSONObject: object, options: options)
-        else { return }
-        print(String(decoding: data, as: UTF8.self))
+        let data = try JSONSerialization.data(withJSONObject: object, options: options)
+        try write(String(decoding: data, as: UTF8.self))
+    }
+
+    /// Writes a line, and fails when it could not be written: a secret that nobody has seen must not look like one that
+    /// was shown.
+    static func write(_ text: String) throws {
+        let bytes = Array((text + "\n").utf8)
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { raw in
+                unsafe Glibc.write(
+                    1, raw.baseAddress?.advanced(by: written), bytes.count - written)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else {
+                Diagnostics.write("gatehouse: the result could not be written to standard output")
+                throw ExitCode(70)
+            }
+            written += count
+        }
     }
 
     static func time(_ time: WallTime) -> String {
         let date = Date(timeIntervalSince1970: Double(time.seconds))
         return ISO8601DateFormatter().string(from: date)
+    }
+}
+
+/// A moment that an operator names.
+enum Moment {
+    /// - Parameter text: seconds since 1970 or RFC 3339; `nil` is now.
+    static func read(_ text: String?) throws -> WallTime {
+        guard let text else { return WallTime.now() }
+        if let seconds = Int64(text), seconds.magnitude < 1 << 33 {
+            return WallTime(seconds: seconds)
+        }
+        guard let date = ISO8601DateFormatter().date(from: text) else {
+            throw ValidationError("--at \(text): seconds since 1970, or as 2026-01-31T12:00:00Z")
+        }
+        return WallTime(seconds: Int64(date.timeIntervalSince1970))
     }
 }

@@ -22,17 +22,16 @@ struct TokenCommand: ParsableCommand {
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
-            let access = try StoreAccess(options)
+            let facts = try CurrentFacts(options)
             let issued: CommandLineToken
-            let state = try access.perform(.snapshot)
             do throws(StartError) {
                 issued = try CommandLineToken(
-                    client: client, scopes: scope, configuration: access.configuration,
-                    state: state)
+                    client: client, scopes: scope, configuration: facts.configuration,
+                    state: facts.state)
             } catch {
                 throw error.exit
             }
-            print(json ? issued.reply : issued.token, terminator: json ? "" : "\n")
+            try Output.write(json ? String(issued.reply.dropLast()) : issued.token)
         }
     }
 
@@ -42,31 +41,36 @@ struct TokenCommand: ParsableCommand {
 
         @OptionGroup var options: ConfigOption
         @Argument(help: "The token, or - for standard input.") var token: String
-        @Option(name: .long, help: "The moment to judge by: seconds since 1970.") var at: Int64?
+        @Option(name: .long, help: "The moment to judge by: seconds since 1970 or RFC 3339.")
+        var at: String?
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
-            let access = try StoreAccess(options)
-            let text =
-                token == "-" ? InputFile.standardInput() : Array(token.utf8)
+            let now = try Moment.read(at)
+            let text = token == "-" ? try InputFile.standardInput() : Array(token.utf8)
+            let facts = try CurrentFacts(options)
             let inspection: TokenInspection
-            let state = try access.perform(.snapshot)
             do throws(StartError) {
                 inspection = try TokenInspection(
-                    of: text.filter { $0 > 0x20 }, configuration: access.configuration,
-                    state: state,
-                    at: at.map { WallTime(seconds: $0) } ?? WallTime.now())
+                    of: text.filter { $0 > 0x20 }, configuration: facts.configuration,
+                    state: facts.state, at: now)
             } catch {
                 throw error.exit
             }
-            if json {
-                Output.json(
-                    ["lines": inspection.lines, "reason": inspection.reason ?? "none"]
-                        as [String: Any])
-                return
+            if json { return try Output.json(object(inspection)) }
+            for line in inspection.lines { try Output.write(line) }
+            try Output.write("verdict: \(inspection.reason ?? "holds")")
+        }
+
+        private func object(_ inspection: TokenInspection) -> [String: Any] {
+            func parsed(_ text: [UInt8]?) -> Any {
+                text.flatMap { try? JSONSerialization.jsonObject(with: Data($0)) } ?? NSNull()
             }
-            for line in inspection.lines { print(line) }
-            print("verdict: \(inspection.reason ?? "holds")")
+            return [
+                "header": parsed(inspection.header), "claims": parsed(inspection.claims),
+                "lines": inspection.lines, "holds": inspection.reason == nil,
+                "reason": inspection.reason ?? NSNull(),
+            ]
         }
     }
 

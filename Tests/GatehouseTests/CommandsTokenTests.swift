@@ -1,0 +1,120 @@
+import Foundation
+import TestSupport
+import Testing
+
+struct CommandsTokenTests {
+    @Test func anIssuedTokenHoldsHereAndAtTheGateway() throws {
+        let upstream = try ScriptedUpstream()
+        let fixture = try CommandFixture(upstream: upstream.port)
+        let gateway = try fixture.start()
+        defer { gateway.end() }
+        let token = try fixture.output(
+            "token", "issue", "--client", "declared", "--scope", "orders.read")
+        let reply = try fixture.send(
+            fixture.request("GET /orders", ["Authorization: Bearer \(token)"]))
+        #expect(reply.status == 200)
+
+        let inspected = try fixture.object("token", "inspect", token)
+        let claims = try #require(inspected["claims"] as? [String: Any])
+        #expect(claims["client_id"] as? String == "declared")
+        #expect(claims["scope"] as? String == "orders.read")
+        #expect((inspected["header"] as? [String: Any])?["typ"] as? String == "at+jwt")
+        #expect(inspected["holds"] as? Bool == true)
+        let text = try fixture.output("token", "inspect", "-", input: token + "\n")
+        #expect(text.hasSuffix("verdict: holds"))
+    }
+
+    @Test func theJSONIsThatOfTheTokenEndpoint() throws {
+        let fixture = try CommandFixture()
+        _ = try fixture.output("key", "rotate")
+        let reply = try fixture.object("token", "issue", "--client", "declared")
+        #expect(reply["token_type"] as? String == "Bearer")
+        #expect(reply["expires_in"] as? Int == 600)
+        #expect(reply["scope"] as? String == "orders.read")
+        #expect((reply["access_token"] as? String)?.split(separator: ".").count == 3)
+    }
+
+    @Test func aTokenIsJudgedByTheMomentGiven() throws {
+        let fixture = try CommandFixture()
+        _ = try fixture.output("key", "rotate")
+        let token = try fixture.output("token", "issue", "--client", "declared")
+        let later = try fixture.object("token", "inspect", token, "--at", "2100-01-01T00:00:00Z")
+        #expect(later["holds"] as? Bool == false)
+        #expect(later["reason"] as? String == "token_expired")
+        let broken = try fixture.object("token", "inspect", "not.a.token")
+        #expect(broken["reason"] as? String == "malformed_credentials")
+        #expect(
+            try fixture.gatehouse("token", "inspect", token, "--at", "noon").status == .code(64))
+    }
+
+    @Test(
+        arguments: zip(
+            [
+                ["token", "issue", "--client", "declared", "--scope", "orders.write"],
+                ["token", "issue", "--client", "nobody"],
+                ["token", "issue"],
+                ["token", "revoke", "x"],
+            ], [69, 69, 64, 64] as [Int32]))
+    func whatIsNotGrantedIsNotIssued(arguments: [String], code: Int32) throws {
+        let fixture = try CommandFixture()
+        _ = try fixture.output("key", "rotate")
+        let result = try run(
+            fixture.binary,
+            arguments + (arguments[1] == "revoke" ? [] : ["--config", fixture.conf]))
+        #expect(result.status == .code(code), "\(result.error)")
+        #expect(result.output.isEmpty)
+        #expect(!result.error.isEmpty)
+    }
+
+    @Test func keysRotateAndOldTokensHold() throws {
+        let fixture = try CommandFixture()
+        #expect(try fixture.list("key", "list").isEmpty)
+        let first = try #require(try fixture.object("key", "rotate")["kid"] as? String)
+        let token = try fixture.output("token", "issue", "--client", "declared")
+        let second = try #require(try fixture.object("key", "rotate")["kid"] as? String)
+        let keys = try fixture.list("key", "list")
+        #expect(keys.map { $0["kid"] as? String } == [second, first])
+        #expect(keys.map { $0["state"] as? String } == ["current", "retired"])
+        #expect(keys.map { $0["retired_at"] != nil } == [false, true])
+        #expect(try fixture.object("token", "inspect", token)["holds"] as? Bool == true)
+
+        let exported = try JSONSerialization.jsonObject(
+            with: Data(fixture.output("key", "export").utf8))
+        let published = try #require((exported as? [String: Any])?["keys"] as? [[String: Any]])
+        #expect(published.map { $0["kid"] as? String } == [second, first])
+        for key in published {
+            // No member of a private key (RFC 7518 section 6).
+            #expect(Set(key.keys) == ["kty", "crv", "x", "y", "kid", "use", "alg"])
+        }
+    }
+
+    @Test func aRunningGatewaySignsWithTheNewKey() throws {
+        let fixture = try CommandFixture()
+        let gateway = try fixture.start()
+        defer { gateway.end() }
+        let kid = try #require(try fixture.object("key", "rotate")["kid"] as? String)
+        #expect(
+            try eventually(within: .seconds(2)) {
+                try fixture.send(fixture.request("GET /.well-known/jwks.json")).text.contains(kid)
+            })
+    }
+
+    @Test func toLookMakesNoStore() throws {
+        let fixture = try CommandFixture()
+        for arguments in [["key", "list"], ["token", "inspect", "x"]] {
+            #expect(try fixture.gatehouse(arguments).status == .code(0))
+        }
+        let files = try FileManager.default.contentsOfDirectory(atPath: fixture.folder.path)
+        #expect(Set(files) == ["gateway.conf", "declared.secret"])
+    }
+
+    @Test func withoutAnAuthorityThereIsNothingToSignWith() throws {
+        let fixture = try CommandFixture()
+        let conf = fixture.folder.read("gateway.conf").replacing(
+            /authority \{[^}]*\}/, with: "")
+        try fixture.folder.write("gateway.conf", conf)
+        #expect(try fixture.gatehouse("key", "rotate").status == .code(78))
+        #expect(
+            try fixture.gatehouse("token", "issue", "--client", "declared").status == .code(78))
+    }
+}

@@ -1,0 +1,140 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Connections to the upstream that the gateway keeps and that the upstream ends: no client may notice, and no request
+/// that is not safe to repeat is sent twice.
+struct PooledConnectionTests {
+    static func gateway(_ port: UInt16, _ upstream: String = "") throws -> Gateway {
+        try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(port); \(upstream) }
+                route / { upstream app; authenticate none; }
+                """))
+    }
+
+    static func request(_ method: String, _ path: String) -> String {
+        let body = method == "GET" ? "" : "body"
+        return
+            "\(method) \(path) HTTP/1.1\r\n\(hostLine)Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
+    }
+
+    @Test(arguments: ["GET", "POST", "PUT"])
+    func noClientSeesAnUpstreamThatEndsIdleConnections(method: String) throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok"), .close] }
+        let gateway = try Self.gateway(upstream.port)
+        let client = try gateway.connect()
+        var served = 0
+        for number in 0..<40 {
+            try client.send(Self.request(method, "/\(number)"))
+            if try client.readReply().text == "ok" { served += 1 }
+            #expect(eventually { upstream.openConnections == 0 })
+        }
+        #expect(served == 40)
+        #expect(upstream.requests.count == 40)
+    }
+
+    @Test func aStaleConnectionIsReplacedForAGet() throws {
+        // It ends when the next request is there already: nobody could know before.
+        let upstream = try ScriptedUpstream { $0.index == 0 ? [.respond(body: "ok")] : [.close] }
+        let gateway = try Self.gateway(upstream.port)
+        let client = try gateway.connect()
+        for number in 0..<40 {
+            try client.send(Self.request("GET", "/\(number)"))
+            #expect(try client.readReply().text == "ok", "\(number)")
+        }
+        // The first one, and 39 that took a kept connection and another one then.
+        #expect(upstream.requests.count == 79)
+        #expect(upstream.connections == 40)
+    }
+
+    @Test func aStaleConnectionIsReplacedOnlyOnce() throws {
+        let upstream = try ScriptedUpstream {
+            $0.requestLine.contains("/bad") ? [.close] : [.respond(body: "ok")]
+        }
+        let gateway = try Self.gateway(upstream.port, "retries 3;")
+        let client = try gateway.connect()
+        try client.send(Self.request("GET", "/good"))
+        #expect(try client.readReply().text == "ok")
+        try client.send(Self.request("GET", "/bad"))
+        #expect(try client.readReply().status == 502)
+        #expect(upstream.requests.count == 3)
+    }
+
+    @Test(arguments: ["POST", "PATCH"])
+    func whatIsNotIdempotentIsNeverSentTwice(method: String) throws {
+        let upstream = try ScriptedUpstream { $0.index == 0 ? [.respond(body: "ok")] : [.close] }
+        let gateway = try Self.gateway(upstream.port, "retries 3;")
+        let client = try gateway.connect()
+        for number in 0..<20 {
+            try client.send(Self.request("GET", "/\(number)"))
+            #expect(try client.readReply().text == "ok")
+            try client.send(Self.request(method, "/once/\(number)"))
+            let reply = try client.readReply()
+            #expect(reply.status == 502)
+            try UpstreamFaultTests.check(reply, 502, "upstream_reset", on: gateway)
+        }
+        let once = upstream.requests.map(\.requestLine).filter { $0.contains("/once/") }
+        #expect(once.count == 20)
+        #expect(Set(once).count == 20)
+    }
+
+    /// The request is waiting when the gateway learns of the end: held back here by stopping it.
+    @Test(arguments: ["GET", "POST", "PUT"])
+    func anEndThatComesWithTheRequestIsSeenFirst(method: String) throws {
+        let upstream = try ManualServer()
+        let gateway = try Self.gateway(upstream.port)
+        let client = try gateway.connect()
+        var kept: TCPClient?
+        for number in 0..<5 {
+            try client.send(Self.request(method, "/\(number)"))
+            if let kept {
+                kept.shutdownWriting()
+                gateway.process.signal(SIGCONT)
+            }
+            let server = try upstream.accept()
+            _ = try server.read(through: "\r\n\r\n")
+            if method != "GET" { #expect(text(try server.read(4)) == "body") }
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            let reply = try client.readReply()
+            #expect(reply.text == "ok", "\(number)")
+            kept = server
+            gateway.process.signal(SIGSTOP)
+            try gateway.waitUntilStopped()
+        }
+        gateway.process.signal(SIGCONT)
+    }
+
+    @Test func anIdleConnectionEndsAfterItsTime() throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        let gateway = try Self.gateway(upstream.port, "idle_timeout 200ms;")
+        #expect(try gateway.request(Self.request("GET", "/")).text == "ok")
+        #expect(eventually(within: .seconds(3)) { upstream.openConnections == 0 })
+    }
+
+    @Test func noMoreConnectionsAreKeptThanConfigured() throws {
+        let upstream = try ManualServer()
+        let gateway = try Self.gateway(upstream.port, "keepalive 2;")
+        let clients = try (0..<5).map { _ in try gateway.connect() }
+        for client in clients { try client.send(Self.request("GET", "/")) }
+        let servers = try clients.map { _ in try upstream.accept() }
+        for server in servers {
+            _ = try server.read(through: "\r\n\r\n")
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        }
+        for client in clients { #expect(try client.readReply().text == "ok") }
+        let ended = try servers.filter { try $0.hasEnded() }
+        #expect(ended.count == 3)
+    }
+}
+
+extension Gateway {
+    /// Waits until SIGSTOP has taken effect.
+    func waitUntilStopped() throws {
+        try process.waitUntil("SIGSTOP") {
+            let stat = try String(contentsOfFile: "/proc/\(process.pid)/stat", encoding: .utf8)
+            return stat.components(separatedBy: ") ").last?.hasPrefix("T") == true
+        }
+    }
+}
