@@ -110,8 +110,8 @@ struct StreamingTests {
             try client.send("GET / HTTP/1.1\r\n\(hostLine)\r\n")
             server = try pair.server.accept()
             _ = try server.read(through: "\r\n\r\n")
-            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
-            _ = try client.read(through: "abc")
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxyz")
+            _ = try client.read(through: "xyz")
         }
         #expect(try server.isClosedByPeer())
     }
@@ -150,7 +150,7 @@ struct StreamingTests {
     }
 
     @Test(arguments: [
-        "Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "Content-Length: 10\r\n\r\nxyz", "Transfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n",
     ])
     func aBodyThatBreaksOffIsNeverCompleted(start: String) throws {
         let pair = try ManualPair(timeout: .seconds(1))
@@ -159,7 +159,8 @@ struct StreamingTests {
             let client = try pair.gateway.connect()
             try client.send("POST / HTTP/1.1\r\n\(hostLine)\(start)")
             server = try pair.server.accept()
-            _ = try server.read(through: "abc")
+            // No hexadecimal digits, as they could stand in an id of the head.
+            _ = try server.read(through: "xyz")
         }
         let rest = text(try server.readToEnd())
         #expect(rest.isEmpty || rest == "\r\n")
