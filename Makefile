@@ -48,8 +48,8 @@ test: packages ## all tests, end to end ones with real peers included
 	$(SWIFT) test $(TEST_ARGUMENTS)
 
 # .ci/tsan-mutex.c tells ThreadSanitizer what Swift's Mutex orders. Leaks are not looked for: XCTest, which carries the
-# runner, leaks by itself. BearerTests set the program's clock by faketime, whose library and ThreadSanitizer's cannot live
-# in one process: they are left out of the thread run, and only there.
+# runner, leaks by itself. BearerTests set the program's clock by faketime, whose library cannot live in one process
+# with a sanitizer's: they are left out here, and only here.
 sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitizer
 	@deploy/packages.sh $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests --sanitize thread --scratch-path .build-tsan
@@ -57,7 +57,8 @@ sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitiz
 	LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-mutex.so \
 	    $(SWIFT) test --skip-build --sanitize thread --scratch-path .build-tsan \
 	    --skip BearerTests $(TEST_ARGUMENTS)
-	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --sanitize address --scratch-path .build-asan $(TEST_ARGUMENTS)
+	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --sanitize address --scratch-path .build-asan \
+	    --skip BearerTests $(TEST_ARGUMENTS)
 
 fuzz: packages ## every fuzz harness for SECONDS=60 each
 	Fuzz/run.sh $(SECONDS)
