@@ -121,7 +121,7 @@ struct StartTests {
         defer { chmod(folder.path, 0o700) }
         let command = prefix + [try gatehouseBinary(), "serve", "--config", path]
         let result = try run(command[0], Array(command.dropFirst()), within: .seconds(20))
-        let lines = Self.expect(result, code: 69, says: folder.path)
+        let lines = Self.expect(result, code: 77, says: folder.path)
         #expect(lines.count == 1)
         #expect(lines.first?.lowercased().contains("permission denied") == true)
     }
