@@ -407,6 +407,7 @@ final class Exchange {
         }
         guard stage != .ended else { return }
         stage = .ended
+        if worker.isDraining { closesAfterAnswer = true }
         if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
             // Whether the client sends the body now cannot be known: the connection cannot go on.
             closesAfterAnswer = true
@@ -442,6 +443,7 @@ final class Exchange {
     ) {
         guard stage != .ended, stage != .answering else { return }
         stage = .ended
+        if worker.isDraining { closesAfterAnswer = true }
         if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
             closesAfterAnswer = true
         }

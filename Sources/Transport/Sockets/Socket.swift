@@ -41,7 +41,8 @@ public struct Socket: ~Copyable {
         let result = unsafe address.withPointer { pointer, length in
             unsafe Glibc.connect(descriptor, pointer, length)
         }
-        if result != 0, errno != EINPROGRESS, errno != EAGAIN {
+        // EAGAIN is no progress: a unix socket's queue is full, or no local port is left.
+        if result != 0, errno != EINPROGRESS {
             throw SystemError(call: "connect", code: errno)
         }
         return socket
