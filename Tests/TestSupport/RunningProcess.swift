@@ -7,6 +7,29 @@ public enum ExitStatus: Sendable, Equatable {
     case signal(Int32)
 }
 
+/// The processes that have not been waited for. Whatever still holds a reference when the runner ends, none of them
+/// outlives it.
+private enum LivingProcesses {
+    private static let pids = Mutex<Set<pid_t>>([])
+    private static let isArmed: Bool = {
+        atexit { LivingProcesses.killAll() }
+        return true
+    }()
+
+    static func add(_ pid: pid_t) {
+        _ = isArmed
+        pids.withLock { _ = $0.insert(pid) }
+    }
+
+    static func remove(_ pid: pid_t) {
+        pids.withLock { _ = $0.remove(pid) }
+    }
+
+    static func killAll() {
+        pids.withLock { for pid in $0 { _ = kill(pid, SIGKILL) } }
+    }
+}
+
 /// A program that a test started: its output goes to files, and it is ended by its pid at the latest when the
 /// last reference goes.
 public final class RunningProcess: Sendable {
@@ -54,6 +77,7 @@ public final class RunningProcess: Sendable {
         let code = posix_spawn(&pid, executable, &actions, &attributes, &argv, &envp)
         guard code == 0 else { throw Failure("could not start \(executable): errno \(code)") }
         self.pid = pid
+        LivingProcesses.add(pid)
     }
 
     deinit {
@@ -75,6 +99,7 @@ public final class RunningProcess: Sendable {
             var status: Int32 = 0
             guard waitpid(pid, &status, WNOHANG) == pid else { return nil }
             let signal = status & 0x7F
+            LivingProcesses.remove(pid)
             ended = signal == 0 ? .code(status >> 8 & 0xFF) : .signal(signal)
             return ended
         }
