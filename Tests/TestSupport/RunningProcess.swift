@@ -26,7 +26,7 @@ private enum LivingProcesses {
     }
 
     static func killAll() {
-        pids.withLock { for pid in $0 { _ = kill(pid, SIGKILL) } }
+        pids.withLock { for pid in $0 { _ = kill(-pid, SIGKILL) } }
     }
 }
 
@@ -66,7 +66,11 @@ public final class RunningProcess: Sendable {
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setsigdefault(&attributes, &all)
         posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF))
+            &attributes,
+            Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF)
+                | Int16(POSIX_SPAWN_SETPGROUP))
+        // A group of its own: what it starts (as `faketime` starts its program) ends with it.
+        posix_spawnattr_setpgroup(&attributes, 0)
 
         var variables = ProcessInfo.processInfo.environment
         for (name, value) in environment { variables[name] = value }
@@ -82,6 +86,7 @@ public final class RunningProcess: Sendable {
 
     deinit {
         _ = end(within: .seconds(1))
+        _ = kill(-pid, SIGKILL)
     }
 
     public var standardOutput: String { output.read("stdout") }
