@@ -47,7 +47,8 @@ struct OAuth1ChangeTests {
         Change("form declared as text", 401, "bad_signature", ("x-www-form-urlencoded", "json")),
         Change("nonce changed", 401, "bad_signature", (#"oauth_nonce="n"#, "oauth_nonce=\"m")),
         Change(
-            "signature cut", 401, "bad_signature", (#"(oauth_signature="[^"]*).{6}""#, "$1\"")),
+            // Its padding, a whole escape: any other cut might go through one.
+            "signature cut", 401, "bad_signature", (#"(oauth_signature="[^"]*)%3D""#, "$1\"")),
         Change(
             "signature empty", 400, "malformed_credentials", (#"(oauth_signature=)"[^"]*"#, "$1\"")),
         Change("signature with more", 401, "bad_signature", (#"(oauth_signature="[^"]*)"#, "$1A")),
