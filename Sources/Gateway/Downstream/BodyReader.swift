@@ -14,6 +14,8 @@ struct BodyReader {
         case length(remaining: Int)
         case chunked
         case untilClose
+        /// Content comes by itself and its end is told (HTTP/2); `remaining` where Content-Length promised one.
+        case framed(remaining: Int?)
     }
 
     enum Event: Equatable {
@@ -26,6 +28,7 @@ struct BodyReader {
     private var framing = Framing.finished
     /// Made for the first chunked body, then reused.
     private var decoder: ChunkedDecoder?
+    private var framedTrailers = Trailers()
     /// Content bytes so far.
     private(set) var received = 0
 
@@ -40,12 +43,14 @@ struct BodyReader {
         case .finished: 0
         case .length(let remaining): remaining
         case .chunked, .untilClose: nil
+        case .framed(let remaining): remaining
         }
     }
 
     /// The trailer section of a chunked body that has ended.
     var trailers: Trailers {
-        Trailers(fields: decoder?.trailerFields ?? [], bytes: decoder?.trailers ?? [])
+        guard let decoder else { return framedTrailers }
+        return Trailers(fields: decoder.trailerFields, bytes: decoder.trailers)
     }
 
     mutating func begin(_ bodyFraming: BodyFraming) {
@@ -64,6 +69,31 @@ struct BodyReader {
         }
     }
 
+    /// Begins a body whose content its connection frames: `take` and `end` follow.
+    mutating func beginFramed(_ bodyFraming: BodyFraming) {
+        received = 0
+        decoder = nil
+        framedTrailers = Trailers()
+        switch bodyFraming {
+        case .none: framing = .finished
+        case .length(let count): framing = .framed(remaining: count)
+        case .chunked, .untilClose: framing = .framed(remaining: nil)
+        }
+    }
+
+    /// Counts content of a framed body.
+    mutating func take(_ count: Int) {
+        guard case .framed(let remaining) = framing else { return }
+        received += count
+        framing = .framed(remaining: remaining.map { max(0, $0 - count) })
+    }
+
+    /// A framed body has ended.
+    mutating func end(trailers: Trailers = Trailers()) {
+        framing = .finished
+        framedTrailers = trailers
+    }
+
     /// The next piece of content in `input` from `offset`, which moves behind what was taken.
     mutating func next(_ input: Span<UInt8>, from offset: inout Int) throws(HTTP1Error) -> Event {
         switch framing {
@@ -77,6 +107,8 @@ struct BodyReader {
             offset = range.upperBound
             received += range.count
             return .data(range)
+        case .framed:
+            return .needsMore
         case .untilClose:
             guard offset < input.count else { return .needsMore }
             let range = offset..<input.count
@@ -106,7 +138,7 @@ struct BodyReader {
         case .untilClose:
             framing = .finished
             return true
-        case .length, .chunked:
+        case .length, .chunked, .framed:
             return false
         }
     }

@@ -6,7 +6,7 @@ import Transport
 ///
 /// Idle, it holds its state and no buffer: bytes are read into the worker's buffer, a head in pieces lives in its
 /// exchange, and what a slow peer leaves over lives in the two queues only as long as it must.
-final class DownstreamConnection: EventHandler {
+final class DownstreamConnection: EventHandler, ClientStream {
     private enum State: Equatable {
         /// Between two requests; no byte of a head has come.
         case idle
@@ -44,6 +44,8 @@ final class DownstreamConnection: EventHandler {
     private var output = OutputQueue()
     private var isProcessing = false
     private var discarded = 0
+    /// How the content of the answer in progress is framed.
+    private var answerFraming = BodyFraming.none
     /// Close once the output is flushed.
     private var closesWhenFlushed = false
     /// When the route's whole-exchange limit ends.
@@ -229,13 +231,79 @@ final class DownstreamConnection: EventHandler {
     /// Whether the client has not taken all that was written: the other side's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
-    /// Writes what has been put together.
-    func write(_ bytes: [UInt8]) {
+    func sendContinue() {
+        let line: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+        write(line.span)
+    }
+
+    func sendInterim(status: Int, _ head: [UInt8]) {
+        write(head.span)
+    }
+
+    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
         write(bytes.span)
     }
 
+    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
+        answerFraming = framing
+        claimAnswerBuffer()
+        worker.answer.append(contentsOf: head)
+    }
+
+    /// The worker's buffer serves one connection at a time: what another has left in it goes out first.
+    private func claimAnswerBuffer() {
+        if worker.answering === self { return }
+        worker.answering?.flushAnswer()
+        worker.answer.removeAll(keepingCapacity: true)
+        worker.answering = self
+    }
+
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        switch answerFraming {
+        case .none:
+            break
+        case .length, .untilClose:
+            // Joined to the head where that still waits.
+            if worker.answering === self {
+                worker.answer.append(input, range)
+            } else {
+                write(input.extracting(range))
+            }
+        case .chunked:
+            claimAnswerBuffer()
+            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.answer)
+            worker.answer.append(input, range)
+            worker.answer.append("\r\n")
+        }
+    }
+
+    func flushAnswer() {
+        guard worker.answering === self else { return }
+        worker.answering = nil
+        let answer = worker.answer
+        write(answer.span)
+        worker.answer.removeAll(keepingCapacity: true)
+    }
+
+    func retractAnswer() -> Bool {
+        guard worker.answering === self else { return false }
+        worker.answering = nil
+        worker.answer.removeAll(keepingCapacity: true)
+        return true
+    }
+
+    func endAnswer(_ trailers: Trailers) {
+        if answerFraming == .chunked {
+            claimAnswerBuffer()
+            worker.answer.append("0\r\n")
+            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
+            worker.answer.append("\r\n")
+        }
+        flushAnswer()
+    }
+
     /// Writes bytes of an answer, in order; what the socket does not take waits in the queue.
-    func write(_ bytes: Span<UInt8>) {
+    private func write(_ bytes: Span<UInt8>) {
         guard state != .closed, bytes.count > 0 else { return }
         var written = 0
         if output.isEmpty {
@@ -356,6 +424,7 @@ final class DownstreamConnection: EventHandler {
         exchange = nil
         pendingInput = []
         output.removeAll()
+        _ = retractAnswer()
         if let registration { worker.loop.unregister(registration) }
         registration = nil
         socket.close()

@@ -30,7 +30,7 @@ final class Exchange {
 
     unowned let worker: Worker
     let head = RequestHead()
-    var downstream: DownstreamConnection?
+    var downstream: (any ClientStream)?
     /// The configuration it began with; a reload does not touch it.
     var snapshot: GatewaySnapshot
     var stage = Stage.idle {
@@ -65,13 +65,13 @@ final class Exchange {
     var upstream: UpstreamConnection?
     /// The request's head as sent (with a held body behind it): what a second attempt sends again.
     var outgoing: [UInt8] = []
+    /// How the request's body is framed on its way out.
+    var outgoingFraming = BodyFraming.none
     var attempts = 0
     /// Whether any of a streamed body has gone out: then the request cannot be sent twice.
     var hasStreamedBody = false
 
     // The answer
-    /// How the answer's content is framed for the client.
-    var answerFraming = BodyFraming.none
     var closesAfterAnswer = false
     /// Whether a byte of the upstream's answer has been written to the client.
     var hasAnswerBegun = false
@@ -86,7 +86,7 @@ final class Exchange {
     }
 
     /// Makes the exchange ready for a connection's next request.
-    func prepare(for downstream: DownstreamConnection, snapshot: GatewaySnapshot) {
+    func prepare(for downstream: any ClientStream, snapshot: GatewaySnapshot) {
         self.downstream = downstream
         self.snapshot = snapshot
         stage = .idle
@@ -106,7 +106,6 @@ final class Exchange {
         purpose = .authentication
         attempts = 0
         hasStreamedBody = false
-        answerFraming = .none
         closesAfterAnswer = false
         hasAnswerBegun = false
         record.reset()
@@ -218,9 +217,7 @@ final class Exchange {
     func askForBody() {
         if head.expectsContinue, !isContinueSent {
             isContinueSent = true
-            worker.answer.removeAll(keepingCapacity: true)
-            worker.answer.append("HTTP/1.1 100 Continue\r\n\r\n")
-            downstream?.write(worker.answer)
+            downstream?.sendContinue()
         }
         downstream?.awaitBody()
     }
@@ -413,11 +410,17 @@ final class Exchange {
             closesAfterAnswer = true
         }
         record.status = refusal.status
-        worker.answer.removeAll(keepingCapacity: true)
-        record.bytesOut += worker.replies.append(
-            refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.answer)
-        downstream?.write(worker.answer)
-        worker.answer.removeAll(keepingCapacity: true)
+        worker.scratch.removeAll(keepingCapacity: true)
+        let count = worker.replies.append(
+            refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.scratch)
+        endWithReply(contentCount: count)
+    }
+
+    /// Sends the reply that stands in the worker's scratch.
+    private func endWithReply(contentCount: Int) {
+        record.bytesOut += contentCount
+        let reply = worker.scratch
+        downstream?.reply(status: record.status, reply, contentCount: contentCount)
         log()
         downstream?.exchangeEnded(closes: closesAfterAnswer)
     }
@@ -448,13 +451,10 @@ final class Exchange {
             closesAfterAnswer = true
         }
         record.status = status
-        worker.answer.removeAll(keepingCapacity: true)
-        record.bytesOut += worker.replies.append(
+        worker.scratch.removeAll(keepingCapacity: true)
+        let count = worker.replies.append(
             status: status, contentType: contentType, body: content, fields: fields, replyContext,
-            to: &worker.answer)
-        downstream?.write(worker.answer)
-        worker.answer.removeAll(keepingCapacity: true)
-        log()
-        downstream?.exchangeEnded(closes: closesAfterAnswer)
+            to: &worker.scratch)
+        endWithReply(contentCount: count)
     }
 }

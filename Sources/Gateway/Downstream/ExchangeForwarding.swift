@@ -10,10 +10,11 @@ extension Exchange {
         stage = .forwarding
         upstreamStartedAt = worker.loop.now
         let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
+        outgoingFraming = isHeld ? .length(heldBody.count) : head.framing
         worker.requestWriter.append(
             permit, head, path: canonicalPath,
             connection: ConnectionFacts(clientAddress: clientAddress, isTLS: false),
-            trace: trace, framing: isHeld ? .length(heldBody.count) : head.framing, to: &outgoing)
+            trace: trace, framing: outgoingFraming, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
@@ -48,7 +49,7 @@ extension Exchange {
             let connection: UpstreamConnection
             if let kept { connection = kept } else { connection = try group.connect(server) }
             upstream = connection
-            connection.begin(self, request: outgoing.span)
+            connection.begin(self, request: outgoing.span, framing: outgoingFraming)
             if body.isFinished { connection.requestEnded() }
         } catch {
             upstreamFailed(error)
@@ -66,26 +67,13 @@ extension Exchange {
     func streamContent(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard let upstream, !range.isEmpty else { return }
         hasStreamedBody = true
-        if case .chunked = head.framing {
-            worker.chunk.removeAll(keepingCapacity: true)
-            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.chunk)
-            worker.chunk.append(input, range)
-            worker.chunk.append("\r\n")
-            upstream.send(worker.chunk)
-        } else {
-            upstream.send(input.extracting(range))
-        }
+        upstream.sendContent(input, range)
     }
 
-    /// The request's body is complete. Its trailers are dropped: no route asks for them (threats.md, Framing).
+    /// The request's body is complete.
     func streamEnded() {
-        guard let upstream else { return }
-        if case .chunked = head.framing {
-            worker.chunk.removeAll(keepingCapacity: true)
-            worker.chunk.append("0\r\n\r\n")
-            upstream.send(worker.chunk)
-        }
-        upstream.requestEnded()
+        upstream?.endContent()
+        upstream?.requestEnded()
     }
 
     /// The server has taken what was sent: the client may send more.
@@ -106,12 +94,12 @@ extension Exchange {
         guard stage == .forwarding, interim.status != 100,
             ResponseHeadWriter.relaysInterim(interim, to: head)
         else { return }
-        worker.answer.removeAll(keepingCapacity: true)
+        worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.append(
             interim, version: head.version, isHead: false, closes: false, date: worker.date,
-            to: &worker.answer)
-        downstream?.write(worker.answer)
-        worker.answer.removeAll(keepingCapacity: true)
+            to: &worker.scratch)
+        let lines = worker.scratch
+        downstream?.sendInterim(status: interim.status, lines)
     }
 
     func upstreamHead(_ answer: ResponseHead) {
@@ -120,44 +108,29 @@ extension Exchange {
         record.status = answer.status
         record.upstreamStatus = answer.status
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
-        answerFraming = ResponseHeadWriter.framing(of: answer, for: head.version)
-        if answerFraming == .untilClose || worker.isDraining { closesAfterAnswer = true }
-        worker.answer.removeAll(keepingCapacity: true)
+        let framing = ResponseHeadWriter.framing(of: answer, for: head.version)
+        if framing == .untilClose || worker.isDraining { closesAfterAnswer = true }
+        worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.append(
             answer, version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
-            date: worker.date, to: &worker.answer)
+            date: worker.date, to: &worker.scratch)
+        let lines = worker.scratch
+        downstream?.beginAnswer(status: answer.status, lines, framing: framing)
     }
 
-    /// Content of the answer: joined to the head in one write where the head still waits.
+    /// Content of the answer.
     func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard stage == .answering, !range.isEmpty, head.method != .head else { return }
         record.bytesOut += range.count
-        switch answerFraming {
-        case .none:
-            break
-        case .length, .untilClose:
-            if worker.answer.isEmpty {
-                hasAnswerBegun = true
-                downstream?.write(input.extracting(range))
-                yieldToClient()
-            } else {
-                worker.answer.append(input, range)
-            }
-        case .chunked:
-            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.answer)
-            worker.answer.append(input, range)
-            worker.answer.append("\r\n")
-        }
+        downstream?.sendContent(input, range)
+        if hasAnswerBegun { yieldToClient() }
     }
 
     /// Writes what has come in this turn; reading on waits until the client has taken it.
     func flushAnswer() {
         guard stage == .answering else { return }
-        if !worker.answer.isEmpty {
-            hasAnswerBegun = true
-            downstream?.write(worker.answer)
-            worker.answer.removeAll(keepingCapacity: true)
-        }
+        hasAnswerBegun = true
+        downstream?.flushAnswer()
         yieldToClient()
     }
 
@@ -174,12 +147,8 @@ extension Exchange {
     func upstreamEnded(trailers: Trailers) {
         upstream = nil
         guard stage == .answering else { return }
-        if answerFraming == .chunked {
-            worker.answer.append("0\r\n")
-            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
-            worker.answer.append("\r\n")
-        }
-        flushAnswer()
+        hasAnswerBegun = true
+        downstream?.endAnswer(trailers)
         guard stage == .answering else { return }
         stage = .ended
         if !body.isFinished, !isRemainderSmall { closesAfterAnswer = true }
@@ -203,9 +172,8 @@ extension Exchange {
             return
         }
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
-        if stage == .answering, !hasAnswerBegun {
+        if stage == .answering, !hasAnswerBegun, downstream?.retractAnswer() == true {
             // The fault came with the head, before any of it was passed on: an honest 502 is still possible.
-            worker.answer.removeAll(keepingCapacity: true)
             stage = .forwarding
             return refuse(.upstreamBadResponse)
         }

@@ -36,8 +36,11 @@ final class Worker {
     let loop: EventLoop
     /// What is read goes here first, from every connection of this worker.
     let readBuffer = ByteBuffer(capacity: 64 << 10)
-    /// The answer that is being put together in this turn.
+    /// The answer that is being put together in this turn, and the one connection whose it is.
     var answer: [UInt8] = []
+    var answering: DownstreamConnection?
+    /// A head or a reply that is being written; its stream takes it at once.
+    var scratch: [UInt8] = []
     /// A chunk of a request's body on its way to the upstream.
     var chunk: [UInt8] = []
     var identifiers: RequestIDSource
@@ -235,9 +238,9 @@ final class Worker {
 
     // MARK: Exchanges
 
-    func takeExchange(for connection: DownstreamConnection) -> Exchange {
+    func takeExchange(for client: any ClientStream) -> Exchange {
         let exchange = spareExchanges.popLast() ?? Exchange(worker: self, snapshot: snapshot)
-        exchange.prepare(for: connection, snapshot: snapshot)
+        exchange.prepare(for: client, snapshot: snapshot)
         return exchange
     }
 

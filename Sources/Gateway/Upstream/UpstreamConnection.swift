@@ -39,6 +39,7 @@ final class UpstreamConnection: EventHandler {
     private var body = BodyReader()
     private var output = OutputQueue()
     private var interims = 0
+    private var requestFraming = BodyFraming.none
     private var isReadingPaused = false
 
     init(worker: Worker, group: UpstreamGroup, server: UpstreamServer) throws(UpstreamError) {
@@ -57,8 +58,11 @@ final class UpstreamConnection: EventHandler {
     // MARK: The exchange's side
 
     /// Begins an exchange with the bytes of its head (and of its body, if it was held back).
-    func begin(_ exchange: Exchange, request: Span<UInt8>) {
+    ///
+    /// - Parameter framing: of the content that is still to come.
+    func begin(_ exchange: Exchange, request: Span<UInt8>, framing: BodyFraming) {
         self.exchange = exchange
+        requestFraming = framing
         hasAnswered = false
         interims = 0
         isReadingPaused = false
@@ -70,12 +74,25 @@ final class UpstreamConnection: EventHandler {
         send(request)
     }
 
-    func send(_ bytes: [UInt8]) {
-        send(bytes.span)
+    /// Sends more of the request's content.
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        guard case .chunked = requestFraming else { return send(input.extracting(range)) }
+        worker.chunk.removeAll(keepingCapacity: true)
+        HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.chunk)
+        worker.chunk.append(input, range)
+        worker.chunk.append("\r\n")
+        let chunk = worker.chunk
+        send(chunk.span)
     }
 
-    /// Sends more of the request's body.
-    func send(_ bytes: Span<UInt8>) {
+    /// The request's content is complete. Its trailers are dropped: no route asks for them (threats.md, Framing).
+    func endContent() {
+        guard case .chunked = requestFraming else { return }
+        let last = Array("0\r\n\r\n".utf8)
+        send(last.span)
+    }
+
+    private func send(_ bytes: Span<UInt8>) {
         guard state != .closed else { return }
         var written = 0
         if output.isEmpty, state != .connecting {

@@ -1,0 +1,63 @@
+import HTTP
+import Primitives
+
+/// What an exchange needs of its client: an HTTP/1.1 connection, or one stream of an HTTP/2 connection. How a message is
+/// framed and when bytes leave is the stream's affair; the exchange says what, in order.
+protocol ClientStream: AnyObject {
+    var listener: ListenerContext { get }
+    /// The client's address; `nil` on a unix socket.
+    var peer: IPAddress? { get }
+    /// The address as text, for log and upstream; `unix:` on a unix socket.
+    var peerText: [UInt8] { get }
+
+    // MARK: The request's body
+
+    /// The client may send the body now: `100 (Continue)` (RFC 9110 section 10.1.1).
+    func sendContinue()
+    /// The exchange wants the body: the client's time runs.
+    func awaitBody()
+    /// The body is whole.
+    func bodyTaken()
+    /// Hands over bytes of the body that waited.
+    func resume()
+
+    // MARK: The answer
+
+    /// Whether the client has not taken all that was written: the other side's reading must wait.
+    var isCongested: Bool { get }
+    /// Passes an interim answer on.
+    ///
+    /// - Parameter head: as `ResponseHeadWriter` wrote it for the version of the request.
+    func sendInterim(status: Int, _ head: [UInt8])
+    /// Begins the answer; it leaves with the content that follows in the same turn, or with `flushAnswer`.
+    ///
+    /// - Parameters:
+    ///   - head: as `ResponseHeadWriter` wrote it for the version of the request.
+    ///   - framing: of the content that follows.
+    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming)
+    /// Sends content of the answer.
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>)
+    /// Lets go what this turn has put together.
+    func flushAnswer()
+    /// Forgets an answer of which nothing has left; false when it is too late.
+    func retractAnswer() -> Bool
+    /// The answer's content is complete, with its trailers; `exchangeEnded` follows.
+    func endAnswer(_ trailers: Trailers)
+    /// Sends an answer of the gateway's own, whole.
+    ///
+    /// - Parameters:
+    ///   - bytes: as `ReplyWriter` wrote it: the head, then the content.
+    ///   - contentCount: how many of the bytes, at their end, are content.
+    func reply(status: Int, _ bytes: [UInt8], contentCount: Int)
+    /// The exchange is over: the client's next request may begin.
+    ///
+    /// - Parameter closes: the answer said `Connection: close`, or the framing is lost.
+    func exchangeEnded(closes: Bool)
+    /// Ends at once and uncleanly: the answer was cut, and the client must see that it was.
+    func abort()
+
+    // MARK: Time
+
+    /// Begins the route's `timeout`.
+    func limitExchange(to duration: Duration)
+}
