@@ -13,9 +13,9 @@ KEEP    ?=
 # More arguments for swift test, such as TEST_ARGUMENTS='--filter HTTPTests'.
 TEST_ARGUMENTS ?=
 
-BUILD_PACKAGES := libssl-dev libsqlite3-dev libc-ares-dev
+BUILD_PACKAGES := libssl-dev libnghttp2-dev libsqlite3-dev libc-ares-dev
 RUN_PACKAGES   := nginx curl python3 python3-requests python3-requests-oauthlib
-TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib wrk faketime
+TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib python3-websockets wrk faketime
 
 BINARY     := .build/release/gatehouse
 bindir     := $(DESTDIR)$(PREFIX)/bin

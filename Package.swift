@@ -37,10 +37,11 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CNghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CAres", providers: [.apt(["libc-ares-dev"])]),
         room("Primitives", []),
         room("Cryptography", ["Primitives", "COpenSSL"]),
-        room("HTTP", ["Primitives"]),
+        room("HTTP", ["Primitives", "CNghttp2"]),
         room("Configuration", ["Primitives"]),
         room("Telemetry", ["Primitives"]),
         room("Transport", ["Primitives", "CLinux", "CAres"]),

@@ -14,7 +14,7 @@ import Testing
         ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
         ("listener l { address a:1; proxy_protocol on; }", "proxy_protocol on"),
         ("listener l { address a:1; protocols h2 http/1.1; }", "h2"),
-        ("listener l { address a:1; protocols h2c; }", "h2c"),
+
         ("authority { issuer https://a; token_format opaque; }", "opaque"),
         ("authority { issuer https://a; key_rotation 30d; }", "key_rotation"),
         ("authority { issuer https://a; oauth1_token_lifetime 1h; }", "oauth1_token_lifetime"),
@@ -47,12 +47,7 @@ import Testing
         ("route /x { upstream app; authorization assert; }", "assert"),
         ("route /x { upstream app; shadow on; }", "shadow on"),
         ("route /x { upstream app; cors { origins a; } }", "cors"),
-        ("route /x { upstream app; websocket on; }", "websocket on"),
         ("route /x { upstream app; request_buffering on; }", "request_buffering on"),
-        (
-            "route /x { upstream app; end_streams_with_credential on; }",
-            "end_streams_with_credential"
-        ),
         ("route /x { upstream app; deprecate oauth1; }", "deprecate"),
     ]
 

@@ -277,7 +277,16 @@ import Testing
         Value("routeLimits.body", route("limits { body 1k; }")) { $0.routes[1].bodyBytes == 1024 },
         Value("route.timeout", route("timeout 5s;")) { $0.routes[1].timeout == .seconds(5) },
         Value("route.request_buffering", route("request_buffering off;")) { $0.routes.count == 2 },
-        Value("route.websocket", route("websocket off;")) { $0.routes.count == 2 },
+        Value("route.websocket", route("websocket on;")) {
+            $0.routes.map(\.allowsWebSocket) == [false, true]
+        },
+        Value("route.end_streams_with_credential", route("end_streams_with_credential off;")) {
+            $0.routes.map(\.streamGrace) == [.seconds(5), nil]
+        },
+        Value(
+            "route.end_streams_with_credential",
+            route("end_streams_with_credential on grace 250ms;")
+        ) { $0.routes[1].streamGrace == .milliseconds(250) },
         Value("route.shadow", route("shadow off;")) { $0.routes.count == 2 },
     ]
 
@@ -299,7 +308,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 92)
+        #expect(known.count == 93)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

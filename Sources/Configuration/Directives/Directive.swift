@@ -83,7 +83,7 @@ extension Directive {
         ],
         .listener: [
             .one("address", "HOST:PORT|[V6]:PORT|unix:/path", repeatable: true),
-            .list("protocols", "http/1.1"), .block("limits"), .one("proxy_protocol", "off"),
+            .list("protocols", "http/1.1|h2c…"), .block("limits"), .one("proxy_protocol", "off"),
             .later("tls"), .later("trusted_proxies"), .later("rate_limit"),
         ],
         .listenerLimits: [
@@ -152,9 +152,12 @@ extension Directive {
             .list("require", "scope|audience|claim|client …", repeatable: true),
             .list("allow", "CIDR…", repeatable: true), .list("deny", "CIDR…", repeatable: true),
             .one("authorization", "strip|forward"), .block("limits"), .one("timeout", "DURATION"),
-            .one("request_buffering", "off"), .one("websocket", "off"), .one("shadow", "off"),
-            .later("rate_limit"), .later("cors"), .later("end_streams_with_credential"),
-            .later("deprecate"),
+            .one("request_buffering", "off"), .one("websocket", "on|off"), .one("shadow", "off"),
+            Directive(
+                name: "end_streams_with_credential",
+                syntax: "end_streams_with_credential on|off [grace DURATION];",
+                argumentCount: 1...3),
+            .later("rate_limit"), .later("cors"), .later("deprecate"),
         ],
         .routeLimits: [.one("body", "SIZE")],
     ]

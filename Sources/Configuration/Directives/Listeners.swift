@@ -1,7 +1,7 @@
 import Primitives
 
 extension Interpreter {
-    /// `listener NAME { address …; protocols http/1.1; limits {…} }`
+    /// `listener NAME { address …; protocols …; limits {…} }`
     mutating func listener(_ statement: Statement) {
         let argument = statement.arguments[0]
         var listener = ListenerConfiguration(name: argument.text)
@@ -16,7 +16,10 @@ extension Interpreter {
                 guard let address = ownAddress(inner.arguments[0]) else { continue }
                 listener.addresses.append(address)
             case "protocols":
-                _ = list(inner.arguments) { $0.choice($1, ["http/1.1"], later: ["h2", "h2c"]) }
+                let protocols = list(inner.arguments) {
+                    $0.choice($1, ListenerProtocol.self, later: ["h2"])
+                }
+                listener.protocols = protocols ?? listener.protocols
             case "limits": limits(inner, &listener.limits)
             case "proxy_protocol": offOnly(inner)
             default: unread(inner)

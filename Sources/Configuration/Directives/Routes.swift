@@ -116,9 +116,30 @@ extension Interpreter {
                 }
             }
         case "timeout": route.timeout = duration(value)
-        case "request_buffering", "websocket", "shadow": offOnly(statement)
+        case "request_buffering", "shadow": offOnly(statement)
+        case "websocket": route.allowsWebSocket = flag(value) ?? route.allowsWebSocket
+        case "end_streams_with_credential": endOfStreams(statement, &route)
         default: unread(statement)
         }
+    }
+
+    /// `end_streams_with_credential on|off [grace DURATION];`
+    private mutating func endOfStreams(
+        _ statement: Statement, _ route: inout RouteConfiguration
+    ) {
+        let arguments = statement.arguments
+        guard let isOn = flag(arguments[0]) else { return }
+        guard arguments.count > 1 else {
+            route.streamGrace = isOn ? route.streamGrace ?? .seconds(5) : nil
+            return
+        }
+        guard isOn, arguments[1].text == "grace", arguments.count == 3 else {
+            sink.error(
+                "\(shown(arguments[1].text)) does not belong here", at: arguments[1].span,
+                "expected on grace DURATION, or off")
+            return
+        }
+        route.streamGrace = duration(arguments[2]) ?? route.streamGrace
     }
 
     /// `set_header NAME VALUE;`

@@ -38,11 +38,20 @@ public struct Configuration: Sendable, Equatable {
 public struct ListenerConfiguration: Sendable, Equatable {
     public var name: String
     public var addresses: [Endpoint] = []
+    /// What the listener speaks, the most wanted first.
+    public var protocols: [ListenerProtocol] = [.http11]
     public var limits = LimitsConfiguration()
 
     public init(name: String) {
         self.name = name
     }
+}
+
+/// A protocol that a listener speaks.
+public enum ListenerProtocol: String, Sendable, Equatable, CaseIterable {
+    case http11 = "http/1.1"
+    /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
+    case h2c
 }
 
 /// `limits` of a listener: what a client may send and how long it may take.
@@ -281,6 +290,11 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var bodyBytes: Int?
     /// `timeout`: the whole exchange; `nil` is no bound of its own.
     public var timeout: Duration?
+    /// `websocket on`: upgrades to the WebSocket protocol are let through.
+    public var allowsWebSocket = false
+    /// `end_streams_with_credential`: how long after its credential's end a WebSocket, an event stream or a gRPC call may
+    /// go on; `nil` is for ever.
+    public var streamGrace: Duration? = .seconds(5)
     /// Where the route stands in the conf: `file:line`, shown by `explain`. The same route
     /// elsewhere is equal.
     @NotCompared public var source: String = ""

@@ -45,7 +45,7 @@ extension ListenerConfiguration {
     fileprivate func print(to text: inout ConfText) {
         text.block("listener", name) { text in
             for address in addresses { text.line("address", address.description) }
-            text.line("protocols", "http/1.1")
+            text.line("protocols", protocols.map(\.rawValue))
             text.block("limits") { text in
                 text.line("request_head", sizeText(limits.requestHeadBytes))
                 text.line("headers", "\(limits.headers)")
@@ -174,7 +174,10 @@ extension RouteConfiguration {
             if let bodyBytes { text.block("limits") { $0.line("body", sizeText(bodyBytes)) } }
             if let timeout { text.line("timeout", durationText(timeout)) }
             text.line("request_buffering", "off")
-            text.line("websocket", "off")
+            text.line("websocket", allowsWebSocket ? "on" : "off")
+            text.line(
+                "end_streams_with_credential",
+                streamGrace.map { ["on", "grace", durationText($0)] } ?? ["off"])
             text.line("shadow", "off")
         }
     }

@@ -1,5 +1,6 @@
 import HTTP
 import Primitives
+import Transport
 
 /// What an exchange needs of its client: an HTTP/1.1 connection, or one stream of an HTTP/2 connection. How a message is
 /// framed and when bytes leave is the stream's affair; the exchange says what, in order.
@@ -58,6 +59,14 @@ protocol ClientStream: AnyObject {
 
     // MARK: Time
 
-    /// Begins the route's `timeout`.
+    /// The exchange must be over by then; the earliest of several limits counts.
     func limitExchange(to duration: Duration)
+}
+
+/// A client's connection, whatever it speaks, as its worker sees it.
+protocol ClientConnection: EventHandler {
+    /// The gateway is going down: an idle connection ends now, a busy one after its answers.
+    func drain()
+    /// Ends whatever is going on, for the end of the drain.
+    func shutDown()
 }

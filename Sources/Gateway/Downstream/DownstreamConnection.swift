@@ -6,7 +6,7 @@ import Transport
 ///
 /// Idle, it holds its state and no buffer: bytes are read into the worker's buffer, a head in pieces lives in its
 /// exchange, and what a slow peer leaves over lives in the two queues only as long as it must.
-final class DownstreamConnection: EventHandler, ClientStream {
+final class DownstreamConnection: ClientConnection, ClientStream {
     private enum State: Equatable {
         /// Between two requests; no byte of a head has come.
         case idle
@@ -44,6 +44,8 @@ final class DownstreamConnection: EventHandler, ClientStream {
     private var output = OutputQueue()
     private var isProcessing = false
     private var discarded = 0
+    /// The first bytes on a listener that takes both versions in clear, until they tell which it is; then `nil`.
+    private var preface: [UInt8]?
     /// How the content of the answer in progress is framed.
     private var answerFraming = BodyFraming.none
     /// Close once the output is flushed.
@@ -64,6 +66,7 @@ final class DownstreamConnection: EventHandler, ClientStream {
         peerText = DownstreamConnection.text(of: peer)
         socket = SocketBox(Socket(adopting: descriptor))
         parser = RequestHeadParser(limits: listener.headLimits)
+        preface = listener.protocols.contains(.h2c) ? [] : nil
     }
 
     static func text(of peer: IPAddress?) -> [UInt8] {
@@ -109,12 +112,45 @@ final class DownstreamConnection: EventHandler, ClientStream {
     }
 
     private func take(_ input: Span<UInt8>) {
+        if preface != nil { return detect(input) }
         if !pendingInput.isEmpty || (state == .exchanging && exchange?.wantsBody != true) {
             stash(input, from: 0)
             updateInterest()
             return
         }
         process(input)
+    }
+
+    /// Finds out by its first bytes whether the client speaks HTTP/2 (prior knowledge, RFC 9113 section 3.3). No request
+    /// of HTTP/1 begins as the preface does.
+    private func detect(_ input: Span<UInt8>) {
+        guard var seen = preface else { return }
+        seen.append(input, 0..<input.count)
+        let known = min(seen.count, HTTP2ServerSession.preface.count)
+        guard seen[..<known].elementsEqual(HTTP2ServerSession.preface[..<known]) else {
+            preface = nil
+            return take(seen.span)
+        }
+        preface = seen
+        if known == HTTP2ServerSession.preface.count { becomeHTTP2(seen) }
+    }
+
+    /// Hands the socket over to an HTTP/2 connection, which stands in the loop from now on.
+    ///
+    /// - Parameter input: bytes that were read already.
+    private func becomeHTTP2(_ input: [UInt8]) {
+        guard let registration else { return }
+        do throws(HTTP2Error) {
+            let connection = try HTTP2Connection(
+                worker: worker, listener: listener, socket: socket, registration: registration,
+                peer: peer, peerText: peerText)
+            state = .closed
+            self.registration = nil
+            preface = nil
+            if !input.isEmpty { connection.receive(input.span) }
+        } catch {
+            close()
+        }
     }
 
     private func stash(_ input: Span<UInt8>, from offset: Int) {
@@ -464,6 +500,7 @@ final class DownstreamConnection: EventHandler, ClientStream {
 
     /// The deadline that fits what is going on: a body or an answer that must make progress, or none of ours.
     private func rearm() {
+        if exchange?.isTunnel == true { return setDeadline(after: listener.limits.idleTimeout) }
         let isWaiting = !output.isEmpty || exchange?.wantsBody == true
         setDeadline(after: isWaiting ? listener.limits.bodyTimeout : nil)
     }
@@ -481,7 +518,8 @@ final class DownstreamConnection: EventHandler, ClientStream {
 
     /// Begins the route's `timeout`.
     func limitExchange(to duration: Duration) {
-        exchangeDeadline = worker.loop.now + duration
+        let end = worker.loop.now + duration
+        exchangeDeadline = exchangeDeadline.map { min($0, end) } ?? end
         setDeadline(after: nil)
     }
 
@@ -513,6 +551,10 @@ final class DownstreamConnection: EventHandler, ClientStream {
                 exchange?.tookTooLong()
                 // The answer may still wait for the client to take it.
                 if state == .exchanging { rearm() }
+            } else if exchange?.isTunnel == true {
+                if progressBytes > 0 { return rearm() }
+                exchange?.tunnelWentIdle()
+                close()
             } else if isProgress {
                 setDeadline(after: listener.limits.bodyTimeout)
             } else if isCongested {

@@ -72,6 +72,12 @@ final class Exchange {
     var hasStreamedBody = false
 
     // The answer
+    /// The upgrade that the request asks for, where its route lets it.
+    var upgrade: WebSocketUpgrade?
+    /// Both sides have gone over to another protocol: bytes pass as they are.
+    var isTunnel = false
+    /// When a stream must end because its credential does.
+    var credentialEnd: MonotonicInstant?
     var closesAfterAnswer = false
     /// Whether a byte of the upstream's answer has been written to the client.
     var hasAnswerBegun = false
@@ -108,6 +114,9 @@ final class Exchange {
         hasStreamedBody = false
         closesAfterAnswer = false
         hasAnswerBegun = false
+        upgrade = nil
+        isTunnel = false
+        credentialEnd = nil
         record.reset()
         startedAt = worker.loop.now
     }
@@ -128,11 +137,14 @@ final class Exchange {
     /// A request head is complete: takes it through the phases as far as it goes without waiting.
     func begin() {
         startedAt = worker.loop.now
-        body.begin(head.framing)
+        if head.version == .http2 {
+            body.beginFramed(head.framing)
+        } else {
+            body.begin(head.framing)
+        }
         bodyLimitBytes = listener.limits.bodyBytes
         if !head.keepsAlive { closesAfterAnswer = true }
         guard identify() else { return refuse(.internalError) }
-        if head.upgradesToWebSocket { return refuse(.upgradeNotSupported) }
         if head.hasUnknownExpectation { return refuse(.expectationFailed) }
         guard canonicalise() else { return refuse(.badPath) }
         switch listener.role {
@@ -193,11 +205,35 @@ final class Exchange {
                 return refuse(.methodNotAllowed)
             }
             if let timeout = route.timeout { downstream?.limitExchange(to: timeout) }
+            if head.upgradesToWebSocket {
+                guard route.allowsWebSocket else { return refuse(.upgradeNotSupported) }
+                guard mayUpgrade() else { return }
+            }
         }
         if case .length(let count) = head.framing, count > bodyLimitBytes {
             return refuse(.bodyTooLarge)
         }
         authenticate()
+    }
+
+    /// An upgrade is a GET without a body (RFC 6455 section 4.1): one with a body would have two meanings once the
+    /// upstream switches.
+    private func mayUpgrade() -> Bool {
+        guard head.method == .get, head.version == .http2 || head.framing == .none else {
+            refuse(.badRequest)
+            return false
+        }
+        do {
+            upgrade = try WebSocketUpgrade.requested(by: head)
+            if head.version == .http2 {
+                // What follows on the stream is the tunnel's, not a body's; it waits until there is one.
+                body.begin(.none)
+            }
+            return true
+        } catch {
+            refuse(.internalError)
+            return false
+        }
     }
 
     // MARK: Holding the body
@@ -285,6 +321,27 @@ final class Exchange {
         return next
     }
 
+    /// Takes content that its connection has framed (HTTP/2), all of it.
+    func takeFramedContent(_ input: Span<UInt8>) {
+        body.take(input.count)
+        guard body.received <= bodyLimitBytes else { return refuse(.bodyTooLarge) }
+        takeContent(input, 0..<input.count)
+    }
+
+    /// Whether the end of a framed body is of use now.
+    var takesBodyEnd: Bool {
+        switch stage {
+        case .holding, .forwarding, .answering: !body.isFinished
+        case .idle, .suspended, .ended: false
+        }
+    }
+
+    /// A framed body has ended.
+    func endFramedBody(_ trailers: Trailers) {
+        body.end(trailers: trailers)
+        bodyEnded()
+    }
+
     private func takeContent(_ input: Span<UInt8>, _ range: Range<Int>) {
         switch stage {
         case .holding:
@@ -356,18 +413,28 @@ final class Exchange {
         refuse(.upstreamTimeout)
     }
 
-    /// The route's limit on the whole exchange has come.
+    /// The route's limit on the whole exchange has come, or the end of the credential.
     func tookTooLong() {
         closesAfterAnswer = true
-        refuse(.upstreamTimeout)
+        let isCredentialOver =
+            credentialEnd.map { $0 <= worker.loop.now } ?? false
+        refuse(isCredentialOver ? .tokenExpired : .upstreamTimeout)
+    }
+
+    /// Neither side of a tunnel has sent anything for the idle time.
+    func tunnelWentIdle() {
+        clientLeft(reset: false)
     }
 
     /// The client is gone: the upstream must not work on.
     func clientLeft(reset: Bool) {
         guard stage != .ended else { return }
         dropUpstream()
-        record.status = 499
-        record.reason = .clientClosed
+        // A tunnel ends when either side goes.
+        if !isTunnel {
+            record.status = 499
+            record.reason = .clientClosed
+        }
         stage = .ended
         log()
     }
@@ -427,7 +494,9 @@ final class Exchange {
 
     /// What a reply of ours says of the request that it answers.
     var replyContext: ReplyContext {
-        if isHeadUnread { return .unread(requestID: trace.requestID, date: worker.date) }
+        if isHeadUnread {
+            return .unread(head.version, requestID: trace.requestID, date: worker.date)
+        }
         return ReplyContext(
             version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
             requestID: trace.requestID, date: worker.date)

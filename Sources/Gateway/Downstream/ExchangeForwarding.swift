@@ -14,7 +14,7 @@ extension Exchange {
         worker.requestWriter.append(
             permit, head, path: canonicalPath,
             connection: ConnectionFacts(clientAddress: clientAddress, isTLS: false),
-            trace: trace, framing: outgoingFraming, to: &outgoing)
+            trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
@@ -116,6 +116,49 @@ extension Exchange {
             date: worker.date, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
+        if answer.isEventStream || answer.isGRPC { endWithCredential() }
+    }
+
+    /// The upstream goes over to the protocol that was asked for: from now on bytes pass as they are, both ways.
+    func upstreamSwitched(_ answer: ResponseHead, _ upgrade: WebSocketUpgrade) {
+        guard stage == .forwarding else { return }
+        stage = .answering
+        isTunnel = true
+        closesAfterAnswer = true
+        bodyLimitBytes = .max
+        if head.version == .http2 {
+            body.beginFramed(.untilClose)
+        } else {
+            body.begin(.untilClose)
+        }
+        record.status = answer.status
+        record.upstreamStatus = answer.status
+        record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
+        worker.scratch.removeAll(keepingCapacity: true)
+        ResponseHeadWriter.appendSwitch(answer, upgrade, version: head.version, to: &worker.scratch)
+        let lines = worker.scratch
+        let status = head.version == .http2 ? 200 : 101
+        downstream?.beginAnswer(status: status, lines, framing: .untilClose)
+        hasAnswerBegun = true
+        downstream?.flushAnswer()
+        endWithCredential()
+        downstream?.awaitBody()
+        downstream?.resume()
+    }
+
+    /// A stream without an end of its own ends with its credential (`end_streams_with_credential`).
+    private func endWithCredential() {
+        guard let grace = permit?.route.streamGrace, let token = permit?.principal?.token else {
+            return
+        }
+        // Beyond a year no connection lives; the clamp keeps a far `exp` from overflowing.
+        let year: Int64 = 366 * 86_400
+        let (left, overflows) = token.expiresAt.subtractingReportingOverflow(
+            worker.loop.wallNow.seconds)
+        guard !overflows, left < year else { return }
+        let rest = Duration.seconds(max(0, left)) + grace
+        credentialEnd = worker.loop.now + rest
+        downstream?.limitExchange(to: rest)
     }
 
     /// Content of the answer.

@@ -13,7 +13,12 @@ extension Exchange {
         record.clientAddress = downstream?.peerText ?? []
         record.listener = listener.nameBytes
         if !isHeadUnread {
-            record.version = head.version == .http10 ? .http10 : .http11
+            record.version =
+                switch head.version {
+                case .http10: .http10
+                case .http11: .http11
+                case .http2: .http2
+                }
             let head = self.head
             record.method.replace(with: head.span(of: head.methodRange))
             record.host.replace(with: head.span(of: head.authority))

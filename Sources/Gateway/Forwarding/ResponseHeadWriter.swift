@@ -29,7 +29,29 @@ public enum ResponseHeadWriter {
         }
     }
 
-    /// Appends the head, up to and with its empty line.
+    /// Appends the 101 that opens a tunnel; for HTTP/2 the lines of the 200 that stands for it (RFC 8441 section 5).
+    static func appendSwitch(
+        _ response: ResponseHead, _ upgrade: WebSocketUpgrade, version: HTTPVersion,
+        to output: inout [UInt8]
+    ) {
+        let bytes = response.bytes
+        if version != .http2 { output.append("HTTP/1.1 101 Switching Protocols\r\n") }
+        for line in response.fields where !line.id.isHopByHop && !upgrade.hides(line, of: response)
+        {
+            // Neither has a body (RFC 9110 section 8.6).
+            if line.id == .contentLength || response.connectionNames(line) { continue }
+            output.append(contentsOf: bytes[line.name.range])
+            output.append(": ")
+            output.append(contentsOf: bytes[line.value.range])
+            output.append("\r\n")
+        }
+        if version != .http2 {
+            output.append("Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        }
+    }
+
+    /// Appends the head: for HTTP/1 with its status line, up to and with its empty line; for HTTP/2 the field lines
+    /// alone, which the stream encodes.
     ///
     /// - Parameters:
     ///   - version: of the client's request.
@@ -43,11 +65,13 @@ public enum ResponseHeadWriter {
     ) {
         let bytes = response.bytes
         let framing = framing(of: response, for: version)
-        output.append("HTTP/1.1 ")
-        JSONText.appendInteger(response.status, to: &output)
-        output.append(" ")
-        output.append(contentsOf: bytes[response.reason.range])
-        output.append("\r\n")
+        if version != .http2 {
+            output.append("HTTP/1.1 ")
+            JSONText.appendInteger(response.status, to: &output)
+            output.append(" ")
+            output.append(contentsOf: bytes[response.reason.range])
+            output.append("\r\n")
+        }
         let fields = response.fields
         var hasVia = false
         var hasDate = false
@@ -76,14 +100,26 @@ public enum ResponseHeadWriter {
         }
         appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
         guard !response.isInterim else {
-            output.append("\r\n")
+            if version != .http2 { output.append("\r\n") }
             return
         }
         if !hasDate { appendDate(date, to: &output) }
-        appendFraming(framing, to: &output)
-        appendPersistence(version, closes: closes, to: &output)
-        output.append("\r\n")
+        appendHeadEnd(framing, version, closes: closes, to: &output)
     }
+}
+
+/// Appends what the version needs to frame the message and to say whether the connection goes on, and what ends the
+/// head. HTTP/2 frames by itself and forbids the fields that would (RFC 9113 section 8.2.2); only a length is told.
+func appendHeadEnd(
+    _ framing: BodyFraming, _ version: HTTPVersion, closes: Bool, to output: inout [UInt8]
+) {
+    if version == .http2 {
+        if case .length = framing { appendFraming(framing, to: &output) }
+        return
+    }
+    appendFraming(framing, to: &output)
+    appendPersistence(version, closes: closes, to: &output)
+    output.append("\r\n")
 }
 
 func appendDate(_ date: [UInt8], to output: inout [UInt8]) {

@@ -27,9 +27,11 @@ public struct UpstreamRequestWriter {
     /// - Parameters:
     ///   - path: the canonical path that was matched; the query is the head's, byte for byte.
     ///   - framing: of the body as it will be sent: `.none`, `.length` or `.chunked`.
-    public mutating func append(
+    ///   - upgrade: what the request asks for instead of a body.
+    mutating func append(
         _ permit: Permit, _ head: RequestHead, path: [UInt8], connection: ConnectionFacts,
-        trace: RequestTrace, framing: BodyFraming, to output: inout [UInt8]
+        trace: RequestTrace, framing: BodyFraming, upgrade: WebSocketUpgrade? = nil,
+        to output: inout [UInt8]
     ) {
         let bytes = head.bytes
         let route = permit.route
@@ -65,7 +67,11 @@ public struct UpstreamRequestWriter {
         }
         appendTrace(trace, route.fields.replaced, to: &output)
         output.append(contentsOf: route.fields.lines)
-        appendFraming(framing, to: &output)
+        if let upgrade {
+            upgrade.appendFields(to: &output)
+        } else {
+            appendFraming(framing, to: &output)
+        }
         output.append("\r\n")
     }
 

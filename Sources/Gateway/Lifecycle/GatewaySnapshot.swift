@@ -8,30 +8,31 @@ import Transport
 /// A listening socket with what its connections need to know; kept across reloads while its address stays.
 final class BoundListener: Sendable {
     let id: Int
-    let name: String
     let role: ListenerContext.Role
-    let limits: LimitsConfiguration
+    let configuration: ListenerConfiguration
     let load: ListenerLoad
     let socket: SharedListeningSocket
     let configured: Endpoint
 
     init(
-        id: Int, name: String, role: ListenerContext.Role, limits: LimitsConfiguration,
+        id: Int, role: ListenerContext.Role, configuration: ListenerConfiguration,
         load: ListenerLoad, socket: SharedListeningSocket, configured: Endpoint
     ) {
         self.id = id
-        self.name = name
         self.role = role
-        self.limits = limits
+        self.configuration = configuration
         self.load = load
         self.socket = socket
         self.configured = configured
     }
 
-    /// The same socket under new limits.
-    func with(name: String, limits: LimitsConfiguration) -> BoundListener {
+    var name: String { configuration.name }
+    var limits: LimitsConfiguration { configuration.limits }
+
+    /// The same socket under a new configuration.
+    func with(_ configuration: ListenerConfiguration) -> BoundListener {
         BoundListener(
-            id: id, name: name, role: role, limits: limits, load: load, socket: socket,
+            id: id, role: role, configuration: configuration, load: load, socket: socket,
             configured: configured)
     }
 }

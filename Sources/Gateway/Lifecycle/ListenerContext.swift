@@ -2,7 +2,7 @@ import Configuration
 import HTTP
 import Synchronization
 
-/// What a listener's connections share on one worker. Its limits are replaced by a reload; a connection reads
+/// What a listener's connections share on one worker. Its configuration is replaced by a reload; a connection reads
 /// them anew for each request.
 final class ListenerContext {
     enum Role {
@@ -10,19 +10,29 @@ final class ListenerContext {
         case admin
     }
 
-    let name: String
     let nameBytes: [UInt8]
     let role: Role
     let load: ListenerLoad
-    var limits: LimitsConfiguration
+    var configuration: ListenerConfiguration {
+        didSet { limits = configuration.limits }
+    }
+    /// The configuration's, where each request looks.
+    private(set) var limits: LimitsConfiguration
 
-    init(name: String, role: Role, limits: LimitsConfiguration, load: ListenerLoad) {
-        self.name = name
-        nameBytes = Array(name.utf8)
+    init(role: Role, configuration: ListenerConfiguration, load: ListenerLoad) {
+        nameBytes = Array(configuration.name.utf8)
         self.role = role
-        self.limits = limits
+        self.configuration = configuration
+        limits = configuration.limits
         self.load = load
     }
+
+    var http2Settings: HTTP2Settings {
+        HTTP2Settings(streams: limits.streams, head: headLimits)
+    }
+
+    var name: String { configuration.name }
+    var protocols: [ListenerProtocol] { configuration.protocols }
 
     var headLimits: HTTP1Limits {
         HTTP1Limits(

@@ -18,13 +18,12 @@ final class ListenerTable {
         var result: [BoundListener] = []
         for listener in configuration.listeners {
             for address in listener.addresses {
-                result.append(
-                    try bind(address, listener.name, .traffic, listener.limits, workers))
+                result.append(try bind(address, listener, .traffic, workers))
             }
         }
         for address in configuration.admin?.addresses ?? [] {
             result.append(
-                try bind(address, "admin", .admin, LimitsConfiguration(), workers))
+                try bind(address, ListenerConfiguration(name: "admin"), .admin, workers))
         }
         if bound.isEmpty { bound = result }
         return result
@@ -35,20 +34,20 @@ final class ListenerTable {
     }
 
     private func bind(
-        _ address: Endpoint, _ name: String, _ role: ListenerContext.Role,
-        _ limits: LimitsConfiguration, _ workers: Int
+        _ address: Endpoint, _ listener: ListenerConfiguration, _ role: ListenerContext.Role,
+        _ workers: Int
     ) throws(StartError) -> BoundListener {
         if let known = bound.first(where: { $0.configured == address && $0.role == role }) {
-            return known.with(name: name, limits: limits)
+            return known.with(listener)
         }
         do throws(SystemError) {
             let socket = try SharedListeningSocket(binding: try NameQuery.resolved(address))
             lastID += 1
             return BoundListener(
-                id: lastID, name: name, role: role, limits: limits,
+                id: lastID, role: role, configuration: listener,
                 load: ListenerLoad(workers: workers), socket: socket, configured: address)
         } catch {
-            throw StartError(.unavailable, "listener \(name): \(address): \(error)")
+            throw StartError(.unavailable, "listener \(listener.name): \(address): \(error)")
         }
     }
 

@@ -60,6 +60,7 @@ final class Worker {
     private var spareExchanges: [Exchange] = []
     private var waiting: [UInt64: Exchange] = [:]
     private var lastTicket: UInt64 = 0
+    private var unflushed: [HTTP2Connection] = []
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
@@ -79,7 +80,8 @@ final class Worker {
             writer: shared.accessWriter, format: .init(snapshot.configuration.log.accessFormat))
         authenticator = try Authenticator(snapshot: snapshot, shared: shared)
         nowhere = ListenerContext(
-            name: "", role: .traffic, limits: LimitsConfiguration(), load: ListenerLoad(workers: 1))
+            role: .traffic, configuration: ListenerConfiguration(name: ""),
+            load: ListenerLoad(workers: 1))
         configureUpstreams()
         configureListeners()
     }
@@ -94,7 +96,22 @@ final class Worker {
         accessLog.flush()
     }
 
+    /// Writes at the end of the turn what streams of many exchanges have put together.
+    func flushLater(_ connection: HTTP2Connection) {
+        unflushed.append(connection)
+    }
+
+    private func flushConnections() {
+        // What one flush sets going may ask for another.
+        while !unflushed.isEmpty {
+            let connections = unflushed
+            unflushed = []
+            for connection in connections { connection.flush() }
+        }
+    }
+
     private func turnEnded() -> MonotonicInstant? {
+        flushConnections()
         if isDraining, connections == 0 { shared.workerIsIdle(index) }
         if cacheSweptAt + .seconds(1) <= loop.now {
             // Tokens that have ended give their memory back, a few slots at a time: never one long pause.
@@ -133,7 +150,7 @@ final class Worker {
         case .drain:
             drain()
         case .stop:
-            loop.forEachHandler { ($0 as? DownstreamConnection)?.shutDown() }
+            loop.forEachHandler { ($0 as? any ClientConnection)?.shutDown() }
             loop.stop()
         }
     }
@@ -168,10 +185,10 @@ final class Worker {
     private func configureListeners() {
         for bound in snapshot.listeners {
             if let context = listeners[bound.id] {
-                context.limits = bound.limits
+                context.configuration = bound.configuration
             } else {
                 listeners[bound.id] = ListenerContext(
-                    name: bound.name, role: bound.role, limits: bound.limits, load: bound.load)
+                    role: bound.role, configuration: bound.configuration, load: bound.load)
             }
         }
         let live = Set(snapshot.listeners.map(\.id))
@@ -288,7 +305,7 @@ final class Worker {
             ])
         for acceptor in acceptors where acceptor.bound.role == .traffic { acceptor.stop() }
         acceptors.removeAll { $0.bound.role == .traffic }
-        loop.forEachHandler { ($0 as? DownstreamConnection)?.drain() }
+        loop.forEachHandler { ($0 as? any ClientConnection)?.drain() }
         for group in upstreams { group.retire() }
     }
 }

@@ -25,13 +25,17 @@ public struct ReplyContext: Sendable {
     }
 
     /// For a request of which not even the head could be read.
-    public static func unread(requestID: [UInt8], date: [UInt8]) -> ReplyContext {
+    public static func unread(
+        _ version: HTTPVersion = .http11, requestID: [UInt8], date: [UInt8]
+    ) -> ReplyContext {
         ReplyContext(
-            version: .http11, isHead: false, closes: true, requestID: requestID, date: date)
+            version: version == .http2 ? .http2 : .http11, isHead: false, closes: true,
+            requestID: requestID, date: date)
     }
 }
 
-/// Writes the answers that are the gateway's own. One per worker; it keeps its buffer.
+/// Writes the answers that are the gateway's own, for HTTP/1 with the status line and the empty line, for HTTP/2 the
+/// field lines and the content. One per worker; it keeps its buffer.
 public struct ReplyWriter {
     private let bearerChallenge: [UInt8]
     private let oauth1Challenge: [UInt8]
@@ -76,7 +80,7 @@ public struct ReplyWriter {
         JSONText.appendString(context.requestID.span, to: &body)
         body.append("}\n")
 
-        HTTP1Writer.appendStatusLine(refusal.status, to: &output)
+        Self.appendStatusLine(refusal.status, context.version, to: &output)
         appendChallenges(refusal, facts, accepted, to: &output)
         if !refusal.allow.isEmpty || refusal.status == 405 {
             output.append("Allow: ")
@@ -108,7 +112,7 @@ public struct ReplyWriter {
         status: Int, contentType: StaticString, body: [UInt8], fields: [UInt8] = [],
         _ context: ReplyContext, to output: inout [UInt8]
     ) -> Int {
-        HTTP1Writer.appendStatusLine(status, to: &output)
+        Self.appendStatusLine(status, context.version, to: &output)
         output.append(contentsOf: fields)
         if contentType.utf8CodeUnitCount > 0 {
             output.append("Content-Type: ")
@@ -158,7 +162,13 @@ public struct ReplyWriter {
         output.append("X-Request-Id: ")
         output.append(contentsOf: context.requestID)
         output.append("\r\n")
-        appendPersistence(context.version, closes: context.closes, to: &output)
-        output.append("\r\n")
+        appendHeadEnd(.none, context.version, closes: context.closes, to: &output)
+    }
+
+    /// HTTP/2 has no status line: the stream tells the status.
+    private static func appendStatusLine(
+        _ status: Int, _ version: HTTPVersion, to output: inout [UInt8]
+    ) {
+        if version != .http2 { HTTP1Writer.appendStatusLine(status, to: &output) }
     }
 }

@@ -21,6 +21,10 @@ public final class CompiledRoute: Sendable {
     public let bodyLimitBytes: Int?
     /// The whole exchange; `nil` is no bound of its own.
     public let timeout: Duration?
+    /// Whether upgrades to the WebSocket protocol are let through.
+    public let allowsWebSocket: Bool
+    /// How long a stream may outlive its credential; `nil` is for ever.
+    let streamGrace: Duration?
 
     let requirements: [CompiledRequirement]
     let addressRules: AddressRules
@@ -50,6 +54,8 @@ public final class CompiledRoute: Sendable {
         methods = MethodSet(route.methods)
         bodyLimitBytes = route.bodyBytes
         timeout = route.timeout
+        allowsWebSocket = route.allowsWebSocket
+        streamGrace = route.streamGrace
         requirements = route.requirements.map(CompiledRequirement.init)
         addressRules = AddressRules(route.addressRules)
         forwardsAuthorization = route.authorization == .forward

@@ -40,6 +40,8 @@ final class UpstreamConnection: EventHandler {
     private var output = OutputQueue()
     private var interims = 0
     private var requestFraming = BodyFraming.none
+    /// Both sides have gone over to another protocol; its silence is limited by the client's connection.
+    private var isTunnel = false
     private var isReadingPaused = false
 
     init(worker: Worker, group: UpstreamGroup, server: UpstreamServer) throws(UpstreamError) {
@@ -123,7 +125,7 @@ final class UpstreamConnection: EventHandler {
     func pauseReading(_ isPaused: Bool) {
         guard isReadingPaused != isPaused, state != .closed else { return }
         isReadingPaused = isPaused
-        setDeadline(after: isPaused ? nil : group.configuration.responseTimeout)
+        setDeadline(after: isPaused || isTunnel ? nil : group.configuration.responseTimeout)
         updateInterest()
     }
 
@@ -244,7 +246,7 @@ final class UpstreamConnection: EventHandler {
                 case .data(let range):
                     exchange.upstreamData(input, range)
                 case .needsMore:
-                    setDeadline(after: group.configuration.responseTimeout)
+                    if !isTunnel { setDeadline(after: group.configuration.responseTimeout) }
                     exchange.flushAnswer()
                     return
                 case .end:
@@ -262,8 +264,8 @@ final class UpstreamConnection: EventHandler {
     private func takeHead(_ exchange: Exchange) -> Bool {
         if head.isInterim {
             interims += 1
-            // 101 was never asked for: what follows would be another protocol.
-            guard head.status != 101, interims <= UpstreamConnection.interimLimit else {
+            if head.status == 101 { return takeSwitch(exchange) }
+            guard interims <= UpstreamConnection.interimLimit else {
                 fail(.responseInvalid)
                 return false
             }
@@ -273,6 +275,21 @@ final class UpstreamConnection: EventHandler {
         state = .readingBody
         body.begin(head.framing)
         exchange.upstreamHead(head)
+        return state == .readingBody
+    }
+
+    /// A 101 that was not asked for would make of what follows another protocol.
+    private func takeSwitch(_ exchange: Exchange) -> Bool {
+        guard let upgrade = exchange.upgrade, upgrade.isAccepted(by: head) else {
+            fail(.responseInvalid)
+            return false
+        }
+        state = .readingBody
+        isTunnel = true
+        requestFraming = .untilClose
+        body.begin(.untilClose)
+        setDeadline(after: nil)
+        exchange.upstreamSwitched(head, upgrade)
         return state == .readingBody
     }
 

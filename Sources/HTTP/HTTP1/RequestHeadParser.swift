@@ -135,7 +135,7 @@ enum RequestLine {
         }
     }
 
-    private static func target(
+    static func target(
         _ bytes: Span<UInt8>, _ range: Range<Int>, _ head: RequestHead
     ) throws(HTTP1Error) {
         var question = range.upperBound

@@ -67,6 +67,15 @@ public final class EventLoop {
         return registration
     }
 
+    /// Puts another handler in the place of the one that registered: the client speaks another protocol. The new one
+    /// begins without a deadline.
+    public func replace(_ registration: Registration, with handler: any EventHandler) {
+        let index = Int(registration.descriptor)
+        guard index < slots.count, slots[index].generation == UInt32(registration.token >> 32)
+        else { return }
+        slots[index].handler = handler
+    }
+
     public func modify(_ registration: Registration, _ interest: Readiness) {
         poller.modify(registration.descriptor, interest, data: registration.token)
     }

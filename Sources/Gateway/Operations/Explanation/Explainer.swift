@@ -50,10 +50,6 @@ struct Explainer {
     mutating func decide(_ bytes: [UInt8]) throws(ExplainedRefusal) {
         self.bytes = bytes
         try readHead()
-        if head.upgradesToWebSocket {
-            say(.downstream, "asks for a WebSocket, which is not in this version")
-            throw ExplainedRefusal(.upgradeNotSupported)
-        }
         if head.hasUnknownExpectation {
             say(.downstream, "expects something other than 100-continue")
             throw ExplainedRefusal(.expectationFailed)
@@ -110,11 +106,24 @@ struct Explainer {
                 )
                 throw ExplainedRefusal(.methodNotAllowed)
             }
+            try checkUpgrade(route)
             if case .length(let count) = head.framing, count > bodyLimitBytes {
                 say(.routing, "the body has \(count) bytes; \(bodyLimitBytes) are accepted here")
                 throw ExplainedRefusal(.bodyTooLarge)
             }
             return route
+        }
+    }
+
+    private mutating func checkUpgrade(_ route: CompiledRoute) throws(ExplainedRefusal) {
+        guard head.upgradesToWebSocket else { return }
+        guard route.allowsWebSocket else {
+            say(.routing, "asks for a WebSocket, which the route does not allow (websocket on)")
+            throw ExplainedRefusal(.upgradeNotSupported)
+        }
+        guard head.method == .get, head.framing == .none else {
+            say(.routing, "asks for a WebSocket, but is not a GET without a body")
+            throw ExplainedRefusal(.badRequest)
         }
     }
 

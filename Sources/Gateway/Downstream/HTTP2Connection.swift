@@ -1,0 +1,306 @@
+import HTTP
+import Primitives
+import Transport
+
+/// One client's HTTP/2 connection: its streams share a socket, a session and a timer.
+///
+/// Output is collected through a turn of the loop and written at its end, for all streams at once. While the socket takes
+/// nothing, nothing is read: a client that sends and does not read holds one read's worth of memory.
+final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
+    /// Content of one stream that may wait for the client before the upstream's reading stops.
+    static let streamQueueBytes = 32 << 10
+    /// What a peer must give or take in each period to be slow rather than gone.
+    static let progressFloor = 1024
+    private static let writeBytes = 64 << 10
+    private static let earnedPerSecond = 50
+
+    let worker: Worker
+    let listener: ListenerContext
+    let peer: IPAddress?
+    let peerText: [UInt8]
+    let session: HTTP2ServerSession
+    var timer = TimerState()
+
+    private let socket: SocketBox
+    private let registration: Registration
+    private var interest: Readiness = [.readable, .peerClosed]
+    private var streams: [Int32: HTTP2Stream] = [:]
+    private var output = OutputQueue()
+    private var isClosed = false
+    private var isReceiving = false
+    private var isFlushNeeded = false
+    private var isDraining = false
+    /// The deadline that is scheduled; those of the streams lie behind it.
+    private var scheduled: MonotonicInstant?
+    /// When the connection itself must have moved: a preface, a whole head, a write, a next request.
+    private var ownDeadline: MonotonicInstant?
+    private var trailers: [UInt8] = []
+
+    /// Takes over an open socket and its registration from the connection that found out what the client speaks.
+    init(
+        worker: Worker, listener: ListenerContext, socket: SocketBox, registration: Registration,
+        peer: IPAddress?, peerText: [UInt8]
+    ) throws(HTTP2Error) {
+        self.worker = worker
+        self.listener = listener
+        self.socket = socket
+        self.registration = registration
+        self.peer = peer
+        self.peerText = peerText
+        earnedAt = worker.loop.now
+        session = try HTTP2ServerSession(settings: listener.http2Settings)
+        session.delegate = self
+        worker.loop.replace(registration, with: self)
+        setOwnDeadline(after: listener.limits.headerTimeout)
+    }
+
+    // MARK: Reading
+
+    func ready(_ readiness: Readiness) {
+        if readiness.contains(.writable) { flush() }
+        guard !isClosed, !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) else {
+            return
+        }
+        readInput()
+    }
+
+    private func readInput() {
+        repeat {
+            let buffer = worker.readBuffer
+            buffer.removeAll()
+            switch socket.read(into: buffer) {
+            case .bytes: receive(buffer.readable)
+            case .wouldBlock: return
+            case .end, .failed: return close()
+            }
+        } while !isClosed && socket.hasPendingInput && output.isEmpty
+    }
+
+    /// Takes what the client sent.
+    func receive(_ input: Span<UInt8>) {
+        earnForTime()
+        isReceiving = true
+        do throws(HTTP2Error) {
+            try session.receive(input)
+        } catch {
+            // The session has queued GOAWAY with its reason; it goes out if the socket takes it.
+            isDraining = true
+        }
+        isReceiving = false
+        if session.isReadingHead {
+            if ownDeadline == nil { setOwnDeadline(after: listener.limits.headerTimeout) }
+        } else {
+            restOrWork()
+        }
+        needsFlush()
+    }
+
+    /// Without a stream the idle time runs, from when the last one ended.
+    private func restOrWork() {
+        if streams.isEmpty {
+            if !isIdle { setOwnDeadline(after: listener.limits.idleTimeout) }
+            isIdle = true
+        } else {
+            isIdle = false
+            if output.isEmpty { ownDeadline = nil }
+        }
+    }
+
+    /// What a client may cost it earns anew as time goes by.
+    private func earnForTime() {
+        let seconds = (worker.loop.now - earnedAt).components.seconds
+        guard seconds > 0 else { return }
+        session.earn(Int(clamping: seconds) &* HTTP2Connection.earnedPerSecond)
+        earnedAt = worker.loop.now
+    }
+
+    private var isIdle = false
+    private var earnedAt: MonotonicInstant
+
+    // MARK: HTTP2ServerDelegate
+
+    func makeHead(streamID: Int32) -> RequestHead {
+        let stream = HTTP2Stream(id: streamID, connection: self)
+        streams[streamID] = stream
+        return stream.beginHead()
+    }
+
+    func requestHead(streamID: Int32, endsStream: Bool) {
+        streams[streamID]?.headComplete()
+    }
+
+    func headRefused(streamID: Int32, _ error: HTTP1Error) {
+        streams[streamID]?.headRefused(error)
+    }
+
+    func data(streamID: Int32, _ input: Span<UInt8>) {
+        guard let stream = streams[streamID] else {
+            session.consumed(streamID, input.count)
+            return
+        }
+        stream.dataReceived(input)
+    }
+
+    func requestEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
+        streams[streamID]?.requestEnded(Trailers(fields: trailers, bytes: bytes))
+    }
+
+    func streamClosed(streamID: Int32, code: UInt32) {
+        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        stream.closed()
+        restOrWork()
+    }
+
+    // MARK: From the streams
+
+    func consumed(_ count: Int, by stream: HTTP2Stream) {
+        guard count > 0 else { return }
+        session.consumed(stream.id, count)
+        needsFlush()
+    }
+
+    /// Trailers as field lines, those left out that must not stand there.
+    func trailerLines(_ trailers: Trailers) -> [UInt8] {
+        self.trailers.removeAll(keepingCapacity: true)
+        TrailerWriter.append(trailers.fields, trailers.bytes, to: &self.trailers)
+        return self.trailers
+    }
+
+    /// Something waits to be written: at the end of the turn it will be.
+    func needsFlush() {
+        guard !isFlushNeeded, !isClosed else { return }
+        isFlushNeeded = true
+        worker.flushLater(self)
+    }
+
+    // MARK: Writing
+
+    /// Writes what the session has to say, as far as the socket takes it.
+    func flush() {
+        isFlushNeeded = false
+        guard !isClosed else { return }
+        while true {
+            if output.isEmpty {
+                worker.scratch.removeAll(keepingCapacity: true)
+                session.appendOutput(to: &worker.scratch, upTo: HTTP2Connection.writeBytes)
+                if worker.scratch.isEmpty { break }
+                let bytes = worker.scratch
+                switch socket.write(bytes.span) {
+                case .bytes(let count):
+                    if count < bytes.count { output.append(bytes.span, from: count) }
+                case .wouldBlock: output.append(bytes.span)
+                case .end, .failed: return close()
+                }
+                if !output.isEmpty { setOwnDeadline(after: listener.limits.bodyTimeout) }
+            } else {
+                switch socket.write(output.pending.span) {
+                case .bytes(let count):
+                    output.removeFirst(count)
+                    setOwnDeadline(after: listener.limits.bodyTimeout)
+                case .wouldBlock: break
+                case .end, .failed: return close()
+                }
+            }
+            if !output.isEmpty { break }
+        }
+        for stream in streams.values { stream.outputMoved() }
+        if output.isEmpty {
+            isIdle = isIdle && streams.isEmpty
+            restOrWork()
+            if session.isFinished || (isDraining && streams.isEmpty && !session.wantsWrite) {
+                return endCleanly()
+            }
+        }
+        updateInterest()
+    }
+
+    private func endCleanly() {
+        socket.shutdownWriting()
+        close()
+    }
+
+    private func updateInterest() {
+        guard !isClosed else { return }
+        var wanted: Readiness = []
+        if output.isEmpty { wanted = [.readable, .peerClosed] } else { wanted = [.writable] }
+        guard wanted != interest else { return }
+        let isReadingAgain = wanted.contains(.readable)
+        interest = wanted
+        worker.loop.modify(registration, wanted)
+        if isReadingAgain, socket.hasPendingInput { readInput() }
+    }
+
+    // MARK: The end
+
+    private func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        let open = streams
+        streams = [:]
+        for stream in open.values { stream.closed() }
+        output.removeAll()
+        session.delegate = nil
+        worker.loop.unregister(registration)
+        socket.close()
+        listener.load.connectionClosed(onWorker: worker.index)
+        worker.connectionClosed(listener.role)
+    }
+
+    // MARK: Deadlines
+
+    private func setOwnDeadline(after duration: Duration) {
+        let deadline = worker.loop.now + duration
+        ownDeadline = deadline
+        deadlineMoved(to: deadline)
+    }
+
+    /// A deadline of the connection or of a stream: the earliest is the one that is scheduled.
+    func deadlineMoved(to deadline: MonotonicInstant) {
+        if let scheduled, scheduled <= deadline { return }
+        scheduled = deadline
+        worker.loop.schedule(self, registration, at: deadline)
+    }
+
+    func deadlineReached() {
+        scheduled = nil
+        let now = worker.loop.now
+        if let ownDeadline, ownDeadline <= now {
+            self.ownDeadline = nil
+            if output.isEmpty, streams.isEmpty, session.isOpen {
+                // A quiet client, or one that never finished its preface or head: it is told and let go.
+                session.goAway(code: .noError)
+                isDraining = true
+                needsFlush()
+                return
+            }
+            return close()
+        }
+        for stream in streams.values {
+            if let deadline = stream.deadline, deadline <= now { stream.deadlineReached(now: now) }
+        }
+        guard !isClosed else { return }
+        var next = ownDeadline
+        for stream in streams.values {
+            guard let deadline = stream.deadline else { continue }
+            if next.map({ deadline < $0 }) ?? true { next = deadline }
+        }
+        if let next { deadlineMoved(to: next) }
+    }
+}
+
+extension HTTP2Connection: ClientConnection {
+    /// The gateway is going down: no further stream is taken, those that are open are finished.
+    func drain() {
+        guard listener.role == .traffic, !isDraining else { return }
+        isDraining = true
+        // Twice: the client learns of the end before what it has under way is counted (RFC 9113 section 6.8).
+        session.announceGoAway()
+        flush()
+        session.goAway(code: .noError)
+        needsFlush()
+    }
+
+    func shutDown() {
+        close()
+    }
+}

@@ -1,0 +1,277 @@
+import HTTP
+import Primitives
+
+/// One HTTP/2 stream of a client: a request and its answer, as the exchange sees its client.
+///
+/// What the exchange cannot take yet of the body waits here, at most the stream's window, and is not acknowledged: the
+/// client stops by flow control when the upstream is slow (RFC 9113 section 5.2).
+final class HTTP2Stream: ClientStream {
+    let id: Int32
+    let listener: ListenerContext
+    let peer: IPAddress?
+    let peerText: [UInt8]
+    /// When what is awaited of the client must have come; `nil` when nothing is.
+    private(set) var deadline: MonotonicInstant?
+    /// The exchange in progress; `nil` once it is over, though its last bytes may still be waiting to go.
+    private(set) var exchange: Exchange?
+
+    private unowned let connection: HTTP2Connection
+    private var exchangeDeadline: MonotonicInstant?
+    /// Of the request's body: bytes that came before they could be used, and whether its end has come.
+    private var pendingInput: [UInt8] = []
+    private var pendingEnd: Trailers?
+    private var isHandingOver = false
+    /// The answer's head until it leaves.
+    private var pendingHead: [UInt8] = []
+    private var pendingStatus = 0
+    private var hasBody = false
+    /// The exchange waits until less is queued.
+    private var isHeldBack = false
+    /// What the client has given or taken since the deadline was set.
+    private var progressBytes = 0
+    private var queuedBefore = 0
+
+    init(id: Int32, connection: HTTP2Connection) {
+        self.id = id
+        self.connection = connection
+        listener = connection.listener
+        peer = connection.peer
+        peerText = connection.peerText
+    }
+
+    /// Takes an exchange for the head that is about to come.
+    func beginHead() -> RequestHead {
+        let exchange = connection.worker.takeExchange(for: self)
+        self.exchange = exchange
+        return exchange.head
+    }
+
+    // MARK: From the connection
+
+    func headComplete() {
+        exchange?.begin()
+    }
+
+    func headRefused(_ error: HTTP1Error) {
+        exchange?.refuseHead(error)
+    }
+
+    func dataReceived(_ input: Span<UInt8>) {
+        progressBytes += input.count
+        guard let exchange else {
+            // The answer is out; what still comes is dropped.
+            connection.consumed(input.count, by: self)
+            return
+        }
+        if pendingInput.isEmpty, exchange.wantsBody, !isHandingOver {
+            exchange.takeFramedContent(input)
+            connection.consumed(input.count, by: self)
+        } else {
+            pendingInput.append(input, 0..<input.count)
+        }
+    }
+
+    func requestEnded(_ trailers: Trailers) {
+        pendingEnd = trailers
+        handOver()
+    }
+
+    /// The stream is closed on both sides, or was reset by either.
+    func closed() {
+        if let exchange {
+            exchange.clientLeft(reset: true)
+            letGo()
+        }
+        deadline = nil
+    }
+
+    // MARK: The request's body
+
+    func sendContinue() {
+        let none: [UInt8] = []
+        connection.session.interim(id, status: 100, fieldLines: none.span)
+        connection.needsFlush()
+    }
+
+    func awaitBody() {
+        rearm()
+    }
+
+    func bodyTaken() {
+        rearm()
+    }
+
+    func resume() {
+        handOver()
+    }
+
+    private func handOver() {
+        guard !isHandingOver else { return }
+        isHandingOver = true
+        defer { isHandingOver = false }
+        if !pendingInput.isEmpty, let exchange, exchange.wantsBody {
+            let waiting = pendingInput
+            pendingInput = []
+            exchange.takeFramedContent(waiting.span)
+            connection.consumed(waiting.count, by: self)
+        }
+        if pendingInput.isEmpty, let trailers = pendingEnd, let exchange, exchange.takesBodyEnd {
+            pendingEnd = nil
+            exchange.endFramedBody(trailers)
+        }
+    }
+
+    // MARK: The answer
+
+    var isCongested: Bool {
+        connection.session.queuedBytes(id) > HTTP2Connection.streamQueueBytes
+    }
+
+    func sendInterim(status: Int, _ head: [UInt8]) {
+        connection.session.interim(id, status: status, fieldLines: head.span)
+        connection.needsFlush()
+    }
+
+    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
+        pendingHead = head
+        pendingStatus = status
+        hasBody = framing != .none && framing != .length(0)
+    }
+
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        flushAnswer()
+        connection.session.sendData(id, input.extracting(range))
+        connection.needsFlush()
+        watchOutput()
+    }
+
+    func flushAnswer() {
+        guard pendingStatus != 0 else { return }
+        commitHead(endsStream: !hasBody)
+    }
+
+    private func commitHead(endsStream: Bool) {
+        let head = pendingHead
+        connection.session.respond(
+            id, status: pendingStatus, fieldLines: head.span, endsStream: endsStream)
+        pendingHead = []
+        pendingStatus = 0
+        connection.needsFlush()
+    }
+
+    func retractAnswer() -> Bool {
+        guard pendingStatus != 0 else { return false }
+        pendingHead = []
+        pendingStatus = 0
+        return true
+    }
+
+    func endAnswer(_ trailers: Trailers) {
+        flushAnswer()
+        guard hasBody else { return }
+        let scratch = connection.trailerLines(trailers)
+        connection.session.finish(id, trailerLines: scratch.span)
+        connection.needsFlush()
+    }
+
+    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
+        let headCount = bytes.count - contentCount
+        let all = bytes.span
+        connection.session.respond(
+            id, status: status, fieldLines: all.extracting(0..<headCount),
+            endsStream: contentCount == 0)
+        if contentCount > 0 {
+            let none: [UInt8] = []
+            connection.session.sendData(id, all.extracting(headCount..<all.count))
+            connection.session.finish(id, trailerLines: none.span)
+        }
+        connection.needsFlush()
+    }
+
+    func exchangeEnded(closes: Bool) {
+        guard let exchange else { return }
+        let isRequestRead = exchange.isBodyTaken
+        letGo()
+        // The client need not send what nobody will read (RFC 9113 section 8.1).
+        if !isRequestRead { connection.session.stopReceiving(id) }
+        let waiting = pendingInput.count
+        pendingInput = []
+        connection.consumed(waiting, by: self)
+        exchangeDeadline = nil
+        rearm()
+        connection.needsFlush()
+    }
+
+    func abort() {
+        if exchange != nil { letGo() }
+        connection.session.reset(id, code: .internalError)
+        connection.needsFlush()
+    }
+
+    private func letGo() {
+        if let exchange { connection.worker.giveBack(exchange) }
+        exchange = nil
+    }
+
+    // MARK: Time
+
+    func limitExchange(to duration: Duration) {
+        let end = connection.worker.loop.now + duration
+        exchangeDeadline = exchangeDeadline.map { min($0, end) } ?? end
+        rearm()
+    }
+
+    /// The time for what is awaited begins anew.
+    private func rearm() {
+        progressBytes = 0
+        if exchange?.isTunnel == true {
+            deadline = connection.worker.loop.now + listener.limits.idleTimeout
+        }
+        let isWaiting = connection.session.queuedBytes(id) > 0 || exchange?.wantsBody == true
+        var next: MonotonicInstant?
+        if isWaiting { next = connection.worker.loop.now + listener.limits.bodyTimeout }
+        if let exchangeDeadline, next.map({ exchangeDeadline < $0 }) ?? true {
+            next = exchangeDeadline
+        }
+        deadline = next
+        if let next { connection.deadlineMoved(to: next) }
+    }
+
+    /// Content waits for the client's window: from now on it must make progress.
+    private func watchOutput() {
+        isHeldBack = isCongested
+        if deadline == nil || queuedBefore == 0 { rearm() }
+        queuedBefore = connection.session.queuedBytes(id)
+    }
+
+    /// The connection has written: goes on where the exchange was held back.
+    func outputMoved() {
+        let queued = connection.session.queuedBytes(id)
+        progressBytes += max(0, queuedBefore - queued)
+        queuedBefore = queued
+        if queued == 0, exchange?.wantsBody != true, exchangeDeadline == nil { deadline = nil }
+        guard isHeldBack, queued <= HTTP2Connection.streamQueueBytes / 2 else { return }
+        isHeldBack = false
+        exchange?.clientIsWritable()
+    }
+
+    /// The deadline has come; what happens is what happens to a slow HTTP/1.1 client.
+    func deadlineReached(now: MonotonicInstant) {
+        if let exchangeDeadline, exchangeDeadline <= now {
+            self.exchangeDeadline = nil
+            exchange?.tookTooLong()
+            rearm()
+            return
+        }
+        if progressBytes >= HTTP2Connection.progressFloor { return rearm() }
+        if connection.session.queuedBytes(id) > 0 {
+            exchange?.clientLeft(reset: true)
+            return abort()
+        }
+        guard let exchange, exchange.wantsBody || exchange.isBodyPaused else {
+            deadline = nil
+            return
+        }
+        if exchange.isBodyPaused { exchange.upstreamTooSlow() } else { exchange.bodyTooSlow() }
+    }
+}

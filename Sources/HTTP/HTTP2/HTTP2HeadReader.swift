@@ -1,0 +1,168 @@
+import Primitives
+
+/// Fills a `RequestHead` from the decoded fields of one HTTP/2 request (RFC 9113 section 8.3): the same head that HTTP/1.1
+/// fills, judged by the same rules for target, authority and length.
+///
+/// The library has refused what makes a message malformed (order and number of pseudo-fields, bytes of names and values,
+/// connection-specific fields). What is left is bounded here, while it is decoded.
+struct HTTP2HeadReader {
+    let head: RequestHead
+    private let limits: HTTP1Limits
+    private var facts = FramingFacts()
+    private var size = 0
+    private var error: HTTP1Error?
+    private var path = ByteRange.empty
+    private var authority: ByteRange?
+    private var hasKnownScheme = false
+    private var asksForWebSocket = false
+    private var isExtendedConnect = false
+    /// Where the crumbs of the cookie are gathered (section 8.2.3).
+    private var cookies: [UInt8] = []
+
+    init(head: RequestHead, limits: HTTP1Limits) {
+        self.head = head
+        self.limits = limits
+        head.reset()
+        head.version = .http2
+        head.keepsAlive = true
+    }
+
+    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        // As long as HTTP/1.1 would write it: name, colon, blank, value, line end.
+        size += name.count + value.count + 4
+        guard error == nil else { return }
+        guard size <= limits.headBytes else { return fail(.headTooLarge) }
+        if name.count > 0, name[0] == 0x3A { return takePseudo(name, value) }
+        if FieldName.lookup(name) == .cookie {
+            if !cookies.isEmpty { cookies.append("; ") }
+            cookies.append(value)
+            return
+        }
+        append(name, value)
+    }
+
+    private mutating func fail(_ fault: HTTP1Error) {
+        error = error ?? fault
+    }
+
+    private mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
+        let line = FieldLine(id: FieldName.lookup(name), name: keep(name), value: keep(value))
+        head.fields.append(line)
+        guard line.id != .other else { return }
+        do throws(HTTP1Error) {
+            try facts.note(line, head)
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func keep(_ text: Span<UInt8>) -> ByteRange {
+        let start = head.bytes.count
+        head.bytes.append(text)
+        return ByteRange(start: start, count: text.count)
+    }
+
+    private mutating func takePseudo(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        let isWebSocket: StaticString = "websocket"
+        switch name.count {
+        case 7 where name[1] == 0x6D:  // :method
+            head.method = Method(value)
+            head.methodRange = keep(value)
+        case 7:  // :scheme
+            let (http, https): (StaticString, StaticString) = ("http", "https")
+            hasKnownScheme = http.equals(value) || https.equals(value)
+        case 5:  // :path
+            guard value.count <= limits.requestLineBytes else { return fail(.requestLineTooLong) }
+            path = keep(value)
+        case 10:  // :authority
+            authority = keep(value)
+        default:  // :protocol
+            isExtendedConnect = true
+            asksForWebSocket = isWebSocket.equals(value)
+        }
+    }
+
+    /// The head is whole.
+    ///
+    /// - Parameter endsStream: whether no content follows.
+    /// - Throws: for what HTTP/1.1 refuses too, with the same answer.
+    mutating func finish(endsStream: Bool) throws(HTTP1Error) {
+        if let error { throw error }
+        if !cookies.isEmpty {
+            let (name, value) = (Array("cookie".utf8), cookies)
+            append(name.span, value.span)
+            if let error { throw error }
+        }
+        if isExtendedConnect {
+            // RFC 8441 section 4: only WebSocket is known here. It stands for a GET with an upgrade (section 5), and is
+            // judged as that.
+            guard asksForWebSocket else { throw .unknownTransferCoding }
+            head.method = .get
+            let get = Array("GET".utf8)
+            head.methodRange = keep(get.span)
+            head.wantsUpgrade = true
+            head.upgradesToWebSocket = true
+        } else if head.method == .connect {
+            // No tunnel is opened (threats.md, Framing); there is no path to judge.
+            throw .invalidTarget
+        }
+        guard hasKnownScheme else { throw .invalidTarget }
+        head.target = path
+        try RequestLine.target(head.content, path.range, head)
+        guard !head.isAbsoluteForm else { throw .invalidTarget }
+        try checkAuthority()
+        if endsStream {
+            head.framing = .none
+        } else if head.upgradesToWebSocket {
+            head.framing = .none
+        } else {
+            let length = try facts.framing(version: .http2)
+            head.framing = length == .none ? .chunked : length
+        }
+    }
+
+    /// `:authority` and `host` must name the same place (section 8.3.1).
+    private func checkAuthority() throws(HTTP1Error) {
+        guard let authority else {
+            guard !head.authority.isEmpty else { throw .hostMissing }
+            return
+        }
+        let text = head.span(of: authority)
+        guard Authority.isValid(text) else { throw .hostInvalid }
+        if !head.authority.isEmpty {
+            guard ASCII.equalIgnoringCase(text, head.span(of: head.authority)) else {
+                throw .hostDisagrees
+            }
+        }
+        head.authority = authority
+    }
+}
+
+/// Gathers a trailer section; past its limits it stays empty, and its stream is ended.
+struct HTTP2TrailerReader {
+    private(set) var fields: [FieldLine] = []
+    private(set) var bytes: [UInt8] = []
+    private(set) var isTooLarge = false
+    private let limits: HTTP1Limits
+
+    init(limits: HTTP1Limits) {
+        self.limits = limits
+    }
+
+    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard !isTooLarge, fields.count < limits.fieldCount,
+            bytes.count + name.count + value.count <= limits.headBytes
+        else {
+            isTooLarge = true
+            return
+        }
+        let start = bytes.count
+        bytes.append(name)
+        bytes.append(value)
+        fields.append(
+            FieldLine(
+                id: FieldName.lookup(name), name: ByteRange(start: start, count: name.count),
+                value: ByteRange(start: start + name.count, count: value.count)))
+    }
+}

@@ -1,0 +1,48 @@
+import Primitives
+
+/// What a message's content is (RFC 9110 section 8.3), where the gateway treats it in its own way.
+enum MediaType {
+    /// Whether a Content-Type names the type, in lower case, with or without parameters.
+    ///
+    /// - Parameter allowsSuffix: also `type+suffix`.
+    static func matches(
+        _ value: Span<UInt8>, _ type: StaticString, allowsSuffix: Bool = false
+    ) -> Bool {
+        let count = type.utf8CodeUnitCount
+        guard value.count >= count,
+            type.equalsIgnoringCase(value.extracting(0..<count), foldsSymbols: false)
+        else { return false }
+        guard value.count > count else { return true }
+        switch value[count] {
+        case 0x3B, 0x20, 0x09: return true
+        case 0x2B: return allowsSuffix
+        default: return false
+        }
+    }
+}
+
+extension RequestHead {
+    /// Whether the content is a gRPC call's, which expects its refusal as a gRPC status.
+    public var isGRPC: Bool {
+        guard let line = value(of: .contentType) else { return false }
+        return MediaType.matches(span(of: line.value), "application/grpc", allowsSuffix: true)
+    }
+}
+
+extension ResponseHead {
+    public var isGRPC: Bool {
+        guard let line = value(of: .contentType) else { return false }
+        return MediaType.matches(span(of: line.value), "application/grpc", allowsSuffix: true)
+    }
+
+    /// Whether the content is a stream of server-sent events.
+    public var isEventStream: Bool {
+        guard let line = value(of: .contentType) else { return false }
+        return MediaType.matches(span(of: line.value), "text/event-stream")
+    }
+
+    /// Whether a part equals a text in lower case, in any letter case.
+    public func equals(_ part: ByteRange, _ text: StaticString) -> Bool {
+        text.equalsIgnoringCase(span(of: part), foldsSymbols: false)
+    }
+}
