@@ -75,7 +75,9 @@ import Testing
             $0.listeners[1].addresses.map(\.description)
                 == ["[::1]:0", "unix:/s", "0.0.0.0:80", "localhost:81"]
         },
-        Value("listener.protocols", listener("protocols http/1.1;")) { $0.listeners.count == 2 },
+        Value("listener.protocols", listener("protocols h2c http/1.1;")) {
+            $0.listeners.map(\.protocols) == [[.http11], [.h2c, .http11]]
+        },
         Value("listener.proxy_protocol", listener("proxy_protocol off;")) {
             $0.listeners.count == 2
         },

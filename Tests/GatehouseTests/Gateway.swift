@@ -24,6 +24,7 @@ final class Gateway: Sendable {
     ) throws {
         let folder = try folder ?? TemporaryDirectory()
         let path = try folder.write("gateway.conf", conf)
+        if !prefix.isEmpty { removeStaleFaketime() }
         let command = prefix + [try gatehouseBinary(), "serve", "--config", path]
         let process = try RunningProcess(
             command[0], Array(command.dropFirst()), environment: environment)

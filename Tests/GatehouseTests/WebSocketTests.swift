@@ -238,7 +238,7 @@ struct WebSocketTests {
     }
 
     /// An echo server and its client, by the `websockets` library.
-    private static let peer = """
+    static let peer = """
         import asyncio, os, sys, websockets
         from websockets import connect, serve
 

@@ -49,3 +49,16 @@ public func freePort() throws -> UInt16 {
     let listener = try LoopbackListener()
     return listener.port
 }
+
+/// Takes away what `faketime` wrappers that were killed have left in shared memory: one that gets the process id of a dead
+/// one finds its names taken, and gives up.
+public func removeStaleFaketime() {
+    let folder = "/dev/shm"
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    where name.contains("faketime_") {
+        guard let id = name.split(separator: "_").last.flatMap({ pid_t($0) }),
+            kill(id, 0) != 0, errno == ESRCH
+        else { continue }
+        try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+    }
+}

@@ -480,14 +480,19 @@ final class Exchange {
         worker.scratch.removeAll(keepingCapacity: true)
         let count = worker.replies.append(
             refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.scratch)
-        endWithReply(contentCount: count)
+        endWithReply(contentCount: count, isRefusalGRPC: isGRPC && !isHeadUnread)
     }
 
+    /// Whether the client speaks gRPC and knows a refusal by its status alone.
+    private var isGRPC: Bool { head.version == .http2 && head.isGRPC }
+
     /// Sends the reply that stands in the worker's scratch.
-    private func endWithReply(contentCount: Int) {
+    private func endWithReply(contentCount: Int, isRefusalGRPC: Bool = false) {
         record.bytesOut += contentCount
         let reply = worker.scratch
-        downstream?.reply(status: record.status, reply, contentCount: contentCount)
+        // The log has the status that the reason has; on the wire gRPC says it in its own field.
+        let status = isRefusalGRPC ? 200 : record.status
+        downstream?.reply(status: status, reply, contentCount: contentCount)
         log()
         downstream?.exchangeEnded(closes: closesAfterAnswer)
     }
@@ -497,9 +502,11 @@ final class Exchange {
         if isHeadUnread {
             return .unread(head.version, requestID: trace.requestID, date: worker.date)
         }
-        return ReplyContext(
+        var context = ReplyContext(
             version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
             requestID: trace.requestID, date: worker.date)
+        context.isGRPC = isGRPC
+        return context
     }
 
     private var isBodySmall: Bool {

@@ -13,6 +13,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     static let progressFloor = 1024
     private static let writeBytes = 64 << 10
     private static let earnedPerSecond = 50
+    /// How long an idle client may take to answer the announcement of the end.
+    private static let goAwayTime: Duration = .seconds(1)
 
     let worker: Worker
     let listener: ListenerContext
@@ -30,6 +32,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private var isReceiving = false
     private var isFlushNeeded = false
     private var isDraining = false
+    private var isBroken = false
     /// The deadline that is scheduled; those of the streams lie behind it.
     private var scheduled: MonotonicInstant?
     /// When the connection itself must have moved: a preface, a whole head, a write, a next request.
@@ -84,7 +87,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
             try session.receive(input)
         } catch {
             // The session has queued GOAWAY with its reason; it goes out if the socket takes it.
-            isDraining = true
+            isBroken = true
         }
         isReceiving = false
         if session.isReadingHead {
@@ -207,7 +210,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         if output.isEmpty {
             isIdle = isIdle && streams.isEmpty
             restOrWork()
-            if session.isFinished || (isDraining && streams.isEmpty && !session.wantsWrite) {
+            if session.isFinished || (isBroken && !session.wantsWrite) {
                 return endCleanly()
             }
         }
@@ -293,10 +296,8 @@ extension HTTP2Connection: ClientConnection {
     func drain() {
         guard listener.role == .traffic, !isDraining else { return }
         isDraining = true
-        // Twice: the client learns of the end before what it has under way is counted (RFC 9113 section 6.8).
         session.announceGoAway()
-        flush()
-        session.goAway(code: .noError)
+        if streams.isEmpty { setOwnDeadline(after: HTTP2Connection.goAwayTime) }
         needsFlush()
     }
 

@@ -7,6 +7,8 @@ public struct ReplyContext: Sendable {
     public var version: HTTPVersion
     /// Whether the request was HEAD: then the fields are sent and the body is not.
     public var isHead: Bool
+    /// Whether the request is a gRPC call on HTTP/2: then a refusal is a gRPC status (trailers only).
+    public var isGRPC = false
     /// Whether the connection ends after the reply.
     public var closes: Bool
     /// Shown to the client, so that it can ask for the reason.
@@ -66,6 +68,10 @@ public struct ReplyWriter {
         _ refusal: Refusal, accepted: CredentialSet, _ context: ReplyContext,
         to output: inout [UInt8]
     ) -> Int {
+        if context.isGRPC {
+            GRPCStatus.append(refusal, accepted, self, context, to: &output)
+            return 0
+        }
         let facts = refusal.reason.facts
         body.removeAll(keepingCapacity: true)
         body.append("{\"type\":\"urn:gatehouse:reason:")
@@ -125,7 +131,7 @@ public struct ReplyWriter {
         return body.count
     }
 
-    private func appendChallenges(
+    func appendChallenges(
         _ refusal: Refusal, _ facts: ReasonFacts, _ accepted: CredentialSet,
         to output: inout [UInt8]
     ) {
@@ -154,7 +160,7 @@ public struct ReplyWriter {
     }
 
     /// The fields that every reply of ours ends with, and the empty line.
-    private static func appendEnd(
+    static func appendEnd(
         _ context: ReplyContext, bodyCount: Int?, to output: inout [UInt8]
     ) {
         appendDate(context.date, to: &output)

@@ -82,6 +82,9 @@ enum HTTP2ServerCallbacks {
                     endsStream: endsStream)
             case NGHTTP2_SETTINGS.rawValue:
                 owner.settingsReceived()
+            case NGHTTP2_PING.rawValue
+            where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
+                owner.pingAnswered()
             default:
                 break
             }

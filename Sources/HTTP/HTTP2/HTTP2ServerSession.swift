@@ -50,6 +50,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// Streams whose end the client itself brought about, the oldest first.
     private var closedByClient: [Int32] = []
     private var isTerminated = false
+    private var isAnnounced = false
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
         self.settings = settings
@@ -200,10 +201,12 @@ public protocol HTTP2ServerDelegate: AnyObject {
             unsafe nghttp2_session_get_last_proc_stream_id(session), code.rawValue, nil, 0)
     }
 
-    /// The first of two GOAWAYs: the client learns of the end, and what is under way still counts (section 6.8).
-    /// `goAway` is the second.
+    /// The first of two GOAWAYs: the client learns of the end, and what is under way still counts (section 6.8). The
+    /// second follows when it has answered a PING.
     public func announceGoAway() {
+        isAnnounced = true
         _ = unsafe nghttp2_submit_shutdown_notice(session)
+        _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
     }
 
     /// Appends frames that are to be sent, until there is none or about `limit` bytes are there.
@@ -366,6 +369,13 @@ public protocol HTTP2ServerDelegate: AnyObject {
         if contentCount == 0, !endsStream { spend(FloodGuard.resetCost / 2) }
         guard endsStream, streams[streamID]?.isMalformed == false else { return }
         delegate?.requestEnded(streamID: streamID, trailers: [], bytes: [])
+    }
+
+    /// The client has seen the first GOAWAY.
+    func pingAnswered() {
+        guard isAnnounced else { return }
+        isAnnounced = false
+        goAway(code: .noError)
     }
 
     func settingsReceived() {

@@ -1,0 +1,196 @@
+"""Clients that speak HTTP/2 frame by frame (python3-h2), for what curl and nghttp cannot be told to do.
+
+    http2_peer.py CASE PORT     prints what it saw, one line
+"""
+import socket
+import sys
+import time
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    DataReceived,
+    InformationalResponseReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
+from h2.settings import SettingCodes, Settings
+
+
+class Client:
+    def __init__(self, port, window=None, outbound_checks=True):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        config = H2Configuration(
+            validate_outbound_headers=outbound_checks,
+            normalize_outbound_headers=outbound_checks,
+        )
+        self.h2 = H2Connection(config)
+        if window is not None:
+            self.h2.local_settings = Settings(
+                client=True, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self.h2.initiate_connection()
+        self.flush()
+        self.events = []
+
+    def flush(self):
+        self.socket.sendall(self.h2.data_to_send())
+
+    def headers(self, method="GET", path="/", *more):
+        return [
+            (":method", method), (":scheme", "http"), (":authority", "h.example"),
+            (":path", path), *more,
+        ]
+
+    def request(self, headers, ends=True):
+        stream = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream, headers, end_stream=ends)
+        self.flush()
+        return stream
+
+    def receive(self, acknowledge=True):
+        data = self.socket.recv(65536)
+        if not data:
+            return None
+        events = self.h2.receive_data(data)
+        for event in events:
+            if isinstance(event, DataReceived) and acknowledge:
+                self.h2.acknowledge_received_data(
+                    event.flow_controlled_length, event.stream_id)
+        self.flush()
+        self.events += events
+        return events
+
+    def until(self, kind, stream=None, acknowledge=True):
+        while True:
+            for event in self.events:
+                if isinstance(event, kind) and stream in (None, getattr(event, "stream_id", None)):
+                    self.events.remove(event)
+                    return event
+            if self.receive(acknowledge) is None:
+                raise SystemExit(f"the connection ended before {kind.__name__}")
+
+    def status(self, stream):
+        return dict(self.until(ResponseReceived, stream).headers)[b":status"].decode()
+
+    def body(self, stream):
+        self.until(StreamEnded, stream)
+        return b"".join(
+            e.data for e in self.events
+            if isinstance(e, DataReceived) and e.stream_id == stream)
+
+
+def websocket(port):
+    """Extended CONNECT (RFC 8441) to an echo server; both kinds of frames, then a close."""
+    client = Client(port)
+    stream = client.request(
+        client.headers("CONNECT", "/", (":protocol", "websocket"),
+                       ("sec-websocket-version", "13")), ends=False)
+    status = client.status(stream)
+    from wsproto.frame_protocol import FrameProtocol, Opcode, CloseReason
+    protocol = FrameProtocol(client=True, extensions=[])
+    sizes = []
+    for size in (0, 5, 70000, 1000000):
+        payload = bytes(i % 251 for i in range(size))
+        out = protocol.send_data(payload, True)
+        got = b""
+        done = False
+        while not done:
+            while out:
+                room = min(client.h2.local_flow_control_window(stream), 16384, len(out))
+                if room == 0:
+                    break
+                client.h2.send_data(stream, out[:room])
+                client.flush()
+                out = out[room:]
+            # Window updates come as well as data: either may let it go on.
+            for event in client.receive():
+                if isinstance(event, DataReceived):
+                    protocol.receive_bytes(event.data)
+            for frame in protocol.received_frames():
+                got += bytes(frame.payload)
+                done = frame.message_finished
+        assert got == payload
+        sizes.append(size)
+    client.h2.send_data(stream, protocol.close(CloseReason.NORMAL_CLOSURE), end_stream=False)
+    client.flush()
+    client.until(StreamEnded, stream)
+    print(status, sizes)
+
+
+def refused_websocket(port):
+    client = Client(port)
+    stream = client.request(
+        client.headers("CONNECT", "/other", (":protocol", "websocket")), ends=False)
+    print(client.status(stream))
+
+
+def plain_connect(port):
+    client = Client(port, outbound_checks=False)
+    stream = client.request([(":method", "CONNECT"), (":authority", "h.example:443")], ends=False)
+    print(client.status(stream))
+
+
+def truncated(port):
+    """The upstream ends in the middle of its answer."""
+    client = Client(port)
+    stream = client.request(client.headers())
+    status = client.status(stream)
+    reset = client.until(StreamReset, stream)
+    other = client.request(client.headers("GET", "/again"))
+    print(status, "reset", int(reset.error_code), "then", client.status(other))
+
+
+def trailers(port):
+    client = Client(port)
+    stream = client.request(client.headers("GET", "/", ("te", "trailers")))
+    hints = dict(client.until(InformationalResponseReceived, stream).headers)
+    status = client.status(stream)
+    fields = sorted(k.decode() for k, _ in client.until(TrailersReceived, stream).headers)
+    print(hints[b":status"].decode(), status, ",".join(fields))
+
+
+def window(port):
+    """A stream whose window stays shut must not hold up its neighbour, nor be read on for."""
+    client = Client(port, window=1000)
+    stuck = client.request(client.headers("GET", "/big"))
+    client.status(stuck)
+    got = len(client.until(DataReceived, stuck, acknowledge=False).data)
+    other = client.request(client.headers("GET", "/small"))
+    print(got, client.status(other), len(client.body(other)))
+    sys.stdout.flush()
+    while client.receive(acknowledge=False) is not None:
+        pass
+
+
+def grpc(port):
+    client = Client(port)
+    stream = client.request(
+        client.headers("POST", "/closed", ("content-type", "application/grpc+proto"),
+                       ("te", "trailers")), ends=False)
+    head = dict(client.until(ResponseReceived, stream).headers)
+    client.until(StreamEnded, stream)
+    print(head[b":status"].decode(), head[b"content-type"].decode(),
+          head[b"grpc-status"].decode(), head[b"grpc-message"].decode())
+
+
+def expect(port):
+    client = Client(port)
+    stream = client.request(
+        client.headers("POST", "/", ("expect", "100-continue"), ("content-length", "3")),
+        ends=False)
+    interim = dict(client.until(InformationalResponseReceived, stream).headers)
+    client.h2.send_data(stream, b"abc", end_stream=True)
+    client.flush()
+    print(interim[b":status"].decode(), client.status(stream))
+
+
+def cookies(port):
+    client = Client(port)
+    stream = client.request(
+        client.headers("GET", "/", ("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")))
+    print(client.status(stream))
+
+
+globals()[sys.argv[1]](int(sys.argv[2]))
