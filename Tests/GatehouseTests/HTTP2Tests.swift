@@ -214,8 +214,9 @@ struct HTTP2Tests {
         }
         try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         #expect(client.waitForExit() == .code(0))
-        #expect(client.standardOutput.contains("recv (stream_id=13, sensitive) :status: 200")
-            || client.standardOutput.contains("recv (stream_id=13) :status: 200"))
+        #expect(
+            client.standardOutput.contains("recv (stream_id=13, sensitive) :status: 200")
+                || client.standardOutput.contains("recv (stream_id=13) :status: 200"))
         #expect(pair.gateway.process.waitForExit() == .code(0))
     }
 }

@@ -51,6 +51,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
     private var closedByClient: [Int32] = []
     private var isTerminated = false
     private var isAnnounced = false
+    private var walker = FrameWalker(preface: preface.count)
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
         self.settings = settings
@@ -92,8 +93,25 @@ public protocol HTTP2ServerDelegate: AnyObject {
     ///
     /// - Throws: when the connection is beyond an answer. A GOAWAY, where one is due, has been queued.
     public func receive(_ input: Span<UInt8>) throws(HTTP2Error) {
+        var start = 0
+        var offset = 0
+        while let header = walker.next(input, from: &offset) {
+            guard let streamID = header.dataStream else {
+                spend(FloodGuard.frameCost)
+                continue
+            }
+            // What comes before the frame decides what state its stream is in.
+            let before = max(start, offset - FrameWalker.headerCount)
+            try feed(input.extracting(start..<before))
+            start = before
+            if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
+        }
+        try feed(input.extracting(start..<input.count))
+    }
+
+    private func feed(_ input: Span<UInt8>) throws(HTTP2Error) {
         // After a GOAWAY for a fault nothing more is believed.
-        guard !isTerminated else { return }
+        guard !isTerminated, input.count > 0 else { return }
         let taken = unsafe input.withUnsafeBufferPointer { bytes in
             unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, bytes.count)
         }
@@ -242,8 +260,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
         if !flood.spend(cost) { terminate(.enhanceYourCalm) }
     }
 
-    /// Every frame, before its payload. The library ignores what comes on closed streams; here it is judged (sections 5.1
-    /// and 5.1.1).
+    /// Every frame but DATA, before its payload. The library ignores what comes on closed streams; here it is judged
+    /// (sections 5.1 and 5.1.1).
     func frameBegins(_ header: nghttp2_frame_hd) {
         guard !isTerminated else { return }
         let id = header.stream_id
@@ -254,14 +272,12 @@ public protocol HTTP2ServerDelegate: AnyObject {
             } else if streams[id] == nil {
                 judgeLateFrame(id)
             }
-        case NGHTTP2_DATA.rawValue:
-            if id <= lastStreamID, streams[id] == nil { judgeLateFrame(id) }
         case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
             NGHTTP2_WINDOW_UPDATE.rawValue:
             spend(FloodGuard.frameCost)
         case NGHTTP2_RST_STREAM.rawValue:
             spend(FloodGuard.resetCost)
-        case NGHTTP2_CONTINUATION.rawValue, NGHTTP2_GOAWAY.rawValue:
+        case NGHTTP2_DATA.rawValue, NGHTTP2_CONTINUATION.rawValue, NGHTTP2_GOAWAY.rawValue:
             break
         default:
             spend(FloodGuard.frameCost)
@@ -387,6 +403,9 @@ public protocol HTTP2ServerDelegate: AnyObject {
         if code != HTTP2Code.noError.rawValue, code != HTTP2Code.internalError.rawValue {
             spend(FloodGuard.resetCost)
         }
+        // A window that a setting made overflow is the connection's fault (section 6.9.2); one of a WINDOW_UPDATE may be
+        // taken as that.
+        if code == HTTP2Code.flowControlError.rawValue { terminate(.flowControlError) }
         HTTP2ServerSession.remember(streamID, in: &resetByUs)
     }
 

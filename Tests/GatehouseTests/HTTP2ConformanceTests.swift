@@ -1,0 +1,45 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// RFC 9113 case by case, and clients that try to cost more than they pay; both by raw frames.
+@Suite(.serialized)
+struct HTTP2ConformanceTests {
+    private let upstream: ScriptedUpstream
+    private let gateway: Gateway
+
+    init() throws {
+        let big = String(repeating: "z", count: 300_000)
+        upstream = try ScriptedUpstream { request in
+            [.respond(body: request.requestLine.hasPrefix("GET /big ") ? big : "ok")]
+        }
+        gateway = try Gateway(
+            testConf(
+                listener: "protocols h2c http/1.1;",
+                """
+                upstream app { server 127.0.0.1:\(upstream.port); }
+                route / { upstream app; authenticate none; }
+                """))
+    }
+
+    private func lines(of script: String, _ arguments: [String]) throws -> [String] {
+        let python = try requirePython(module: "hpack", package: "python3-hpack")
+        let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent(script).path
+        let result = try run(python, [path, "\(try gateway.port)"] + arguments)
+        #expect(result.status == .code(0), "\(result.error)")
+        return result.output.split(separator: "\n").map(String.init)
+    }
+
+    @Test func everyMustOnMalformedInput() throws {
+        #expect(try lines(of: "http2_conformance.py", []) == ["183 passed, 0 failed"])
+        #expect(gateway.process.exitStatus == nil)
+    }
+
+    @Test func floodsEndAtABound() throws {
+        let lines = try lines(of: "http2_floods.py", ["\(gateway.process.pid)"])
+        #expect(lines.filter { $0.hasPrefix("FAIL") } == [])
+        #expect(lines.last == "23 passed, 0 failed")
+        #expect(gateway.process.exitStatus == nil)
+    }
+}
