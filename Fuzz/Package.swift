@@ -21,6 +21,7 @@ let package = Package(
     targets: [
         harness("FuzzRequestHead", ["HTTP"]),
         harness("FuzzChunkedBody", ["HTTP"]),
+        harness("FuzzHTTP2", ["HTTP"]),
         harness("FuzzConf", ["Configuration"]),
         harness("FuzzJWT", ["OAuth", "Cryptography", "Primitives"]),
         harness("FuzzOAuth1", ["HTTP", "OAuth"]),

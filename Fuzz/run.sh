@@ -27,7 +27,7 @@ build() {
 
 for harness in "$@"; do
     build --product "$harness"
-    name=$(printf %s "${harness#Fuzz}" | sed 's/\([a-z0-9]\)\([A-Z]\)/\1-\2/g' | tr 'A-Z' 'a-z')
+    name=$(printf %s "${harness#Fuzz}" | sed 's/\([a-z]\)\([A-Z]\)/\1-\2/g' | tr 'A-Z' 'a-z')
     mkdir -p "Grown/$name" "Findings/$name" "Corpus/$name"
     echo "== $harness, $seconds s"
     # No coverage, no fuzzing: rather fail than look busy.

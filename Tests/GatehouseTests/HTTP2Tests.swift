@@ -198,6 +198,13 @@ struct HTTP2Tests {
         #expect(try big.isClosedByPeer())
     }
 
+    @Test func aNarrowWindowIsNoFlood() throws {
+        let big = String(repeating: "z", count: 3_000_000)
+        let upstream = try ScriptedUpstream { _ in [.respond(body: big)] }
+        let gateway = try Self.gateway(port: upstream.port)
+        #expect(try Self.result("narrow", gateway) == "200 3000000\n")
+    }
+
     @Test func aDrainFinishesWhatIsUnderWay() throws {
         let nghttp = try requireTool("nghttp", package: "nghttp2-client")
         let pair = try Pair()

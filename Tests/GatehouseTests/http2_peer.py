@@ -71,11 +71,12 @@ class Client:
             if self.receive(acknowledge) is None:
                 raise SystemExit(f"the connection ended before {kind.__name__}")
 
-    def status(self, stream):
-        return dict(self.until(ResponseReceived, stream).headers)[b":status"].decode()
+    def status(self, stream, acknowledge=True):
+        head = self.until(ResponseReceived, stream, acknowledge)
+        return dict(head.headers)[b":status"].decode()
 
-    def body(self, stream):
-        self.until(StreamEnded, stream)
+    def body(self, stream, acknowledge=True):
+        self.until(StreamEnded, stream, acknowledge)
         return b"".join(
             e.data for e in self.events
             if isinstance(e, DataReceived) and e.stream_id == stream)
@@ -155,13 +156,21 @@ def window(port):
     """A stream whose window stays shut must not hold up its neighbour, nor be read on for."""
     client = Client(port, window=1000)
     stuck = client.request(client.headers("GET", "/big"))
-    client.status(stuck)
+    client.status(stuck, acknowledge=False)
     got = len(client.until(DataReceived, stuck, acknowledge=False).data)
     other = client.request(client.headers("GET", "/small"))
-    print(got, client.status(other), len(client.body(other)))
+    status = client.status(other, acknowledge=False)
+    print(got, status, len(client.body(other, acknowledge=False)))
     sys.stdout.flush()
     while client.receive(acknowledge=False) is not None:
         pass
+
+
+def narrow(port):
+    """Takes a large answer through a window of 1000 bytes, which moves some thousand times: slow, and no flood."""
+    client = Client(port, window=1000)
+    stream = client.request(client.headers("GET", "/big"))
+    print(client.status(stream), len(client.body(stream)))
 
 
 def grpc(port):

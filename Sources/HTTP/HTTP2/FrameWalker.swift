@@ -1,14 +1,17 @@
 import Primitives
 
-/// Finds the headers of frames that the library drops without a word: DATA of closed streams, which must be judged by the
-/// state that the stream has then, and frames of unknown types.
+/// Finds the headers of frames that the library does not tell of as it should: DATA of closed streams and frames of unknown
+/// types are dropped without a word, and a CONTINUATION counts again for each piece that its header comes in.
 struct FrameWalker {
-    struct Header {
-        /// `nil` for a type that RFC 9113 does not know.
-        var dataStream: Int32?
+    enum Frame: Equatable {
+        case data(Int32)
+        case continuation
+        /// A type that RFC 9113 does not know.
+        case unknown
     }
 
     static let headerCount = 9
+    /// CONTINUATION.
     private static let lastKnownType: UInt8 = 9
     /// Bytes of the preface or of a payload that are still to pass.
     private var skip: Int
@@ -20,11 +23,11 @@ struct FrameWalker {
         header.reserveCapacity(FrameWalker.headerCount)
     }
 
-    /// Goes on to the next whole header of a DATA frame or of one of unknown type.
+    /// Goes on to the next whole header of one of these frames.
     ///
     /// - Parameter offset: moves behind the header, or to the end of the input.
     /// - Returns: `nil` when the input has ended first.
-    mutating func next(_ input: Span<UInt8>, from offset: inout Int) -> Header? {
+    mutating func next(_ input: Span<UInt8>, from offset: inout Int) -> Frame? {
         while offset < input.count {
             if skip > 0 {
                 let step = min(skip, input.count - offset)
@@ -38,8 +41,12 @@ struct FrameWalker {
             let (kind, stream) = (header[3], number(5..<9) & 0x7FFF_FFFF)
             skip = number(0..<3)
             header.removeAll(keepingCapacity: true)
-            if kind == 0 { return Header(dataStream: Int32(clamping: stream)) }
-            if kind > FrameWalker.lastKnownType { return Header(dataStream: nil) }
+            switch kind {
+            case 0: return .data(Int32(clamping: stream))
+            case FrameWalker.lastKnownType: return .continuation
+            case (FrameWalker.lastKnownType + 1)...: return .unknown
+            default: break
+            }
         }
         return nil
     }

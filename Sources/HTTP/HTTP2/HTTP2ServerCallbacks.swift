@@ -20,7 +20,8 @@ enum HTTP2ServerCallbacks {
         // Windows move when content has been used, not when it has come.
         unsafe nghttp2_option_set_no_auto_window_update(option, 1)
         unsafe nghttp2_option_set_no_closed_streams(option, 1)
-        unsafe nghttp2_option_set_max_continuations(option, 8)
+        // Counted by the session: the library takes a header that comes in pieces for several.
+        unsafe nghttp2_option_set_max_continuations(option, .max)
         unsafe nghttp2_option_set_max_outbound_ack(option, 128)
         let context = unsafe Unmanaged.passUnretained(owner).toOpaque()
         return unsafe nghttp2_session_server_new2(&session, callbacks, context, option)
@@ -99,6 +100,9 @@ enum HTTP2ServerCallbacks {
                 owner.resetSent(
                     header.stream_id, code: unsafe frame.pointee.rst_stream.error_code)
             case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
+                if UInt32(header.type) == NGHTTP2_DATA.rawValue {
+                    owner.dataSent(count: header.length)
+                }
                 if UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
                     owner.answerEnded(header.stream_id)
                 }

@@ -51,6 +51,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
     private var closedByClient: [Int32] = []
     private var isTerminated = false
     private var isAnnounced = false
+    /// CONTINUATION frames of the head in progress.
+    private var continuations = 0
     private var walker = FrameWalker(preface: preface.count)
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
@@ -95,16 +97,22 @@ public protocol HTTP2ServerDelegate: AnyObject {
     public func receive(_ input: Span<UInt8>) throws(HTTP2Error) {
         var start = 0
         var offset = 0
-        while let header = walker.next(input, from: &offset) {
-            guard let streamID = header.dataStream else {
-                spend(FloodGuard.frameCost)
-                continue
-            }
-            // What comes before the frame decides what state its stream is in.
+        while let frame = walker.next(input, from: &offset) {
+            // What comes before the frame decides in which state it finds the connection.
             let before = max(start, offset - FrameWalker.headerCount)
             try feed(input.extracting(start..<before))
             start = before
-            if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
+            switch frame {
+            case .data(let streamID):
+                if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
+            case .continuation:
+                continuations += 1
+                if continuations > HTTP2ServerSession.continuationLimit {
+                    terminate(.enhanceYourCalm)
+                }
+            case .unknown:
+                spend(FloodGuard.frameCost)
+            }
         }
         try feed(input.extracting(start..<input.count))
     }
@@ -304,6 +312,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     func headersBegin(_ streamID: Int32, isRequest: Bool) {
         headInProgress = streamID
+        continuations = 0
         if isRequest {
             guard let head = delegate?.makeHead(streamID: streamID) else { return }
             var stream = Stream()
@@ -396,6 +405,12 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     func settingsReceived() {
         hasSettings = true
+    }
+
+    /// A client that takes much may say so often: each window that let a fair piece go was useful, those of a few bytes
+    /// were not (CVE-2019-9511).
+    func dataSent(count: Int) {
+        if count >= FloodGuard.fairPiece { flood.earn(2 * FloodGuard.frameCost) }
     }
 
     func resetSent(_ streamID: Int32, code: UInt32) {
