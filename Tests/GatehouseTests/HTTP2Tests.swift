@@ -205,6 +205,48 @@ struct HTTP2Tests {
         #expect(try Self.result("narrow", gateway) == "200 3000000\n")
     }
 
+    @Test func everyWaitHasItsEnd() throws {
+        let upstream = try ScriptedUpstream { _ in [.respond()] }
+        for (limit, test, printed) in [
+            ("body_timeout 300ms", "slow_body", "408\n"),
+            ("idle_timeout 300ms", "idle", "0 None\n"),
+            ("header_timeout 300ms", "silent", "ended\n"),
+        ] {
+            let gateway = try Self.gateway(
+                port: upstream.port, listener: "protocols h2c; limits { \(limit); }")
+            #expect(try Self.result(test, gateway) == printed, "\(limit)")
+        }
+    }
+
+    @Test func aMalformedRequestIsResetAndLogged() throws {
+        let pair = try Pair()
+        #expect(try Self.result("malformed", pair.gateway) == "1\n")
+        let line = try pair.gateway.accessLine { $0["reason"] as? String == "bad_request" }
+        #expect(line["status"] as? Int == 400)
+        #expect(!pair.server.hasWaiting)
+    }
+
+    @Test func cancelledUploadsGiveTheirWindowBack() throws {
+        // Reads no request to its end: the gateway must hold the content up.
+        let server = try ManualServer(backlog: 256)
+        let gateway = try Self.gateway(port: server.port)
+        let peer = try Self.peer("cancelled_uploads", gateway)
+        var held: [TCPClient] = []
+        while true {
+            let connection = try server.accept()
+            // A request may be given up before it was sent.
+            guard let bytes = try? connection.read(through: "\r\n\r\n") else { continue }
+            let head = text(bytes)
+            if head.hasPrefix("GET ") {
+                try connection.send("HTTP/1.1 204 No Content\r\n\r\n")
+                break
+            }
+            held.append(connection)
+        }
+        #expect(try Self.result(peer) == "204\n")
+        #expect(!held.isEmpty)
+    }
+
     @Test func aDrainFinishesWhatIsUnderWay() throws {
         let nghttp = try requireTool("nghttp", package: "nghttp2-client")
         let pair = try Pair()

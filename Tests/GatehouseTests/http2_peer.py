@@ -9,6 +9,7 @@ import time
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
+    ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
     ResponseReceived,
@@ -171,6 +172,55 @@ def narrow(port):
     client = Client(port, window=1000)
     stream = client.request(client.headers("GET", "/big"))
     print(client.status(stream), len(client.body(stream)))
+
+
+def slow_body(port):
+    client = Client(port)
+    stream = client.request(client.headers("POST"), ends=False)
+    status = client.status(stream)
+    client.until(StreamEnded, stream)
+    print(status)
+
+
+def idle(port):
+    client = Client(port)
+    client.status(client.request(client.headers()))
+    gone = client.until(ConnectionTerminated)
+    print(int(gone.error_code), client.receive())
+
+
+def silent(port):
+    """Half a preface, and no more."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    while client.recv(4096):
+        pass
+    print("ended")
+
+
+def malformed(port):
+    client = Client(port, outbound_checks=False)
+    stream = client.request(client.headers("GET", "/", ("X-Upper", "1")))
+    print(int(client.until(StreamReset, stream).error_code))
+
+
+def cancelled_uploads(port):
+    """Uploads that a slow upstream holds up and the client gives up: the connection's window comes back each time."""
+    client = Client(port)
+    for _ in range(20):
+        stream = client.request(client.headers("POST", "/held"), ends=False)
+        left = 60000
+        while left:
+            room = min(client.h2.local_flow_control_window(stream), 16384, left)
+            if not room:
+                client.receive()
+                continue
+            client.h2.send_data(stream, bytes(room))
+            client.flush()
+            left -= room
+        client.h2.reset_stream(stream, 8)
+        client.flush()
+    print(client.status(client.request(client.headers())))
 
 
 def grpc(port):

@@ -390,6 +390,16 @@ final class Exchange {
         refuse(Refusal(error.reason, status: error.status))
     }
 
+    /// The stream was reset for a malformed head: there is nothing to answer to, and a line to log.
+    func headWasMalformed() {
+        isHeadUnread = true
+        identify()
+        record.status = 400
+        record.reason = .badRequest
+        stage = .ended
+        log()
+    }
+
     func refuseSlowHead() {
         isHeadUnread = true
         identify()

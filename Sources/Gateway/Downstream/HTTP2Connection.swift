@@ -91,8 +91,11 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         }
         isReceiving = false
         if session.isReadingHead {
-            if ownDeadline == nil { setOwnDeadline(after: listener.limits.headerTimeout) }
+            if !isHeadTimed { setOwnDeadline(after: listener.limits.headerTimeout) }
+            isHeadTimed = true
         } else {
+            if isHeadTimed { isIdle = false }
+            isHeadTimed = false
             restOrWork()
         }
         needsFlush()
@@ -100,6 +103,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     /// Without a stream the idle time runs, from when the last one ended.
     private func restOrWork() {
+        // A preface or a head that has begun has its own time.
+        guard !session.isReadingHead else { return }
         if streams.isEmpty {
             if !isIdle { setOwnDeadline(after: listener.limits.idleTimeout) }
             isIdle = true
@@ -118,6 +123,10 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     }
 
     private var isIdle = false
+    /// The deadline is that of a preface or head in progress.
+    private var isHeadTimed = true
+    /// Bytes that the client has taken since the deadline was set.
+    private var takenBytes = 0
     private var earnedAt: MonotonicInstant
 
     // MARK: HTTP2ServerDelegate
@@ -150,7 +159,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     func streamClosed(streamID: Int32, code: UInt32) {
         guard let stream = streams.removeValue(forKey: streamID) else { return }
-        stream.closed()
+        stream.closed(code: code)
         restOrWork()
     }
 
@@ -199,7 +208,11 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
                 switch socket.write(output.pending.span) {
                 case .bytes(let count):
                     output.removeFirst(count)
-                    setOwnDeadline(after: listener.limits.bodyTimeout)
+                    takenBytes += count
+                    // A client that trickles is as slow as one that stops.
+                    if takenBytes >= HTTP2Connection.progressFloor {
+                        setOwnDeadline(after: listener.limits.bodyTimeout)
+                    }
                 case .wouldBlock: break
                 case .end, .failed: return close()
                 }
@@ -240,7 +253,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         isClosed = true
         let open = streams
         streams = [:]
-        for stream in open.values { stream.closed() }
+        for stream in open.values { stream.closed(code: 0) }
         output.removeAll()
         session.delegate = nil
         worker.loop.unregister(registration)
@@ -254,6 +267,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private func setOwnDeadline(after duration: Duration) {
         let deadline = worker.loop.now + duration
         ownDeadline = deadline
+        takenBytes = 0
         deadlineMoved(to: deadline)
     }
 

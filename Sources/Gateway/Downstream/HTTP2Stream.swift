@@ -25,6 +25,8 @@ final class HTTP2Stream: ClientStream {
     private var pendingHead: [UInt8] = []
     private var pendingStatus = 0
     private var hasBody = false
+    /// A whole head has come, good or bad.
+    private var isHeadKnown = false
     /// The exchange waits until less is queued.
     private var isHeldBack = false
     /// What the client has given or taken since the deadline was set.
@@ -49,10 +51,12 @@ final class HTTP2Stream: ClientStream {
     // MARK: From the connection
 
     func headComplete() {
+        isHeadKnown = true
         exchange?.begin()
     }
 
     func headRefused(_ error: HTTP1Error) {
+        isHeadKnown = true
         exchange?.refuseHead(error)
     }
 
@@ -77,11 +81,21 @@ final class HTTP2Stream: ClientStream {
     }
 
     /// The stream is closed on both sides, or was reset by either.
-    func closed() {
+    ///
+    /// - Parameter code: with which it was reset.
+    func closed(code: UInt32) {
         if let exchange {
-            exchange.clientLeft(reset: true)
+            if isHeadKnown {
+                exchange.clientLeft(reset: true)
+            } else if code == HTTP2Code.protocolError.rawValue {
+                exchange.headWasMalformed()
+            }
             letGo()
         }
+        // The windows of the stream are gone, that of the connection is not.
+        let waiting = pendingInput.count
+        pendingInput = []
+        connection.consumed(waiting, by: self)
         deadline = nil
     }
 
