@@ -58,7 +58,7 @@ sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitiz
 	LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-mutex.so \
 	    $(SWIFT) test --skip-build --sanitize thread --scratch-path .build-tsan \
 	    --skip 'BearerTests|OAuth1VectorRunTests' $(TEST_ARGUMENTS)
-	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --sanitize address --scratch-path .build-asan \
+	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 $(SWIFT) test --sanitize address --scratch-path .build-asan \
 	    --skip 'BearerTests|OAuth1VectorRunTests' $(TEST_ARGUMENTS)
 
 fuzz: packages ## every fuzz harness for SECONDS=60 each

@@ -35,7 +35,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
         var output = StreamOutput()
         /// Refused as malformed: nothing of it is passed on.
         var isMalformed = false
-        var isHeadDelivered = false
+        /// Its head was whole and within the limits: answering it is work that the client may pay with.
+        var isUseful = false
     }
 
     public weak var delegate: (any HTTP2ServerDelegate)?
@@ -356,15 +357,17 @@ public protocol HTTP2ServerDelegate: AnyObject {
         }
         guard var reader = stream.reader else { return }
         stream.reader = nil
-        stream.isHeadDelivered = true
         streams[streamID] = stream
         do throws(HTTP1Error) {
             try reader.finish(endsStream: endsStream)
+            streams[streamID]?.isUseful = true
             delegate?.requestHead(streamID: streamID, endsStream: endsStream)
         } catch {
             if HTTP2ServerSession.isMalformed(error) {
                 headerIsInvalid(streamID)
             } else {
+                // One after another they are a flood too (CVE-2016-1544, heads that are too large).
+                spend(FloodGuard.resetCost)
                 delegate?.headRefused(streamID: streamID, error)
             }
         }
@@ -427,11 +430,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
     func streamClosed(_ streamID: Int32, code: UInt32) {
         if headInProgress == streamID { headInProgress = 0 }
         stopped.remove(streamID)
-        guard streams.removeValue(forKey: streamID) != nil else { return }
+        guard let stream = streams.removeValue(forKey: streamID) else { return }
         if !resetByUs.contains(streamID) {
             HTTP2ServerSession.remember(streamID, in: &closedByClient)
         }
-        if code == 0 { flood.earn(FloodGuard.resetCost) }
+        if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
         delegate?.streamClosed(streamID: streamID, code: code)
     }
 
