@@ -316,9 +316,13 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     func flushAnswer() {
         guard worker.answering === self else { return }
         worker.answering = nil
-        let answer = worker.answer
+        // Moved out and back: two references to it would make the next answer pay for a new buffer.
+        var answer: [UInt8] = []
+        swap(&answer, &worker.answer)
         write(answer.span)
-        worker.answer.removeAll(keepingCapacity: true)
+        guard worker.answering == nil else { return }
+        answer.removeAll(keepingCapacity: true)
+        swap(&answer, &worker.answer)
     }
 
     func retractAnswer() -> Bool {
