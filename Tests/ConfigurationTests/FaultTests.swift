@@ -232,6 +232,15 @@ import Testing
         Fault(
             "route /x { upstream app; rewrite /x /..; }",
             "37: '/..' is no canonical path: it has a dot segment"),
+        Fault(
+            "route /x { upstream app; end_streams_with_credential on 5s; }",
+            "57: '5s' does not belong here (expected on grace DURATION, or off)"),
+        Fault(
+            "route /x { upstream app; end_streams_with_credential off grace 1s; }",
+            "58: 'grace' does not belong here (expected on grace DURATION, or off)"),
+        Fault(
+            "route /x { upstream app; end_streams_with_credential on grace; }",
+            "57: 'grace' does not belong here (expected on grace DURATION, or off)"),
         Fault("route /x { upstream app; set_header \"a b\" c; }", "37: 'a b' is no field name"),
         Fault(
             "route /x { upstream app; set_header A \"b\\nc\"; }", "39: 'b\\nc' is no field value"),

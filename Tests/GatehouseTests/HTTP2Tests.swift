@@ -87,6 +87,11 @@ struct HTTP2Tests {
         let wrong = try gateway.connect()
         try wrong.send("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
         #expect(try wrong.readReply().status == 505)
+        // Where HTTP/1.1 is not named, it is not spoken.
+        let only = try Self.gateway(port: upstream.port, listener: "protocols h2c;")
+        let old = try only.connect()
+        try old.send("GET / HTTP/1.1\r\n\(hostLine)\r\n")
+        #expect(!text(try old.readToEnd()).contains("HTTP/1"))
         // Where HTTP/2 is not named, its preface is no request.
         let plain = try Self.gateway(port: upstream.port, listener: "")
         #expect(try plain.request("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status == 505)
@@ -151,20 +156,45 @@ struct HTTP2Tests {
 
     @Test func noTunnelIsOpened() throws {
         let pair = try Pair()
-        #expect(try Self.result("plain_connect", pair.gateway) == "400\n")
-        #expect(try Self.result("refused_websocket", pair.gateway) == "501\n")
+        #expect(try Self.result("plain_connect", pair.gateway) == "501\n")
+        // The stream that was opened for a tunnel does not stay open: the connection can come to rest.
+        #expect(try Self.result("refused_websocket", pair.gateway) == "501 reset 0\n")
         #expect(!pair.server.hasWaiting)
     }
 
     @Test func webSocketByExtendedConnect() throws {
-        let python = try requirePython(module: "websockets", package: "python3-websockets")
-        let port = try freePort()
-        let folder = try TemporaryDirectory()
-        let script = try folder.write("peer.py", WebSocketTests.peer)
-        let server = try RunningProcess(python, [script, "serve", "\(port)"])
-        try server.waitForPort(port)
-        let gateway = try Self.gateway(port: port)
+        let echo = try EchoServer()
+        let gateway = try Self.gateway(port: echo.port)
         #expect(try Self.result("websocket", gateway) == "200 [0, 5, 70000, 1000000]\n")
+    }
+
+    @Test func aTunnelOnAStreamHasItsEnds() throws {
+        let pair = try Pair("protocols h2c; limits { idle_timeout 400ms; body_timeout 100ms; }")
+        let peer = try Self.peer("tunnel", pair.gateway)
+        let server = try pair.server.accept()
+        let head = text(try server.read(through: "\r\n\r\n")).lowercased()
+        // The gateway asks with a key of its own, and with no other.
+        let key = try #require(
+            head.components(separatedBy: "sec-websocket-key: ").dropFirst().first?
+                .components(separatedBy: "\r\n").first)
+        #expect(head.components(separatedBy: "sec-websocket-key:").count == 2)
+        #expect(key.count == 24 && !head.contains("mine"))
+        try server.send(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                + "Sec-WebSocket-Accept: wrong\r\n\r\n")
+        #expect(try Self.result(peer) == "502\n")
+
+        // A server that answers to the key: the client's end reaches it, and silence ends what is left.
+        let echo = try EchoServer()
+        let gateway = try Self.gateway(
+            port: echo.port,
+            listener: "protocols h2c; limits { idle_timeout 400ms; body_timeout 100ms; }")
+        #expect(try Self.result("silent_tunnel", gateway) == "200 reset 2\n")
+        let line = try gateway.accessLine { $0["status"] as? Int == 101 }
+        #expect(line["reason"] as? String == "timeout")
+        #expect((line["duration_ms"] as? Double ?? 0) >= 400)
+        let ending = try Self.gateway(port: echo.port)
+        #expect(try Self.result("ended_tunnel", ending) == "200 ended\n")
     }
 
     @Test func gRPCIsRefusedByItsStatus() throws {

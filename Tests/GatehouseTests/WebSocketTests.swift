@@ -116,6 +116,7 @@ struct WebSocketTests {
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n",
     ]
 
     @Test(arguments: badSwitches) func anotherProtocolThanAskedForIsNoTunnel(answer: String) throws
@@ -162,11 +163,33 @@ struct WebSocketTests {
         }
         #expect(try client.isClosedByPeer())
         #expect(try server.isClosedByPeer())
+        let line = try pair.gateway.accessLine { $0["status"] as? Int == 101 }
+        #expect(line["reason"] as? String == "timeout")
     }
 
-    @Test func theUpstreamLearnsThatTheClientLeft() throws {
+    /// One half of a tunnel may end before the other: what came before the end arrives, and the answer to it.
+    @Test func eachHalfOfATunnelEndsByItself() throws {
         let pair = try Pair()
         let (client, server) = try pair.open()
+        let sample = Array(StreamingTests.body[..<(4 << 20)])
+        client.sendInBackground(sample)
+        #expect(try server.read(sample.count) == sample)
+        try client.send("last words")
+        client.shutdownWriting()
+        #expect(text(try server.readToEnd()) == "last words")
+        try server.send("goodbye")
+        server.shutdownWriting()
+        #expect(text(try client.readToEnd()) == "goodbye")
+        let line = try pair.gateway.accessLine { $0["status"] as? Int == 101 }
+        #expect(line["bytes_in"] as? Int == sample.count + 10)
+        #expect(line["bytes_out"] as? Int == 7)
+    }
+
+    @Test func aResetClientEndsTheTunnel() throws {
+        let pair = try Pair()
+        let (client, server) = try pair.open()
+        try server.send("not read by anyone")
+        client.resetOnClose()
         client.shutdownWriting()
         #expect(try server.isClosedByPeer())
     }
@@ -221,24 +244,41 @@ struct WebSocketTests {
     // MARK: Real peers
 
     @Test func realClientsAndServers() throws {
-        let python = try requirePython(module: "websockets", package: "python3-websockets")
-        let port = try freePort()
-        let folder = try TemporaryDirectory()
-        let script = try folder.write("peer.py", Self.peer)
-        let server = try RunningProcess(python, [script, "serve", "\(port)"])
-        try server.waitForPort(port)
+        let echo = try EchoServer()
         let gateway = try Gateway(
             testConf(
                 """
-                upstream app { server 127.0.0.1:\(port); }
+                upstream app { server 127.0.0.1:\(echo.port); }
                 route / { upstream app; authenticate none; websocket on; }
                 """))
-        let result = try run(python, [script, "talk", "\(try gateway.port)"])
+        let result = try echo.talk(through: gateway)
         #expect(result.output == "5 echoes, closed 1000\n", "\(result.error)")
     }
+}
 
-    /// An echo server and its client, by the `websockets` library.
-    static let peer = """
+/// An echo server by the `websockets` library, and the client that belongs to it.
+final class EchoServer {
+    let port: UInt16
+    private let python: String
+    private let script: String
+    private let folder: TemporaryDirectory
+    private let process: RunningProcess
+
+    init() throws {
+        python = try requirePython(module: "websockets", package: "python3-websockets")
+        port = try freePort()
+        folder = try TemporaryDirectory()
+        script = try folder.write("peer.py", EchoServer.source)
+        process = try RunningProcess(python, [script, "serve", "\(port)"])
+        try process.waitForPort(port)
+    }
+
+    /// Exchanges messages of many sizes by way of the gateway.
+    func talk(through gateway: Gateway) throws -> CommandResult {
+        try run(python, [script, "talk", "\(try gateway.port)"])
+    }
+
+    private static let source = """
         import asyncio, os, sys, websockets
         from websockets import connect, serve
 

@@ -305,7 +305,7 @@ CASES = [
 ] + [
     # 8.5 CONNECT, 8441
     ("8.5 CONNECT", headers([(":method", "CONNECT"), (":authority", "h.example:80")], flags=4),
-     "answer 400"),
+     "answer 501"),
     ("8.5 CONNECT with :path", headers([(":method", "CONNECT")] + GET[1:], flags=4),
      "stream PROTOCOL_ERROR"),
     ("8441 :protocol without CONNECT", headers(GET + [(":protocol", "websocket")]),
@@ -315,7 +315,11 @@ CASES = [
     ("8441 :protocol without :path", headers(
         [(":method", "CONNECT"), (":scheme", "http"), (":authority", "h.example"),
          (":protocol", "websocket")], flags=4), "stream PROTOCOL_ERROR"),
+    ("8441 CONNECT that has ended", headers(
+        [(":method", "CONNECT")] + GET[1:] + [(":protocol", "websocket")]), "answer 400"),
     # Limits
+    ("limit: 101 trailers", OPEN + data() + frame(HEADERS, 5, 1, raw([("x", "")] * 101)),
+     "stream PROTOCOL_ERROR"),
     ("limit: head of 40 kB", frame(HEADERS, 1, 1, raw(GET + [("x", "y" * 16000)])) + frame(
          CONTINUATION, 0, 1, raw([("x", "y" * 16000)])) + frame(
          CONTINUATION, 4, 1, raw([("x", "y" * 8000)])), "answer 431"),

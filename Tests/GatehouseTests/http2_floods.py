@@ -57,39 +57,34 @@ class Bystander(threading.Thread):
             self.slowest = max(self.slowest, time.monotonic() - begun)
 
 
-def rapid_reset():
+def one_stream_after_another(frames):
     stream = 1
     while True:
-        yield headers(stream=stream) + frame(RST, 0, stream, b"\0\0\0\x08")
+        yield frames(stream)
         stream += 2
+
+
+def rapid_reset():
+    return one_stream_after_another(
+        lambda i: headers(stream=i) + frame(RST, 0, i, b"\0\0\0\x08"))
 
 
 def made_you_reset():
-    stream = 1
-    while True:
-        yield headers(stream=stream) + frame(WINDOW, 0, stream, b"\0\0\0\0")
-        stream += 2
+    return one_stream_after_another(
+        lambda i: headers(stream=i) + frame(WINDOW, 0, i, b"\0\0\0\0"))
 
 
 def made_you_reset_by_overflow():
-    stream = 1
-    while True:
-        yield headers(stream=stream) + frame(WINDOW, 0, stream, b"\x7f\xff\xff\xff")
-        stream += 2
+    return one_stream_after_another(
+        lambda i: headers(stream=i) + frame(WINDOW, 0, i, b"\x7f\xff\xff\xff"))
 
 
 def made_you_reset_by_data():
-    stream = 1
-    while True:
-        yield headers(stream=stream) + frame(DATA, 0, stream, b"x")
-        stream += 2
+    return one_stream_after_another(lambda i: headers(stream=i) + frame(DATA, 0, i, b"x"))
 
 
 def malformed_requests():
-    stream = 1
-    while True:
-        yield headers(GET + [("X", "y")], stream=stream)
-        stream += 2
+    return one_stream_after_another(lambda i: headers(GET + [("X", "y")], stream=i))
 
 
 def continuation_endless():

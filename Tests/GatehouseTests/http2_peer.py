@@ -86,9 +86,7 @@ class Client:
 def websocket(port):
     """Extended CONNECT (RFC 8441) to an echo server; both kinds of frames, then a close."""
     client = Client(port)
-    stream = client.request(
-        client.headers("CONNECT", "/", (":protocol", "websocket"),
-                       ("sec-websocket-version", "13")), ends=False)
+    stream = tunnel_request(client)
     status = client.status(stream)
     from wsproto.frame_protocol import FrameProtocol, Opcode, CloseReason
     protocol = FrameProtocol(client=True, extensions=[])
@@ -121,11 +119,37 @@ def websocket(port):
     print(status, sizes)
 
 
+def tunnel_request(client, path="/", *more):
+    return client.request(
+        client.headers("CONNECT", path, (":protocol", "websocket"),
+                       ("sec-websocket-version", "13"), *more), ends=False)
+
+
 def refused_websocket(port):
     client = Client(port)
-    stream = client.request(
-        client.headers("CONNECT", "/other", (":protocol", "websocket")), ends=False)
-    print(client.status(stream))
+    stream = tunnel_request(client, "/other")
+    print(client.status(stream), "reset", int(client.until(StreamReset, stream).error_code))
+
+
+def tunnel(port):
+    client = Client(port)
+    print(client.status(tunnel_request(client, "/", ("sec-websocket-key", "mine"))))
+
+
+def silent_tunnel(port):
+    client = Client(port)
+    stream = tunnel_request(client)
+    print(client.status(stream), "reset", int(client.until(StreamReset, stream).error_code))
+
+
+def ended_tunnel(port):
+    client = Client(port)
+    stream = tunnel_request(client)
+    status = client.status(stream)
+    client.h2.end_stream(stream)
+    client.flush()
+    client.until(StreamEnded, stream)
+    print(status, "ended")
 
 
 def plain_connect(port):

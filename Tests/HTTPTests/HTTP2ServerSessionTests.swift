@@ -37,8 +37,8 @@ struct HTTP2ServerSessionTests {
             events.append("\(streamID) data \(text(bytes[...]))")
         }
 
-        func requestEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
-            events.append("\(streamID) end \(trailers.map { text(bytes[$0.name.range]) })")
+        func requestEnded(streamID: Int32) {
+            events.append("\(streamID) end")
         }
 
         func streamClosed(streamID: Int32, code: UInt32) {
@@ -122,7 +122,7 @@ struct HTTP2ServerSessionTests {
             + Frame.make(9, 4, 1, Array(fields[30...])) + Frame.make(0, 0, 1, Array("abc".utf8))
             + Frame.make(1, 5, 1, Frame.block([("x-sum", "1")]))
         let expected = [
-            "1 POST h/p?q [\"x-a=1\", \"cookie=a; b\"] chunked", "1 data abc", "1 end [\"x-sum\"]",
+            "1 POST h/p?q [\"x-a=1\", \"cookie=a; b\"] chunked", "1 data abc", "1 end",
         ]
         for size in 1...bytes.count {
             let (session, recorder) = try session()
@@ -199,6 +199,46 @@ struct HTTP2ServerSessionTests {
         }
     }
 
+    /// Above the limit a stream is refused, and what its client had sent by then is no fault (section 5.1.2).
+    @Test func aRefusedStreamAndItsContent() throws {
+        let (session, recorder) = try session(HTTP2Settings(streams: 1))
+        let bytes =
+            Self.opening + Frame.make(1, 4, 1, Frame.block(Self.get))
+            + Frame.make(1, 4, 3, Frame.block(Self.get)) + Frame.make(0, 0, 3, [1, 2])
+            + Frame.make(0, 1, 3, [3])
+        try session.receive(bytes.span)
+        #expect(recorder.events == ["1 GET h/p?q [] chunked"])
+        let sent = kinds(output(session))
+        #expect(sent.contains("RST_STREAM 7"), "\(sent)")
+        #expect(!sent.contains { $0.hasPrefix("GOAWAY") }, "\(sent)")
+    }
+
+    @Test func lateFramesAreToldFromWrongOnes() {
+        var closed = ClosedStreams()
+        closed.wasClosed(1)
+        closed.wasReset(5)
+        closed.wasClosed(5)
+        #expect(closed.fault(ofLateFrameOn: 1) == .streamClosed)
+        #expect(closed.fault(ofLateFrameOn: 3) == .protocolError)
+        #expect(closed.fault(ofLateFrameOn: 5) == nil)
+        // What is forgotten is forgiven.
+        for id: Int32 in 4...140 { closed.wasClosed(2 * id - 1) }
+        #expect(closed.fault(ofLateFrameOn: 1) == nil)
+    }
+
+    /// Each CONTINUATION belongs to one head: heads that are refused do not add up.
+    @Test func continuationsOfRefusedHeadsDoNotAddUp() throws {
+        let (session, recorder) = try session(HTTP2Settings(streams: 1))
+        defer { withExtendedLifetime(recorder) {} }
+        var bytes = Self.opening + Frame.make(1, 4, 1, Frame.block(Self.get))
+        for id: UInt32 in 1...20 {
+            bytes +=
+                Frame.make(1, 0, 2 * id + 1, Frame.block(Self.get)) + Frame.make(9, 4, 2 * id + 1)
+        }
+        try session.receive(bytes.span)
+        #expect(!kinds(output(session)).contains("GOAWAY 11"))
+    }
+
     @Test func theBudgetIsEarnedByTimeAndWork() {
         var budget = FloodGuard()
         let first = (0..<FloodGuard.capacity).map { _ in budget.spend(1) }
@@ -228,7 +268,7 @@ struct HTTP2ServerSessionTests {
                 while let frame = walker.next(piece.span, from: &offset) { found.append(frame) }
                 start += size
             }
-            #expect(found == [.data(3), .continuation, .unknown], "pieces of \(size)")
+            #expect(found == [.data(3), .continuation(count: 1), .unknown], "pieces of \(size)")
         }
     }
 }

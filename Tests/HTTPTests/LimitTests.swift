@@ -82,7 +82,7 @@ struct LimitTests {
     }
 
     @Test func everyFaultHasAStatusOfItsClass() {
-        #expect(HTTP1Error.allCases.count == 32)
+        #expect(HTTP1Error.allCases.count == 33)
         for error in HTTP1Error.allCases {
             #expect([400, 414, 431, 501, 505].contains(error.status), "\(error)")
         }

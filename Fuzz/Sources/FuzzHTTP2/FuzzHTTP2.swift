@@ -7,7 +7,7 @@ private final class Listener: HTTP2ServerDelegate {
         case refused(Int32, HTTP1Error)
         /// Content up to the next event of the stream.
         case data(Int32, [UInt8])
-        case end(Int32, trailers: [[UInt8]])
+        case end(Int32)
     }
 
     private let session: HTTP2ServerSession
@@ -68,12 +68,9 @@ private final class Listener: HTTP2ServerDelegate {
         session.consumed(streamID, input.count)
     }
 
-    func requestEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
+    func requestEnded(streamID: Int32) {
         precondition(heads[streamID] != nil, "the end of no stream")
-        let fields = trailers.flatMap {
-            [Array(bytes[$0.name.range]), Array(bytes[$0.value.range])]
-        }
-        events.append(.end(streamID, trailers: fields))
+        events.append(.end(streamID))
     }
 
     func streamClosed(streamID: Int32, code: UInt32) {

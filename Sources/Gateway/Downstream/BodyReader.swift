@@ -28,7 +28,6 @@ struct BodyReader {
     private var framing = Framing.finished
     /// Made for the first chunked body, then reused.
     private var decoder: ChunkedDecoder?
-    private var framedTrailers = Trailers()
     /// Content bytes so far.
     private(set) var received = 0
 
@@ -49,8 +48,7 @@ struct BodyReader {
 
     /// The trailer section of a chunked body that has ended.
     var trailers: Trailers {
-        guard let decoder else { return framedTrailers }
-        return Trailers(fields: decoder.trailerFields, bytes: decoder.trailers)
+        Trailers(fields: decoder?.trailerFields ?? [], bytes: decoder?.trailers ?? [])
     }
 
     mutating func begin(_ bodyFraming: BodyFraming) {
@@ -73,7 +71,6 @@ struct BodyReader {
     mutating func beginFramed(_ bodyFraming: BodyFraming) {
         received = 0
         decoder = nil
-        framedTrailers = Trailers()
         switch bodyFraming {
         case .none: framing = .finished
         case .length(let count): framing = .framed(remaining: count)
@@ -89,9 +86,8 @@ struct BodyReader {
     }
 
     /// A framed body has ended.
-    mutating func end(trailers: Trailers = Trailers()) {
+    mutating func end() {
         framing = .finished
-        framedTrailers = trailers
     }
 
     /// The next piece of content in `input` from `offset`, which moves behind what was taken.

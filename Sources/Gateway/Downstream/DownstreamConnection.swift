@@ -7,7 +7,7 @@ import Transport
 /// Idle, it holds its state and no buffer: bytes are read into the worker's buffer, a head in pieces lives in its
 /// exchange, and what a slow peer leaves over lives in the two queues only as long as it must.
 final class DownstreamConnection: ClientConnection, ClientStream {
-    private enum State: Equatable {
+    enum State: Equatable {
         /// Between two requests; no byte of a head has come.
         case idle
         case readingHead
@@ -23,7 +23,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     static let discardLimitBytes = 256 << 10
     private static let lingerTime: Duration = .seconds(2)
     /// What a peer must give or take in each period to be slow rather than gone.
-    private static let progressFloor = 1024
+    static let progressFloor = 1024
 
     let worker: Worker
     let listener: ListenerContext
@@ -34,26 +34,28 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     var timer = TimerState()
 
     private let socket: SocketBox
-    private var registration: Registration?
-    private var interest: Readiness = [.readable, .peerClosed]
-    private var state = State.idle
+    var registration: Registration?
+    var interest: Readiness = [.readable, .peerClosed]
+    var state = State.idle
     private var parser: RequestHeadParser
-    private var exchange: Exchange?
+    var exchange: Exchange?
     /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
-    private var pendingInput: [UInt8] = []
-    private var output = OutputQueue()
+    var pendingInput: [UInt8] = []
+    var output = OutputQueue()
     private var isProcessing = false
     private var discarded = 0
-    /// The first bytes on a listener that takes both versions in clear, until they tell which it is; then `nil`.
-    private var preface: [UInt8]?
+    /// Until the first bytes have told which version it is.
+    private var detector: VersionDetector?
+    /// The client has ended its side of a tunnel, which goes on the other way.
+    var hasPeerEnded = false
     /// How the content of the answer in progress is framed.
-    private var answerFraming = BodyFraming.none
+    var answerFraming = BodyFraming.none
     /// Close once the output is flushed.
-    private var closesWhenFlushed = false
+    var closesWhenFlushed = false
     /// When the route's whole-exchange limit ends.
-    private var exchangeDeadline: MonotonicInstant?
+    var exchangeDeadline: MonotonicInstant?
     /// Progress of a body or of our output since the deadline was set; a peer that trickles is as slow as one that stops.
-    private var progressBytes = 0
+    var progressBytes = 0
 
     init(
         worker: Worker, listener: ListenerContext, descriptor: Int32, peer: IPAddress?,
@@ -66,7 +68,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         peerText = DownstreamConnection.text(of: peer)
         socket = SocketBox(Socket(adopting: descriptor))
         parser = RequestHeadParser(limits: listener.headLimits)
-        preface = listener.protocols.contains(.h2c) ? [] : nil
+        detector = VersionDetector(listener.protocols)
     }
 
     static func text(of peer: IPAddress?) -> [UInt8] {
@@ -112,27 +114,20 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     }
 
     private func take(_ input: Span<UInt8>) {
-        if preface != nil { return detect(input) }
+        switch detector?.take(input) {
+        case .undecided: return
+        case .http2(let bytes): return becomeHTTP2(bytes)
+        case .http1(let bytes):
+            detector = nil
+            return take(bytes.span)
+        case nil: break
+        }
         if !pendingInput.isEmpty || (state == .exchanging && exchange?.wantsBody != true) {
             stash(input, from: 0)
             updateInterest()
             return
         }
         process(input)
-    }
-
-    /// Finds out by its first bytes whether the client speaks HTTP/2 (prior knowledge, RFC 9113 section 3.3). No request
-    /// of HTTP/1 begins as the preface does.
-    private func detect(_ input: Span<UInt8>) {
-        guard var seen = preface else { return }
-        seen.append(input, 0..<input.count)
-        let known = min(seen.count, HTTP2ServerSession.preface.count)
-        guard seen[..<known].elementsEqual(HTTP2ServerSession.preface[..<known]) else {
-            preface = nil
-            return take(seen.span)
-        }
-        preface = seen
-        if known == HTTP2ServerSession.preface.count { becomeHTTP2(seen) }
     }
 
     /// Hands the socket over to an HTTP/2 connection, which stands in the loop from now on.
@@ -146,8 +141,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
                 peer: peer, peerText: peerText)
             state = .closed
             self.registration = nil
-            preface = nil
-            if !input.isEmpty { connection.receive(input.span) }
+            detector = nil
+            connection.receive(input.span)
         } catch {
             close()
         }
@@ -250,6 +245,13 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     private func peerEnded() {
         switch state {
         case .exchanging:
+            if let exchange, exchange.isTunnel, !hasPeerEnded {
+                // Of a tunnel it is one half: what came before it goes on to the server, and its answer comes back.
+                hasPeerEnded = true
+                exchange.clientEndedTunnel()
+                updateInterest()
+                return
+            }
             exchange?.clientLeft(reset: false)
         case .idle, .readingHead, .discarding, .lingering, .closed:
             break
@@ -267,83 +269,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// Whether the client has not taken all that was written: the other side's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
-    func sendContinue() {
-        let line: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
-        write(line.span)
-    }
-
-    func sendInterim(status: Int, _ head: [UInt8]) {
-        write(head.span)
-    }
-
-    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
-        write(bytes.span)
-    }
-
-    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
-        answerFraming = framing
-        claimAnswerBuffer()
-        worker.answer.append(contentsOf: head)
-    }
-
-    /// The worker's buffer serves one connection at a time: what another has left in it goes out first.
-    private func claimAnswerBuffer() {
-        if worker.answering === self { return }
-        worker.answering?.flushAnswer()
-        worker.answer.removeAll(keepingCapacity: true)
-        worker.answering = self
-    }
-
-    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
-        switch answerFraming {
-        case .none:
-            break
-        case .length, .untilClose:
-            // Joined to the head where that still waits.
-            if worker.answering === self {
-                worker.answer.append(input, range)
-            } else {
-                write(input.extracting(range))
-            }
-        case .chunked:
-            claimAnswerBuffer()
-            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.answer)
-            worker.answer.append(input, range)
-            worker.answer.append("\r\n")
-        }
-    }
-
-    func flushAnswer() {
-        guard worker.answering === self else { return }
-        worker.answering = nil
-        // Moved out and back: two references to it would make the next answer pay for a new buffer.
-        var answer: [UInt8] = []
-        swap(&answer, &worker.answer)
-        write(answer.span)
-        guard worker.answering == nil else { return }
-        answer.removeAll(keepingCapacity: true)
-        swap(&answer, &worker.answer)
-    }
-
-    func retractAnswer() -> Bool {
-        guard worker.answering === self else { return false }
-        worker.answering = nil
-        worker.answer.removeAll(keepingCapacity: true)
-        return true
-    }
-
-    func endAnswer(_ trailers: Trailers) {
-        if answerFraming == .chunked {
-            claimAnswerBuffer()
-            worker.answer.append("0\r\n")
-            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
-            worker.answer.append("\r\n")
-        }
-        flushAnswer()
-    }
-
     /// Writes bytes of an answer, in order; what the socket does not take waits in the queue.
-    private func write(_ bytes: Span<UInt8>) {
+    func write(_ bytes: Span<UInt8>) {
         guard state != .closed, bytes.count > 0 else { return }
         var written = 0
         if output.isEmpty {
@@ -446,7 +373,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         close()
     }
 
-    private func linger() {
+    func linger() {
         guard state != .closed, state != .lingering else { return }
         if let exchange { worker.giveBack(exchange) }
         exchange = nil
@@ -457,7 +384,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         updateInterest()
     }
 
-    private func close() {
+    func close() {
         guard state != .closed else { return }
         state = .closed
         if let exchange { worker.giveBack(exchange) }
@@ -487,110 +414,5 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     func shutDown() {
         if state == .exchanging { exchange?.clientLeft(reset: true) }
         close()
-    }
-
-    // MARK: Deadlines and interest
-
-    /// Sets the deadline of what is going on now; the route's limit on the whole exchange stays beside it.
-    func setDeadline(after duration: Duration?) {
-        guard let registration else { return }
-        progressBytes = 0
-        var deadline = duration.map { worker.loop.now + $0 }
-        if let exchangeDeadline, deadline.map({ exchangeDeadline < $0 }) ?? true {
-            deadline = exchangeDeadline
-        }
-        worker.loop.schedule(self, registration, at: deadline)
-    }
-
-    /// The deadline that fits what is going on: a body or an answer that must make progress, or none of ours.
-    private func rearm() {
-        if exchange?.isTunnel == true { return setDeadline(after: listener.limits.idleTimeout) }
-        let isWaiting = !output.isEmpty || exchange?.wantsBody == true
-        setDeadline(after: isWaiting ? listener.limits.bodyTimeout : nil)
-    }
-
-    /// The exchange wants the body: its time runs.
-    func awaitBody() {
-        rearm()
-        updateInterest()
-    }
-
-    /// The body is whole.
-    func bodyTaken() {
-        rearm()
-    }
-
-    /// Begins the route's `timeout`.
-    func limitExchange(to duration: Duration) {
-        let end = worker.loop.now + duration
-        exchangeDeadline = exchangeDeadline.map { min($0, end) } ?? end
-        setDeadline(after: nil)
-    }
-
-    func deadlineReached() {
-        let isExchangeOver = exchangeDeadline.map { $0 <= worker.loop.now } ?? false
-        switch state {
-        case .closed:
-            break
-        case .idle where !output.isEmpty, .discarding where !output.isEmpty:
-            // The answer is on its way still, to a client that is slow or has stopped.
-            if progressBytes >= DownstreamConnection.progressFloor {
-                setDeadline(after: listener.limits.bodyTimeout)
-            } else {
-                abort()
-            }
-        case .idle:
-            // A client that never sent a byte gets none: it may be a health check or a spare connection.
-            linger()
-        case .lingering, .discarding:
-            close()
-        case .readingHead:
-            state = .exchanging
-            exchange?.refuseSlowHead()
-        case .exchanging:
-            // At least this much in each period: one byte now and then holds a connection for ever otherwise.
-            let isProgress = progressBytes >= DownstreamConnection.progressFloor
-            if isExchangeOver {
-                exchangeDeadline = nil
-                exchange?.tookTooLong()
-                // The answer may still wait for the client to take it.
-                if state == .exchanging { rearm() }
-            } else if exchange?.isTunnel == true {
-                if progressBytes > 0 { return rearm() }
-                exchange?.tunnelWentIdle()
-                close()
-            } else if isProgress {
-                setDeadline(after: listener.limits.bodyTimeout)
-            } else if isCongested {
-                exchange?.clientLeft(reset: true)
-                abort()
-            } else if exchange?.isBodyPaused == true {
-                exchange?.upstreamTooSlow()
-            } else {
-                exchange?.bodyTooSlow()
-            }
-        }
-    }
-
-    /// Whether the peer's leaving would end an exchange. Once the answer is written, it is only to be flushed.
-    private var watchesForEnd: Bool { state == .exchanging && !closesWhenFlushed }
-
-    /// Reads only when there is use for the bytes or to notice that the peer left; writes when something waits.
-    func updateInterest() {
-        guard state != .closed, let registration else { return }
-        var wanted: Readiness = []
-        let mayRead =
-            switch state {
-            case .idle, .readingHead, .discarding: pendingInput.isEmpty && output.isEmpty
-            case .exchanging: pendingInput.isEmpty && exchange?.isBodyPaused != true
-            case .lingering: true
-            case .closed: false
-            }
-        if mayRead { wanted.insert(.readable) }
-        if mayRead || watchesForEnd { wanted.insert(.peerClosed) }
-        if !output.isEmpty { wanted.insert(.writable) }
-        guard wanted != interest else { return }
-        interest = wanted
-        worker.loop.modify(registration, wanted)
     }
 }

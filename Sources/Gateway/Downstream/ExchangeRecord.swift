@@ -12,13 +12,13 @@ extension Exchange {
         record.requestID.replace(with: trace.requestID)
         record.clientAddress = downstream?.peerText ?? []
         record.listener = listener.nameBytes
+        record.version =
+            switch head.version {
+            case .http10: .http10
+            case .http11: .http11
+            case .http2: .http2
+            }
         if !isHeadUnread {
-            record.version =
-                switch head.version {
-                case .http10: .http10
-                case .http11: .http11
-                case .http2: .http2
-                }
             let head = self.head
             record.method.replace(with: head.span(of: head.methodRange))
             record.host.replace(with: head.span(of: head.authority))
@@ -50,6 +50,7 @@ extension HTTP1Error {
         case .requestLineTooLong: .uriTooLong
         case .headTooLarge, .tooManyFields, .trailersTooLarge: .headTooLarge
         case .unsupportedVersion: .unsupportedVersion
+        case .tunnelNotOffered: .upgradeNotSupported
         default: .badRequest
         }
     }

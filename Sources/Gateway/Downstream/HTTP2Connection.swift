@@ -15,6 +15,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private static let earnedPerSecond = 50
     /// How long an idle client may take to answer the announcement of the end.
     private static let goAwayTime: Duration = .seconds(1)
+    private static let lingerTime: Duration = .seconds(2)
 
     let worker: Worker
     let listener: ListenerContext
@@ -29,14 +30,21 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private var streams: [Int32: HTTP2Stream] = [:]
     private var output = OutputQueue()
     private var isClosed = false
-    private var isReceiving = false
     private var isFlushNeeded = false
     private var isDraining = false
     private var isBroken = false
+    /// Our side is shut; the client's last bytes are dropped so that no reset destroys the GOAWAY.
+    private var isLingering = false
     /// The deadline that is scheduled; those of the streams lie behind it.
     private var scheduled: MonotonicInstant?
     /// When the connection itself must have moved: a preface, a whole head, a write, a next request.
     private var ownDeadline: MonotonicInstant?
+    private var isIdle = false
+    /// The deadline is that of a preface or head in progress.
+    private var isHeadTimed = true
+    /// Bytes that the client has taken since the deadline was set.
+    private var takenBytes = 0
+    private var earnedAt: MonotonicInstant
     private var trailers: [UInt8] = []
 
     /// Takes over an open socket and its registration from the connection that found out what the client speaks.
@@ -68,28 +76,24 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     }
 
     private func readInput() {
-        repeat {
-            let buffer = worker.readBuffer
-            buffer.removeAll()
-            switch socket.read(into: buffer) {
-            case .bytes: receive(buffer.readable)
-            case .wouldBlock: return
-            case .end, .failed: return close()
-            }
-        } while !isClosed && socket.hasPendingInput && output.isEmpty
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.read(into: buffer) {
+        case .bytes: if !isLingering { receive(buffer.readable) }
+        case .wouldBlock: break
+        case .end, .failed: close()
+        }
     }
 
     /// Takes what the client sent.
     func receive(_ input: Span<UInt8>) {
         earnForTime()
-        isReceiving = true
         do throws(HTTP2Error) {
             try session.receive(input)
         } catch {
             // The session has queued GOAWAY with its reason; it goes out if the socket takes it.
             isBroken = true
         }
-        isReceiving = false
         if session.isReadingHead {
             if !isHeadTimed { setOwnDeadline(after: listener.limits.headerTimeout) }
             isHeadTimed = true
@@ -122,13 +126,6 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         earnedAt = worker.loop.now
     }
 
-    private var isIdle = false
-    /// The deadline is that of a preface or head in progress.
-    private var isHeadTimed = true
-    /// Bytes that the client has taken since the deadline was set.
-    private var takenBytes = 0
-    private var earnedAt: MonotonicInstant
-
     // MARK: HTTP2ServerDelegate
 
     func makeHead(streamID: Int32) -> RequestHead {
@@ -138,7 +135,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     }
 
     func requestHead(streamID: Int32, endsStream: Bool) {
-        streams[streamID]?.headComplete()
+        streams[streamID]?.headComplete(endsStream: endsStream)
     }
 
     func headRefused(streamID: Int32, _ error: HTTP1Error) {
@@ -153,8 +150,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         stream.dataReceived(input)
     }
 
-    func requestEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
-        streams[streamID]?.requestEnded(Trailers(fields: trailers, bytes: bytes))
+    func requestEnded(streamID: Int32) {
+        streams[streamID]?.requestEnded()
     }
 
     func streamClosed(streamID: Int32, code: UInt32) {
@@ -180,7 +177,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     /// Something waits to be written: at the end of the turn it will be.
     func needsFlush() {
-        guard !isFlushNeeded, !isClosed else { return }
+        guard !isFlushNeeded, !isClosed, !isLingering else { return }
         isFlushNeeded = true
         worker.flushLater(self)
     }
@@ -190,13 +187,13 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     /// Writes what the session has to say, as far as the socket takes it.
     func flush() {
         isFlushNeeded = false
-        guard !isClosed else { return }
+        guard !isClosed, !isLingering else { return }
         while true {
             if output.isEmpty {
-                worker.scratch.removeAll(keepingCapacity: true)
-                session.appendOutput(to: &worker.scratch, upTo: HTTP2Connection.writeBytes)
-                if worker.scratch.isEmpty { break }
-                let bytes = worker.scratch
+                worker.frames.removeAll(keepingCapacity: true)
+                session.appendOutput(to: &worker.frames, upTo: HTTP2Connection.writeBytes)
+                if worker.frames.isEmpty { break }
+                let bytes = worker.frames
                 switch socket.write(bytes.span) {
                 case .bytes(let count):
                     if count < bytes.count { output.append(bytes.span, from: count) }
@@ -231,8 +228,11 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     }
 
     private func endCleanly() {
+        closeStreams()
+        isLingering = true
         socket.shutdownWriting()
-        close()
+        setOwnDeadline(after: HTTP2Connection.lingerTime)
+        updateInterest()
     }
 
     private func updateInterest() {
@@ -240,10 +240,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         var wanted: Readiness = []
         if output.isEmpty { wanted = [.readable, .peerClosed] } else { wanted = [.writable] }
         guard wanted != interest else { return }
-        let isReadingAgain = wanted.contains(.readable)
         interest = wanted
         worker.loop.modify(registration, wanted)
-        if isReadingAgain, socket.hasPendingInput { readInput() }
     }
 
     // MARK: The end
@@ -251,15 +249,19 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private func close() {
         guard !isClosed else { return }
         isClosed = true
-        let open = streams
-        streams = [:]
-        for stream in open.values { stream.closed(code: 0) }
+        closeStreams()
         output.removeAll()
-        session.delegate = nil
         worker.loop.unregister(registration)
         socket.close()
         listener.load.connectionClosed(onWorker: worker.index)
         worker.connectionClosed(listener.role)
+    }
+
+    private func closeStreams() {
+        let open = streams
+        streams = [:]
+        for stream in open.values { stream.closed(code: 0) }
+        session.delegate = nil
     }
 
     // MARK: Deadlines
@@ -283,7 +285,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         let now = worker.loop.now
         if let ownDeadline, ownDeadline <= now {
             self.ownDeadline = nil
-            if output.isEmpty, streams.isEmpty, session.isOpen {
+            if !isLingering, output.isEmpty, streams.isEmpty, session.isOpen {
                 // A quiet client, or one that never finished its preface or head: it is told and let go.
                 session.goAway(code: .noError)
                 isDraining = true

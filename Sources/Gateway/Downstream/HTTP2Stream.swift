@@ -19,7 +19,9 @@ final class HTTP2Stream: ClientStream {
     private var exchangeDeadline: MonotonicInstant?
     /// Of the request's body: bytes that came before they could be used, and whether its end has come.
     private var pendingInput: [UInt8] = []
-    private var pendingEnd: Trailers?
+    private var hasPendingEnd = false
+    /// The client has ended its side: END_STREAM has come.
+    private var hasEnded = false
     private var isHandingOver = false
     /// The answer's head until it leaves.
     private var pendingHead: [UInt8] = []
@@ -50,8 +52,9 @@ final class HTTP2Stream: ClientStream {
 
     // MARK: From the connection
 
-    func headComplete() {
+    func headComplete(endsStream: Bool) {
         isHeadKnown = true
+        hasEnded = endsStream
         exchange?.begin()
     }
 
@@ -75,8 +78,9 @@ final class HTTP2Stream: ClientStream {
         }
     }
 
-    func requestEnded(_ trailers: Trailers) {
-        pendingEnd = trailers
+    func requestEnded() {
+        hasEnded = true
+        hasPendingEnd = true
         handOver()
     }
 
@@ -129,9 +133,9 @@ final class HTTP2Stream: ClientStream {
             exchange.takeFramedContent(waiting.span)
             connection.consumed(waiting.count, by: self)
         }
-        if pendingInput.isEmpty, let trailers = pendingEnd, let exchange, exchange.takesBodyEnd {
-            pendingEnd = nil
-            exchange.endFramedBody(trailers)
+        if pendingInput.isEmpty, hasPendingEnd, let exchange, exchange.takesBodyEnd {
+            hasPendingEnd = false
+            exchange.endFramedBody()
         }
     }
 
@@ -161,13 +165,9 @@ final class HTTP2Stream: ClientStream {
 
     func flushAnswer() {
         guard pendingStatus != 0 else { return }
-        commitHead(endsStream: !hasBody)
-    }
-
-    private func commitHead(endsStream: Bool) {
         let head = pendingHead
         connection.session.respond(
-            id, status: pendingStatus, fieldLines: head.span, endsStream: endsStream)
+            id, status: pendingStatus, fieldLines: head.span, endsStream: !hasBody)
         pendingHead = []
         pendingStatus = 0
         connection.needsFlush()
@@ -183,8 +183,8 @@ final class HTTP2Stream: ClientStream {
     func endAnswer(_ trailers: Trailers) {
         flushAnswer()
         guard hasBody else { return }
-        let scratch = connection.trailerLines(trailers)
-        connection.session.finish(id, trailerLines: scratch.span)
+        let lines = connection.trailerLines(trailers)
+        connection.session.finish(id, trailerLines: lines.span)
         connection.needsFlush()
     }
 
@@ -203,11 +203,10 @@ final class HTTP2Stream: ClientStream {
     }
 
     func exchangeEnded(closes: Bool) {
-        guard let exchange else { return }
-        let isRequestRead = exchange.isBodyTaken
+        guard exchange != nil else { return }
         letGo()
-        // The client need not send what nobody will read (RFC 9113 section 8.1).
-        if !isRequestRead { connection.session.stopReceiving(id) }
+        // The client need not send what nobody will read (RFC 9113 section 8.1), nor hold the stream open.
+        if !hasEnded { connection.session.stopReceiving(id) }
         let waiting = pendingInput.count
         pendingInput = []
         connection.consumed(waiting, by: self)
@@ -238,12 +237,14 @@ final class HTTP2Stream: ClientStream {
     /// The time for what is awaited begins anew.
     private func rearm() {
         progressBytes = 0
-        if exchange?.isTunnel == true {
-            deadline = connection.worker.loop.now + listener.limits.idleTimeout
-        }
+        let now = connection.worker.loop.now
         let isWaiting = connection.session.queuedBytes(id) > 0 || exchange?.wantsBody == true
         var next: MonotonicInstant?
-        if isWaiting { next = connection.worker.loop.now + listener.limits.bodyTimeout }
+        if exchange?.isTunnel == true {
+            next = now + listener.limits.idleTimeout
+        } else if isWaiting {
+            next = now + listener.limits.bodyTimeout
+        }
         if let exchangeDeadline, next.map({ exchangeDeadline < $0 }) ?? true {
             next = exchangeDeadline
         }
@@ -263,7 +264,11 @@ final class HTTP2Stream: ClientStream {
         let queued = connection.session.queuedBytes(id)
         progressBytes += max(0, queuedBefore - queued)
         queuedBefore = queued
-        if queued == 0, exchange?.wantsBody != true, exchangeDeadline == nil { deadline = nil }
+        if queued == 0, exchange?.wantsBody != true, exchange?.isTunnel != true,
+            exchangeDeadline == nil
+        {
+            deadline = nil
+        }
         guard isHeldBack, queued <= HTTP2Connection.streamQueueBytes / 2 else { return }
         isHeldBack = false
         exchange?.clientIsWritable()
@@ -276,6 +281,11 @@ final class HTTP2Stream: ClientStream {
             exchange?.tookTooLong()
             rearm()
             return
+        }
+        if let exchange, exchange.isTunnel {
+            if progressBytes > 0 { return rearm() }
+            exchange.tunnelWentIdle()
+            return abort()
         }
         if progressBytes >= HTTP2Connection.progressFloor { return rearm() }
         if connection.session.queuedBytes(id) > 0 {

@@ -53,6 +53,7 @@ public struct UpstreamRequestWriter {
             guard
                 filter.passes(line, of: head, bytes, route: route, continuesTrace: continuesTrace)
             else { continue }
+            if let upgrade, upgrade.replaces(line, of: head) { continue }
             output.append(contentsOf: bytes[line.name.range])
             output.append(": ")
             output.append(contentsOf: bytes[line.value.range])

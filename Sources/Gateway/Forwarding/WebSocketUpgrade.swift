@@ -35,8 +35,9 @@ struct WebSocketUpgrade {
 
     /// Whether a 101 really goes over to the protocol that was asked for.
     func isAccepted(by answer: ResponseHead) -> Bool {
-        guard answer.status == 101, let upgrade = answer.value(of: .upgrade),
-            answer.equals(upgrade.value, "websocket")
+        let offers = answer.fields.filter { $0.id == .upgrade }
+        guard answer.status == 101, offers.count == 1,
+            answer.equals(offers[0].value, "websocket")
         else { return false }
         guard let key else { return true }
         let expected = WebSocketUpgrade.acceptance(of: key)
@@ -44,6 +45,11 @@ struct WebSocketUpgrade {
             WebSocketUpgrade.isAccept(answer, line)
                 && answer.bytes[line.value.range].elementsEqual(expected)
         }
+    }
+
+    /// Whether a field of the request would stand beside ours.
+    func replaces(_ line: FieldLine, of head: RequestHead) -> Bool {
+        key != nil && head.equals(line.name, "sec-websocket-key")
     }
 
     /// Whether a field of the answer concerns a key that the client never sent.

@@ -41,6 +41,8 @@ final class Worker {
     var answering: DownstreamConnection?
     /// A head or a reply that is being written; its stream takes it at once.
     var scratch: [UInt8] = []
+    /// Frames of HTTP/2 that are being collected for one write; what the collecting sets going must not touch it.
+    var frames: [UInt8] = []
     /// A chunk of a request's body on its way to the upstream.
     var chunk: [UInt8] = []
     var identifiers: RequestIDSource

@@ -42,6 +42,8 @@ final class UpstreamConnection: EventHandler {
     private var requestFraming = BodyFraming.none
     /// Both sides have gone over to another protocol; its silence is limited by the client's connection.
     private var isTunnel = false
+    /// Shut the writing side once the output is flushed.
+    private var endsWhenFlushed = false
     private var isReadingPaused = false
 
     init(worker: Worker, group: UpstreamGroup, server: UpstreamServer) throws(UpstreamError) {
@@ -87,11 +89,19 @@ final class UpstreamConnection: EventHandler {
         send(chunk.span)
     }
 
-    /// The request's content is complete. Its trailers are dropped: no route asks for them (threats.md, Framing).
+    /// The request's content is complete. Its trailers are dropped: no route asks for them (threats.md, Framing). Of a
+    /// tunnel it is the client's end: the server sees it behind all that came before.
     func endContent() {
-        guard case .chunked = requestFraming else { return }
-        let last = Array("0\r\n\r\n".utf8)
-        send(last.span)
+        switch requestFraming {
+        case .chunked:
+            let last = Array("0\r\n\r\n".utf8)
+            send(last.span)
+        case .untilClose:
+            endsWhenFlushed = true
+            if output.isEmpty { socket.shutdownWriting() }
+        case .none, .length:
+            break
+        }
     }
 
     private func send(_ bytes: Span<UInt8>) {
@@ -200,6 +210,7 @@ final class UpstreamConnection: EventHandler {
                 return
             }
         }
+        if endsWhenFlushed { socket.shutdownWriting() }
         updateInterest()
         exchange?.upstreamIsWritable()
     }

@@ -8,6 +8,8 @@ public enum HTTP1Error: Error, Equatable, Sendable, CaseIterable {
     // Request and status line (sections 3 and 4)
     case invalidRequestLine, invalidMethod, invalidTarget, invalidVersion, unsupportedVersion
     case invalidStatusLine
+    /// CONNECT on HTTP/2, plain or to a protocol that is not known (RFC 9113 section 8.5, RFC 8441).
+    case tunnelNotOffered
     // Field lines (section 5)
     case obsFold, spaceBeforeColon, missingColon, invalidFieldName
     // Host (section 3.2)
@@ -24,7 +26,7 @@ public enum HTTP1Error: Error, Equatable, Sendable, CaseIterable {
         case .requestLineTooLong: 414
         case .headTooLarge, .tooManyFields, .trailersTooLarge: 431
         case .unsupportedVersion: 505
-        case .unknownTransferCoding: 501
+        case .unknownTransferCoding, .tunnelNotOffered: 501
         default: 400
         }
     }
@@ -47,6 +49,7 @@ public enum HTTP1Error: Error, Equatable, Sendable, CaseIterable {
         case .invalidVersion: "The protocol version is malformed."
         case .unsupportedVersion: "The protocol version is not supported here."
         case .invalidStatusLine: "The status line is malformed."
+        case .tunnelNotOffered: "No tunnel of this kind is opened here."
         case .obsFold: "A header field is folded over lines."
         case .spaceBeforeColon: "White space stands before a header field's colon."
         case .missingColon: "A header field has no colon."

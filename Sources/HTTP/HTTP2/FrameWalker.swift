@@ -5,17 +5,19 @@ import Primitives
 struct FrameWalker {
     enum Frame: Equatable {
         case data(Int32)
-        case continuation
+        /// How many of them the head in progress has.
+        case continuation(count: Int)
         /// A type that RFC 9113 does not know.
         case unknown
     }
 
     static let headerCount = 9
-    /// CONTINUATION.
-    private static let lastKnownType: UInt8 = 9
+    private static let headersType: UInt8 = 1
+    private static let continuationType: UInt8 = 9
     /// Bytes of the preface or of a payload that are still to pass.
     private var skip: Int
     private var header: [UInt8] = []
+    private var continuations = 0
 
     /// - Parameter preface: bytes before the first frame.
     init(preface: Int) {
@@ -43,8 +45,11 @@ struct FrameWalker {
             header.removeAll(keepingCapacity: true)
             switch kind {
             case 0: return .data(Int32(clamping: stream))
-            case FrameWalker.lastKnownType: return .continuation
-            case (FrameWalker.lastKnownType + 1)...: return .unknown
+            case FrameWalker.headersType: continuations = 0
+            case FrameWalker.continuationType:
+                continuations += 1
+                return .continuation(count: continuations)
+            case (FrameWalker.continuationType + 1)...: return .unknown
             default: break
             }
         }

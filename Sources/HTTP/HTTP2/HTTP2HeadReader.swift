@@ -96,25 +96,23 @@ struct HTTP2HeadReader {
         }
         if isExtendedConnect {
             // RFC 8441 section 4: only WebSocket is known here. It stands for a GET with an upgrade (section 5), and is
-            // judged as that.
-            guard asksForWebSocket else { throw .unknownTransferCoding }
+            // judged as that. A stream that has ended already can carry no tunnel.
+            guard asksForWebSocket else { throw .tunnelNotOffered }
+            guard !endsStream else { throw .invalidTarget }
             head.method = .get
             let get = Array("GET".utf8)
             head.methodRange = keep(get.span)
             head.wantsUpgrade = true
             head.upgradesToWebSocket = true
         } else if head.method == .connect {
-            // No tunnel is opened (threats.md, Framing); there is no path to judge.
-            throw .invalidTarget
+            throw .tunnelNotOffered
         }
         guard hasKnownScheme else { throw .invalidTarget }
         head.target = path
         try RequestLine.target(head.content, path.range, head)
         guard !head.isAbsoluteForm else { throw .invalidTarget }
         try checkAuthority()
-        if endsStream {
-            head.framing = .none
-        } else if head.upgradesToWebSocket {
+        if endsStream || head.upgradesToWebSocket {
             head.framing = .none
         } else {
             let length = try facts.framing(version: .http2)
@@ -136,33 +134,5 @@ struct HTTP2HeadReader {
             }
         }
         head.authority = authority
-    }
-}
-
-/// Gathers a trailer section; past its limits it stays empty, and its stream is ended.
-struct HTTP2TrailerReader {
-    private(set) var fields: [FieldLine] = []
-    private(set) var bytes: [UInt8] = []
-    private(set) var isTooLarge = false
-    private let limits: HTTP1Limits
-
-    init(limits: HTTP1Limits) {
-        self.limits = limits
-    }
-
-    mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {
-        guard !isTooLarge, fields.count < limits.fieldCount,
-            bytes.count + name.count + value.count <= limits.headBytes
-        else {
-            isTooLarge = true
-            return
-        }
-        let start = bytes.count
-        bytes.append(name)
-        bytes.append(value)
-        fields.append(
-            FieldLine(
-                id: FieldName.lookup(name), name: ByteRange(start: start, count: name.count),
-                value: ByteRange(start: start + name.count, count: value.count)))
     }
 }

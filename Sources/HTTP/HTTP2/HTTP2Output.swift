@@ -42,14 +42,6 @@ struct FieldBlock {
         fields.removeAll(keepingCapacity: true)
     }
 
-    mutating func append(_ name: StaticString, _ value: Span<UInt8>) {
-        let start = text.count
-        text.append(name)
-        let middle = text.count
-        text.append(value)
-        fields.append((start..<middle, middle..<text.count, false))
-    }
-
     mutating func append(status: Int) {
         let start = text.count
         text.append(":status")

@@ -58,6 +58,12 @@ enum HTTP2ServerCallbacks {
             unsafe owner(context)?.headerIsInvalid(frame.pointee.hd.stream_id)
             return 0
         }
+        unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) {
+            _, frame, _, context in
+            guard let frame = unsafe frame else { return 0 }
+            unsafe owner(context)?.frameRefused(frame.pointee.hd.stream_id)
+            return 0
+        }
         unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) {
             _, _, streamID, data, count, context in
             let content = unsafe UnsafeBufferPointer(start: data, count: count)

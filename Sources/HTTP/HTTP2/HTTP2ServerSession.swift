@@ -11,8 +11,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
     func headRefused(streamID: Int32, _ error: HTTP1Error)
     /// Content; `consumed` must follow when it has been used, or the client may send no more.
     func data(streamID: Int32, _ input: Span<UInt8>)
-    /// The request is complete, after content or trailers.
-    func requestEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8])
+    /// The request is complete. Its trailers, if it had any, are dropped: nothing asks for them.
+    func requestEnded(streamID: Int32)
     /// The stream is closed; it is unknown from now on.
     func streamClosed(streamID: Int32, code: UInt32)
 }
@@ -26,12 +26,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
     public static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
     /// CONTINUATION frames of one head (CVE-2024-27316).
     private static let continuationLimit = 8
-    /// Closed streams that are remembered, to tell a late frame from a wrong one.
-    private static let closedMemory = 128
 
     struct Stream {
         var reader: HTTP2HeadReader?
-        var trailers: HTTP2TrailerReader?
+        /// Of the trailer section: bytes and fields, which are counted and dropped.
+        var trailers: (bytes: Int, fields: Int)?
         var output = StreamOutput()
         /// Refused as malformed: nothing of it is passed on.
         var isMalformed = false
@@ -41,19 +40,18 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     public weak var delegate: (any HTTP2ServerDelegate)?
     let settings: HTTP2Settings
-    private var session: OpaquePointer?
+    var session: OpaquePointer?
     var streams: [Int32: Stream] = [:]
-    private var flood = FloodGuard()
-    private var block = FieldBlock()
-    private var hasSettings = false
-    private var headInProgress: Int32 = 0
-    private var lastStreamID: Int32 = 0
-    /// Streams whose end the client itself brought about, the oldest first.
-    private var closedByClient: [Int32] = []
-    private var isTerminated = false
-    private var isAnnounced = false
-    /// CONTINUATION frames of the head in progress.
-    private var continuations = 0
+    var flood = FloodGuard()
+    var block = FieldBlock()
+    var hasSettings = false
+    var headInProgress: Int32 = 0
+    var lastStreamID: Int32 = 0
+    var closed = ClosedStreams()
+    var isTerminated = false
+    var isAnnounced = false
+    /// Streams whose request is not wanted any more, until their answer is out.
+    var stopped: Set<Int32> = []
     private var walker = FrameWalker(preface: preface.count)
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
@@ -106,9 +104,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
             switch frame {
             case .data(let streamID):
                 if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
-            case .continuation:
-                continuations += 1
-                if continuations > HTTP2ServerSession.continuationLimit {
+            case .continuation(let count):
+                if count > HTTP2ServerSession.continuationLimit {
                     terminate(.enhanceYourCalm)
                 }
             case .unknown:
@@ -219,8 +216,6 @@ public protocol HTTP2ServerDelegate: AnyObject {
         stopped.insert(streamID)
     }
 
-    private var stopped: Set<Int32> = []
-
     /// Tells the client that the connection ends; streams that are open go on.
     public func goAway(code: HTTP2Code) {
         _ = unsafe nghttp2_submit_goaway(
@@ -257,229 +252,15 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// Whether the client has shown that it speaks HTTP/2.
     public var isOpen: Bool { hasSettings && !isTerminated }
 
-    // MARK: Callbacks
+    // MARK: The end of what is bearable
 
-    private func terminate(_ code: HTTP2Code) {
+    func terminate(_ code: HTTP2Code) {
         guard !isTerminated else { return }
         isTerminated = true
         _ = unsafe nghttp2_session_terminate_session(session, code.rawValue)
     }
 
-    private func spend(_ cost: Int) {
+    func spend(_ cost: Int) {
         if !flood.spend(cost) { terminate(.enhanceYourCalm) }
-    }
-
-    /// Every frame but DATA, before its payload. The library ignores what comes on closed streams; here it is judged
-    /// (sections 5.1 and 5.1.1).
-    func frameBegins(_ header: nghttp2_frame_hd) {
-        guard !isTerminated else { return }
-        let id = header.stream_id
-        switch UInt32(header.type) {
-        case NGHTTP2_HEADERS.rawValue:
-            if id > lastStreamID {
-                lastStreamID = id
-            } else if streams[id] == nil {
-                judgeLateFrame(id)
-            }
-        case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
-            NGHTTP2_WINDOW_UPDATE.rawValue:
-            spend(FloodGuard.frameCost)
-        case NGHTTP2_RST_STREAM.rawValue:
-            spend(FloodGuard.resetCost)
-        case NGHTTP2_DATA.rawValue, NGHTTP2_CONTINUATION.rawValue, NGHTTP2_GOAWAY.rawValue:
-            break
-        default:
-            spend(FloodGuard.frameCost)
-        }
-    }
-
-    /// HEADERS or DATA on a stream that is no more. After a reset of ours they may have been under way; after the client's
-    /// own end they are a fault, and a stream that never was cannot come any more.
-    private func judgeLateFrame(_ id: Int32) {
-        if closedByClient.contains(id) {
-            terminate(.streamClosed)
-        } else if id % 2 == 1, !isRecentlyReset(id) {
-            terminate(.protocolError)
-        }
-    }
-
-    private var resetByUs: [Int32] = []
-
-    private func isRecentlyReset(_ id: Int32) -> Bool {
-        // Older ones are forgotten; they are forgiven.
-        resetByUs.contains(id) || (resetByUs.first.map { id < $0 } ?? false)
-            || (closedByClient.first.map { id < $0 } ?? false)
-    }
-
-    func headersBegin(_ streamID: Int32, isRequest: Bool) {
-        headInProgress = streamID
-        continuations = 0
-        if isRequest {
-            guard let head = delegate?.makeHead(streamID: streamID) else { return }
-            var stream = Stream()
-            stream.reader = HTTP2HeadReader(head: head, limits: settings.head)
-            streams[streamID] = stream
-        } else {
-            streams[streamID]?.trailers = HTTP2TrailerReader(limits: settings.head)
-        }
-    }
-
-    func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
-        if streams[streamID]?.trailers != nil {
-            streams[streamID]?.trailers?.take(name, value)
-        } else {
-            streams[streamID]?.reader?.take(name, value)
-        }
-    }
-
-    /// A field whose name or value no message may have (section 8.2.1). The library would only leave it out.
-    func headerIsInvalid(_ streamID: Int32) {
-        guard streams[streamID]?.isMalformed == false else { return }
-        streams[streamID]?.isMalformed = true
-        reset(streamID, code: .protocolError)
-    }
-
-    func headersEnd(_ streamID: Int32, isRequest: Bool, endsStream: Bool) {
-        headInProgress = 0
-        guard var stream = streams[streamID], !stream.isMalformed else { return }
-        guard isRequest else {
-            let trailers = stream.trailers
-            // Trailers end the stream (section 8.1).
-            guard endsStream, trailers?.isTooLarge == false else {
-                return headerIsInvalid(streamID)
-            }
-            if !stopped.contains(streamID) {
-                delegate?.requestEnded(
-                    streamID: streamID, trailers: trailers?.fields ?? [],
-                    bytes: trailers?.bytes ?? [])
-            }
-            return
-        }
-        guard var reader = stream.reader else { return }
-        stream.reader = nil
-        streams[streamID] = stream
-        do throws(HTTP1Error) {
-            try reader.finish(endsStream: endsStream)
-            streams[streamID]?.isUseful = true
-            delegate?.requestHead(streamID: streamID, endsStream: endsStream)
-        } catch {
-            if HTTP2ServerSession.isMalformed(error) {
-                headerIsInvalid(streamID)
-            } else {
-                // One after another they are a flood too (CVE-2016-1544, heads that are too large).
-                spend(FloodGuard.resetCost)
-                delegate?.headRefused(streamID: streamID, error)
-            }
-        }
-    }
-
-    /// What makes a message malformed (section 8.1.1), apart from what is answered.
-    private static func isMalformed(_ error: HTTP1Error) -> Bool {
-        switch error {
-        case .hostMissing, .hostRepeated, .hostInvalid, .hostDisagrees, .contentLengthInvalid,
-            .contentLengthRepeated:
-            true
-        default:
-            false
-        }
-    }
-
-    func dataReceived(_ streamID: Int32, _ input: Span<UInt8>) {
-        flood.earn(1)
-        guard let stream = streams[streamID], !stream.isMalformed, !stopped.contains(streamID)
-        else { return consumed(streamID, input.count) }
-        delegate?.data(streamID: streamID, input)
-    }
-
-    /// A DATA frame is whole.
-    func dataEnds(_ streamID: Int32, contentCount: Int, endsStream: Bool) {
-        // Nothing but padding, or nothing at all (CVE-2019-9518).
-        if contentCount == 0, !endsStream { spend(FloodGuard.resetCost / 2) }
-        guard endsStream, streams[streamID]?.isMalformed == false else { return }
-        delegate?.requestEnded(streamID: streamID, trailers: [], bytes: [])
-    }
-
-    /// The client has seen the first GOAWAY.
-    func pingAnswered() {
-        guard isAnnounced else { return }
-        isAnnounced = false
-        goAway(code: .noError)
-    }
-
-    func settingsReceived() {
-        hasSettings = true
-    }
-
-    /// A client that takes much may say so often: each window that let a fair piece go was useful, those of a few bytes
-    /// were not (CVE-2019-9511).
-    func dataSent(count: Int) {
-        if count >= FloodGuard.fairPiece { flood.earn(2 * FloodGuard.frameCost) }
-    }
-
-    func resetSent(_ streamID: Int32, code: UInt32) {
-        // A reset that the client provoked costs what its own would (CVE-2025-8671).
-        if code != HTTP2Code.noError.rawValue, code != HTTP2Code.internalError.rawValue {
-            spend(FloodGuard.resetCost)
-        }
-        // A window that a setting made overflow is the connection's fault (section 6.9.2); one of a WINDOW_UPDATE may be
-        // taken as that.
-        if code == HTTP2Code.flowControlError.rawValue { terminate(.flowControlError) }
-        HTTP2ServerSession.remember(streamID, in: &resetByUs)
-    }
-
-    func streamClosed(_ streamID: Int32, code: UInt32) {
-        if headInProgress == streamID { headInProgress = 0 }
-        stopped.remove(streamID)
-        guard let stream = streams.removeValue(forKey: streamID) else { return }
-        if !resetByUs.contains(streamID) {
-            HTTP2ServerSession.remember(streamID, in: &closedByClient)
-        }
-        if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
-        delegate?.streamClosed(streamID: streamID, code: code)
-    }
-
-    private static func remember(_ id: Int32, in list: inout [Int32]) {
-        list.append(id)
-        if list.count > closedMemory { list.removeFirst(closedMemory / 2) }
-    }
-
-    // MARK: Content
-
-    /// The library asks for content of a stream, or its end.
-    ///
-    /// - Returns: how many bytes were put into `room`; `nil` when nothing is there yet.
-    func content(
-        _ streamID: Int32, into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
-    ) -> Int? {
-        guard var output = streams[streamID]?.output else {
-            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
-            return 0
-        }
-        // The only reference moves out, so that the bytes are not copied.
-        streams[streamID]?.output = StreamOutput()
-        defer { streams[streamID]?.output = output }
-        let count = unsafe output.copy(into: room)
-        if count == 0, !output.isEnded {
-            output.isDeferred = true
-            return nil
-        }
-        if output.count == 0, output.isEnded {
-            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
-            if !output.trailers.isEmpty {
-                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                let lines = output.trailers
-                block.removeAll()
-                block.append(lines: lines.span)
-                _ = unsafe block.withFields { fields, count in
-                    unsafe nghttp2_submit_trailer(session, streamID, fields, count)
-                }
-            }
-        }
-        return count
-    }
-
-    /// The answer is out. Where the rest of the request was refused, the stream ends here.
-    func answerEnded(_ streamID: Int32) {
-        if stopped.contains(streamID) { reset(streamID, code: .noError) }
     }
 }

@@ -39,7 +39,10 @@ struct FloodGuard {
     /// What a stream reset costs, whoever sent it: 100 of them in a row are a flood (CVE-2023-44487, CVE-2025-8671).
     static let resetCost = 10
     static let frameCost = 1
-    /// Bytes of DATA for which the windows of a stream and of its connection may be moved.
+    /// A DATA frame without content.
+    static let emptyCost = 5
+    /// Bytes of a DATA frame that make it useful, either way: one that goes out pays for the windows of its stream and its
+    /// connection that let it go.
     static let fairPiece = 256
 
     private var budget = capacity

@@ -19,9 +19,6 @@ public final class SocketBox {
         socket?.write(bytes) ?? .end
     }
 
-    /// Whether bytes were taken from the socket and not handed out: no readiness will tell of them.
-    public var hasPendingInput: Bool { false }
-
     public var isReadable: Bool { socket?.isReadable ?? true }
 
     public func takeError() -> Int32 { socket?.takeError() ?? 0 }

@@ -1,0 +1,81 @@
+import HTTP
+import Primitives
+
+/// An answer on its way to an HTTP/1.1 client: framed, and put together in the worker's buffer so that a head and its first
+/// content leave in one write.
+extension DownstreamConnection {
+    func sendContinue() {
+        let line: [UInt8] = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
+        write(line.span)
+    }
+
+    func sendInterim(status: Int, _ head: [UInt8]) {
+        write(head.span)
+    }
+
+    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
+        write(bytes.span)
+    }
+
+    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
+        answerFraming = framing
+        claimAnswerBuffer()
+        worker.answer.append(contentsOf: head)
+    }
+
+    /// The worker's buffer serves one connection at a time: what another has left in it goes out first.
+    private func claimAnswerBuffer() {
+        if worker.answering === self { return }
+        worker.answering?.flushAnswer()
+        worker.answer.removeAll(keepingCapacity: true)
+        worker.answering = self
+    }
+
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        switch answerFraming {
+        case .none:
+            break
+        case .length, .untilClose:
+            // Joined to the head where that still waits.
+            if worker.answering === self {
+                worker.answer.append(input, range)
+            } else {
+                write(input.extracting(range))
+            }
+        case .chunked:
+            claimAnswerBuffer()
+            HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.answer)
+            worker.answer.append(input, range)
+            worker.answer.append("\r\n")
+        }
+    }
+
+    func flushAnswer() {
+        guard worker.answering === self else { return }
+        worker.answering = nil
+        // Moved out and back: two references to it would make the next answer pay for a new buffer.
+        var answer: [UInt8] = []
+        swap(&answer, &worker.answer)
+        write(answer.span)
+        guard worker.answering == nil else { return }
+        answer.removeAll(keepingCapacity: true)
+        swap(&answer, &worker.answer)
+    }
+
+    func retractAnswer() -> Bool {
+        guard worker.answering === self else { return false }
+        worker.answering = nil
+        worker.answer.removeAll(keepingCapacity: true)
+        return true
+    }
+
+    func endAnswer(_ trailers: Trailers) {
+        if answerFraming == .chunked {
+            claimAnswerBuffer()
+            worker.answer.append("0\r\n")
+            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
+            worker.answer.append("\r\n")
+        }
+        flushAnswer()
+    }
+}

@@ -1,0 +1,155 @@
+import HTTP
+import Primitives
+
+/// The request's body on its way through an exchange: held for a verdict, or streamed to the upstream.
+extension Exchange {
+    // MARK: Holding
+
+    /// Waits for the whole body, at most `limitBytes` of it, then goes on with `purpose`.
+    func hold(for purpose: Purpose, limitBytes: Int) {
+        if let remaining = body.remaining, remaining > limitBytes { return refuse(.bodyTooLarge) }
+        self.purpose = purpose
+        holdLimitBytes = min(limitBytes, bodyLimitBytes)
+        heldBody.removeAll(keepingCapacity: true)
+        stage = .holding
+        if body.isFinished { return holdEnded() }
+        askForBody()
+    }
+
+    /// The client may wait for `100 (Continue)` before it sends the body (RFC 9110 section 10.1.1).
+    func askForBody() {
+        if head.expectsContinue, !isContinueSent {
+            isContinueSent = true
+            downstream?.sendContinue()
+        }
+        downstream?.awaitBody()
+    }
+
+    func holdEnded() {
+        downstream?.bodyTaken()
+        switch purpose {
+        case .authentication: authenticateWithBody()
+        case .tokenEndpoint: AuthorityEndpoints.answerTokenRequest(self)
+        }
+    }
+
+    // MARK: What the connection asks
+
+    /// Whether bytes of the body are wanted now.
+    var wantsBody: Bool {
+        switch stage {
+        case .holding: !body.isFinished
+        case .forwarding, .answering: !body.isFinished && !isBodyPaused
+        case .idle, .suspended, .ended: false
+        }
+    }
+
+    /// Whether the client must stop sending for now.
+    var isBodyPaused: Bool {
+        switch stage {
+        case .forwarding, .answering:
+            !body.isFinished && (upstream?.isCongested ?? true)
+        case .suspended:
+            !body.isFinished
+        case .idle, .holding, .ended:
+            false
+        }
+    }
+
+    /// Whether all of the request has been read from the client.
+    var isBodyTaken: Bool { body.isFinished }
+
+    /// Whether all of the request has been handed to the upstream.
+    var isRequestSent: Bool { body.isFinished }
+
+    /// Takes bytes of the body; returns where it stopped.
+    func takeBody(_ input: Span<UInt8>, from offset: Int) -> Int {
+        var next = offset
+        do throws(HTTP1Error) {
+            while wantsBody {
+                switch try body.next(input, from: &next) {
+                case .data(let range):
+                    guard body.received <= bodyLimitBytes else {
+                        refuse(.bodyTooLarge)
+                        return input.count
+                    }
+                    takeContent(input, range)
+                case .needsMore:
+                    return next
+                case .end:
+                    break
+                }
+                if body.isFinished { bodyEnded() }
+            }
+        } catch {
+            bodyFault(error)
+            return input.count
+        }
+        return next
+    }
+
+    /// Takes content that its connection has framed (HTTP/2), all of it.
+    func takeFramedContent(_ input: Span<UInt8>) {
+        body.take(input.count)
+        guard body.received <= bodyLimitBytes else { return refuse(.bodyTooLarge) }
+        takeContent(input, 0..<input.count)
+    }
+
+    /// Whether the end of a framed body is of use now.
+    var takesBodyEnd: Bool {
+        switch stage {
+        case .holding, .forwarding, .answering: !body.isFinished
+        case .idle, .suspended, .ended: false
+        }
+    }
+
+    /// A framed body has ended.
+    func endFramedBody() {
+        body.end()
+        bodyEnded()
+    }
+
+    /// The client sends no more into a tunnel.
+    func clientEndedTunnel() {
+        guard body.connectionEnded() else { return }
+        bodyEnded()
+    }
+
+    private func takeContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        switch stage {
+        case .holding:
+            guard heldBody.count + range.count <= holdLimitBytes else {
+                return refuse(.bodyTooLarge)
+            }
+            heldBody.append(input, range)
+        case .forwarding, .answering:
+            streamContent(input, range)
+        case .idle, .suspended, .ended:
+            break
+        }
+    }
+
+    func bodyEnded() {
+        switch stage {
+        case .holding:
+            holdEnded()
+        case .forwarding, .answering:
+            downstream?.bodyTaken()
+            streamEnded()
+        case .idle, .suspended, .ended:
+            break
+        }
+    }
+
+    /// Drops body bytes of a request that has been answered: true when the body has ended, nil when it is broken.
+    func discardBody(_ input: Span<UInt8>, from offset: inout Int) -> Bool? {
+        do throws(HTTP1Error) {
+            while !body.isFinished {
+                if case .needsMore = try body.next(input, from: &offset) { return false }
+            }
+            return true
+        } catch {
+            return nil
+        }
+    }
+}

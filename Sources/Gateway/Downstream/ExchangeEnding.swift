@@ -1,0 +1,171 @@
+import HTTP
+import Primitives
+import Telemetry
+
+/// How an exchange ends: by an answer of the gateway's own, by a fault of the client, or because nobody is there any more.
+extension Exchange {
+    // MARK: Faults of the client
+
+    func refuseHead(_ error: HTTP1Error) {
+        startedAt = worker.loop.now
+        isHeadUnread = true
+        identify()
+        closesAfterAnswer = true
+        refuse(Refusal(error.reason, status: error.status))
+    }
+
+    /// The stream was reset for a malformed head: there is nothing to answer to, and a line to log.
+    func headWasMalformed() {
+        isHeadUnread = true
+        identify()
+        record.status = 400
+        record.reason = .badRequest
+        stage = .ended
+        log()
+    }
+
+    func refuseSlowHead() {
+        isHeadUnread = true
+        identify()
+        closesAfterAnswer = true
+        refuse(Refusal(.timeout, status: 408))
+    }
+
+    func bodyTooSlow() {
+        closesAfterAnswer = true
+        refuse(Refusal(.timeout, status: 408))
+    }
+
+    func bodyFault(_ error: HTTP1Error) {
+        closesAfterAnswer = true
+        refuse(Refusal(error.reason, status: error.status))
+    }
+
+    /// The upstream takes no more of the body.
+    func upstreamTooSlow() {
+        closesAfterAnswer = true
+        refuse(.upstreamTimeout)
+    }
+
+    /// The route's limit on the whole exchange has come, or the end of the credential.
+    func tookTooLong() {
+        closesAfterAnswer = true
+        let isCredentialOver =
+            credentialEnd.map { $0 <= worker.loop.now } ?? false
+        refuse(isCredentialOver ? .tokenExpired : .upstreamTimeout)
+    }
+
+    /// Neither side of a tunnel has sent anything for the idle time.
+    func tunnelWentIdle() {
+        record.reason = .timeout
+        clientLeft(reset: false)
+    }
+
+    /// The client is gone: the upstream must not work on.
+    func clientLeft(reset: Bool) {
+        guard stage != .ended else { return }
+        dropUpstream()
+        // A tunnel ends when either side goes.
+        if !isTunnel {
+            record.status = 499
+            record.reason = .clientClosed
+        }
+        stage = .ended
+        log()
+    }
+
+    func dropUpstream() {
+        let connection = upstream
+        upstream = nil
+        connection?.abandon()
+    }
+
+    // MARK: Ending
+
+    /// Answers with an error of ours, or cuts an answer that has begun.
+    func refuse(_ reason: Reason) {
+        var refusal = Refusal(reason)
+        if reason == .methodNotAllowed, let route { refusal.allow = route.methods.allow }
+        refuse(refusal)
+    }
+
+    func refuse(_ refusal: Refusal) {
+        dropUpstream()
+        record.reason = refusal.reason
+        if let attempted = refusal.attempted {
+            record.scheme = attempted == .bearer ? .bearer : .oauth1
+            record.authenticationDuration =
+                record.authenticationDuration ?? worker.elapsed(since: startedAt)
+        }
+        if stage == .answering {
+            // The head is out: the only honest sign that is left is a cut connection.
+            stage = .ended
+            log()
+            downstream?.abort()
+            return
+        }
+        guard stage != .ended else { return }
+        stage = .ended
+        if worker.isDraining { closesAfterAnswer = true }
+        if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
+            // Whether the client sends the body now cannot be known: the connection cannot go on.
+            closesAfterAnswer = true
+        }
+        record.status = refusal.status
+        worker.scratch.removeAll(keepingCapacity: true)
+        let count = worker.replies.append(
+            refusal, accepted: route?.accepted ?? [], replyContext, to: &worker.scratch)
+        endWithReply(contentCount: count, isRefusalGRPC: isGRPC && !isHeadUnread)
+    }
+
+    /// Whether the client speaks gRPC and knows a refusal by its status alone.
+    private var isGRPC: Bool { head.version == .http2 && head.isGRPC }
+
+    /// Sends the reply that stands in the worker's scratch.
+    private func endWithReply(contentCount: Int, isRefusalGRPC: Bool = false) {
+        record.bytesOut += contentCount
+        let reply = worker.scratch
+        // The log has the status that the reason has; on the wire gRPC says it in its own field.
+        let status = isRefusalGRPC ? 200 : record.status
+        downstream?.reply(status: status, reply, contentCount: contentCount)
+        log()
+        downstream?.exchangeEnded(closes: closesAfterAnswer)
+    }
+
+    /// What a reply of ours says of the request that it answers.
+    var replyContext: ReplyContext {
+        if isHeadUnread {
+            return .unread(head.version, requestID: trace.requestID, date: worker.date)
+        }
+        var context = ReplyContext(
+            version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
+            requestID: trace.requestID, date: worker.date)
+        context.isGRPC = isGRPC
+        return context
+    }
+
+    private var isBodySmall: Bool {
+        guard let remaining = body.remaining else { return true }
+        return remaining <= DownstreamConnection.discardLimitBytes
+    }
+
+    /// Ends with an answer of the gateway's own.
+    ///
+    /// - Parameter fields: further field lines, each with its line end.
+    func answer(
+        status: Int, contentType: StaticString, body content: [UInt8], fields: [UInt8] = []
+    ) {
+        guard stage != .ended, stage != .answering else { return }
+        stage = .ended
+        if worker.isDraining { closesAfterAnswer = true }
+        if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
+            closesAfterAnswer = true
+        }
+        record.status = status
+        worker.scratch.removeAll(keepingCapacity: true)
+        let count = worker.replies.append(
+            status: status, contentType: contentType, body: content, fields: fields, replyContext,
+            to: &worker.scratch)
+        endWithReply(contentCount: count)
+    }
+}

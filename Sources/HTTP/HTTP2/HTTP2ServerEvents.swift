@@ -1,0 +1,201 @@
+import CNghttp2
+import Primitives
+
+/// What the library tells the session and asks of it; each is called from `HTTP2ServerCallbacks`.
+extension HTTP2ServerSession {
+    /// Every frame but DATA, before its payload. The library ignores what comes on closed streams; here it is judged
+    /// (sections 5.1 and 5.1.1).
+    func frameBegins(_ header: nghttp2_frame_hd) {
+        guard !isTerminated else { return }
+        let id = header.stream_id
+        switch UInt32(header.type) {
+        case NGHTTP2_HEADERS.rawValue:
+            if id > lastStreamID {
+                lastStreamID = id
+            } else if streams[id] == nil {
+                judgeLateFrame(id)
+            }
+        case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
+            NGHTTP2_WINDOW_UPDATE.rawValue:
+            spend(FloodGuard.frameCost)
+        case NGHTTP2_RST_STREAM.rawValue:
+            spend(FloodGuard.resetCost)
+        case NGHTTP2_DATA.rawValue, NGHTTP2_CONTINUATION.rawValue, NGHTTP2_GOAWAY.rawValue:
+            break
+        default:
+            spend(FloodGuard.frameCost)
+        }
+    }
+
+    /// HEADERS or DATA on a stream that is not open, of an id that is not new.
+    func judgeLateFrame(_ id: Int32) {
+        if let fault = closed.fault(ofLateFrameOn: id) { terminate(fault) }
+    }
+
+    /// A frame that the library answers with a reset, as it refuses a stream above the limit: from now on, not only when
+    /// the reset has gone out, what follows on the stream is ignored.
+    func frameRefused(_ streamID: Int32) {
+        if streamID > 0, streams[streamID] == nil { closed.wasReset(streamID) }
+    }
+
+    func headersBegin(_ streamID: Int32, isRequest: Bool) {
+        headInProgress = streamID
+        if isRequest {
+            guard let head = delegate?.makeHead(streamID: streamID) else { return }
+            var stream = Stream()
+            stream.reader = HTTP2HeadReader(head: head, limits: settings.head)
+            streams[streamID] = stream
+        } else {
+            streams[streamID]?.trailers = (0, 0)
+        }
+    }
+
+    func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
+        if streams[streamID]?.trailers != nil {
+            streams[streamID]?.trailers?.bytes += name.count + value.count + 4
+            streams[streamID]?.trailers?.fields += 1
+        } else {
+            streams[streamID]?.reader?.take(name, value)
+        }
+    }
+
+    /// A field whose name or value no message may have (section 8.2.1). The library would only leave it out.
+    func headerIsInvalid(_ streamID: Int32) {
+        guard streams[streamID]?.isMalformed == false else { return }
+        streams[streamID]?.isMalformed = true
+        reset(streamID, code: .protocolError)
+    }
+
+    func headersEnd(_ streamID: Int32, isRequest: Bool, endsStream: Bool) {
+        headInProgress = 0
+        guard var stream = streams[streamID], !stream.isMalformed else { return }
+        guard isRequest else {
+            // Trailers end the stream (section 8.1), and have the bounds of a head.
+            guard endsStream, let (bytes, fields) = stream.trailers,
+                bytes <= settings.head.headBytes, fields <= settings.head.fieldCount
+            else { return headerIsInvalid(streamID) }
+            delegate?.requestEnded(streamID: streamID)
+            return
+        }
+        guard var reader = stream.reader else { return }
+        stream.reader = nil
+        streams[streamID] = stream
+        do throws(HTTP1Error) {
+            try reader.finish(endsStream: endsStream)
+            streams[streamID]?.isUseful = true
+            delegate?.requestHead(streamID: streamID, endsStream: endsStream)
+        } catch {
+            if HTTP2ServerSession.isMalformed(error) {
+                headerIsInvalid(streamID)
+            } else {
+                // One after another they are a flood too (CVE-2016-1544, heads that are too large).
+                spend(FloodGuard.resetCost)
+                delegate?.headRefused(streamID: streamID, error)
+            }
+        }
+    }
+
+    /// What makes a message malformed (section 8.1.1), apart from what is answered.
+    private static func isMalformed(_ error: HTTP1Error) -> Bool {
+        switch error {
+        case .hostMissing, .hostRepeated, .hostInvalid, .hostDisagrees, .contentLengthInvalid,
+            .contentLengthRepeated:
+            true
+        default:
+            false
+        }
+    }
+
+    func dataReceived(_ streamID: Int32, _ input: Span<UInt8>) {
+        guard let stream = streams[streamID], !stream.isMalformed else {
+            return consumed(streamID, input.count)
+        }
+        delegate?.data(streamID: streamID, input)
+    }
+
+    /// A DATA frame is whole.
+    func dataEnds(_ streamID: Int32, contentCount: Int, endsStream: Bool) {
+        // Nothing but padding, or nothing at all (CVE-2019-9518).
+        if contentCount == 0, !endsStream { spend(FloodGuard.emptyCost) }
+        if contentCount >= FloodGuard.fairPiece { flood.earn(FloodGuard.frameCost) }
+        guard endsStream, streams[streamID]?.isMalformed == false else { return }
+        delegate?.requestEnded(streamID: streamID)
+    }
+
+    /// The client has seen the first GOAWAY.
+    func pingAnswered() {
+        guard isAnnounced else { return }
+        isAnnounced = false
+        goAway(code: .noError)
+    }
+
+    func settingsReceived() {
+        hasSettings = true
+    }
+
+    /// A client that takes much may say so often: each window that let a fair piece go was useful, those of a few bytes
+    /// were not (CVE-2019-9511).
+    func dataSent(count: Int) {
+        if count >= FloodGuard.fairPiece { flood.earn(2 * FloodGuard.frameCost) }
+    }
+
+    func resetSent(_ streamID: Int32, code: UInt32) {
+        // A reset that the client provoked costs what its own would (CVE-2025-8671).
+        if code != HTTP2Code.noError.rawValue, code != HTTP2Code.internalError.rawValue {
+            spend(FloodGuard.resetCost)
+        }
+        // A window that a setting made overflow is the connection's fault (section 6.9.2); one of a WINDOW_UPDATE may be
+        // taken as that.
+        if code == HTTP2Code.flowControlError.rawValue { terminate(.flowControlError) }
+        closed.wasReset(streamID)
+    }
+
+    func streamClosed(_ streamID: Int32, code: UInt32) {
+        if headInProgress == streamID { headInProgress = 0 }
+        stopped.remove(streamID)
+        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        closed.wasClosed(streamID)
+        if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
+        delegate?.streamClosed(streamID: streamID, code: code)
+    }
+
+    // MARK: Content
+
+    /// The library asks for content of a stream, or its end.
+    ///
+    /// - Returns: how many bytes were put into `room`; `nil` when nothing is there yet.
+    func content(
+        _ streamID: Int32, into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
+    ) -> Int? {
+        guard var output = streams[streamID]?.output else {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            return 0
+        }
+        // The only reference moves out, so that the bytes are not copied.
+        streams[streamID]?.output = StreamOutput()
+        defer { streams[streamID]?.output = output }
+        let count = unsafe output.copy(into: room)
+        if count == 0, !output.isEnded {
+            output.isDeferred = true
+            return nil
+        }
+        if output.count == 0, output.isEnded {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            if !output.trailers.isEmpty {
+                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+                let lines = output.trailers
+                block.removeAll()
+                block.append(lines: lines.span)
+                _ = unsafe block.withFields { fields, count in
+                    unsafe nghttp2_submit_trailer(session, streamID, fields, count)
+                }
+            }
+        }
+        return count
+    }
+
+    /// The answer is out. Where the rest of the request was refused, the stream ends here.
+    func answerEnded(_ streamID: Int32) {
+        if stopped.contains(streamID) { reset(streamID, code: .noError) }
+    }
+}
