@@ -164,6 +164,12 @@ def empty_data():
         yield frame(DATA, 0, 1, b"") * 100
 
 
+def data_on_a_refused_stream():
+    yield headers(POST + [("content-length", "20000000")], 1, END_HEADERS)
+    while True:
+        yield frame(DATA, 0, 1, b"") * 100
+
+
 def padding_alone():
     yield headers(POST, 1, END_HEADERS)
     while True:
@@ -209,7 +215,7 @@ ENDING = [
     rapid_reset, made_you_reset, made_you_reset_by_overflow, made_you_reset_by_data,
     malformed_requests, continuation_endless, continuation_empty, continuation_byte_by_byte,
     pings, setting_after_setting, settings_acks, priorities, resets_of_nothing, empty_data,
-    padding_alone, window_updates, unknown_frames, hpack_bomb, crumbs, many_fields,
+    data_on_a_refused_stream, padding_alone, window_updates, unknown_frames, hpack_bomb, crumbs, many_fields,
 ]
 WAITING = [shut_windows, one_byte_windows, unread_socket]
 

@@ -29,7 +29,9 @@ extension HTTP2ServerSession {
 
     /// HEADERS or DATA on a stream that is not open, of an id that is not new.
     func judgeLateFrame(_ id: Int32) {
-        if let fault = closed.fault(ofLateFrameOn: id) { terminate(fault) }
+        if let fault = closed.fault(ofLateFrameOn: id) { return terminate(fault) }
+        // It may have been under way, as much as a window holds; more of it is a flood.
+        spend(FloodGuard.frameCost)
     }
 
     /// A frame that the library answers with a reset, as it refuses a stream above the limit: from now on, not only when
