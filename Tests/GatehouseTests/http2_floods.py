@@ -166,6 +166,8 @@ def empty_data():
 
 def data_on_a_refused_stream():
     yield headers(POST + [("content-length", "20000000")], 1, END_HEADERS)
+    # The flood begins behind the reset, on a stream that is no more.
+    time.sleep(0.3)
     while True:
         yield frame(DATA, 0, 1, b"") * 100
 
