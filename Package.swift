@@ -44,7 +44,7 @@ let package = Package(
         room("HTTP", ["Primitives", "CNghttp2"]),
         room("Configuration", ["Primitives"]),
         room("Telemetry", ["Primitives"]),
-        room("Transport", ["Primitives", "CLinux", "CAres"]),
+        room("Transport", ["Primitives", "Cryptography", "CLinux", "CAres", "COpenSSL"]),
         room("OAuth", ["Primitives", "Cryptography", "HTTP"]),
         room(
             "Store",

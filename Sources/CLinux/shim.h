@@ -4,6 +4,7 @@
 #ifndef GATEHOUSE_CLINUX_SHIM_H
 #define GATEHOUSE_CLINUX_SHIM_H
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -56,6 +57,18 @@ static inline int gh_set_option(int descriptor, int level, int name, int value) 
 
 static inline ssize_t gh_send(int descriptor, const void *bytes, size_t count) {
     return send(descriptor, bytes, count, MSG_NOSIGNAL);
+}
+
+static inline ssize_t gh_peek(int descriptor, void *bytes, size_t count) {
+    return recv(descriptor, bytes, count, MSG_PEEK);
+}
+
+// A copy that is not handed on to other programs.
+static inline int gh_duplicate(int descriptor) { return fcntl(descriptor, F_DUPFD_CLOEXEC, 3); }
+
+static inline int gh_set_nonblocking(int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL);
+    return flags < 0 ? -1 : fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
 }
 
 // Whether a byte or an end waits on the socket, without taking it.

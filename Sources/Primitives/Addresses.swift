@@ -29,6 +29,18 @@ public enum IPAddress: Sendable, Hashable {
         self = .v6(UInt64(bigEndian: halves.0), UInt64(bigEndian: halves.1))
     }
 
+    /// From its bytes in network order: 4 or 16 of them.
+    public init?(bytes: some Collection<UInt8>) {
+        func number(_ part: some Sequence<UInt8>) -> UInt64 {
+            part.reduce(0) { $0 << 8 | UInt64($1) }
+        }
+        switch bytes.count {
+        case 4: self = .v4(UInt32(truncatingIfNeeded: number(bytes)))
+        case 16: self = .v6(number(bytes.prefix(8)), number(bytes.dropFirst(8)))
+        default: return nil
+        }
+    }
+
     /// The address an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) stands for, else itself, so that a
     /// rule written for IPv4 holds on a dual-stack socket too.
     public var unmapped: IPAddress {
@@ -114,6 +126,8 @@ public enum Endpoint: Sendable, Hashable {
     /// A name that is looked up (off the loop) before it can be used.
     case name(String, port: UInt16)
     case unix(path: String)
+    /// A listening socket that systemd hands over under this name (sd_listen_fds(3)); it is nowhere to connect to.
+    case activated(name: String)
 
     /// Reads `HOST:PORT`, `[V6]:PORT` or `unix:/path`; `nil` for anything else, port 0 included in `0...65535`.
     public init?(_ text: String) {
@@ -154,7 +168,7 @@ public enum Endpoint: Sendable, Hashable {
     public var port: UInt16? {
         switch self {
         case .ip(_, let port), .name(_, let port): port
-        case .unix: nil
+        case .unix, .activated: nil
         }
     }
 }
@@ -166,6 +180,7 @@ extension Endpoint: CustomStringConvertible {
         case .ip(let address, let port): "[\(address)]:\(port)"
         case .name(let host, let port): "\(host):\(port)"
         case .unix(let path): "unix:\(path)"
+        case .activated(let name): "systemd:\(name)"
         }
     }
 }

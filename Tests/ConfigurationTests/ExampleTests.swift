@@ -39,7 +39,8 @@ import Testing
         memory.matches["/etc/gatehouse/conf.d/*.conf"] = []
         for name in [
             "/c/reports", "/c/partner", "/etc/gatehouse/partner.pem",
-            "/etc/gatehouse/corporate.jwks",
+            "/etc/gatehouse/corporate.jwks", "/etc/gatehouse/tls/api.crt", "/c/api.key",
+            "/etc/gatehouse/tls/api.ocsp", "/etc/gatehouse/tls/clients.pem",
         ] {
             memory.modes[name] = 0o600
         }

@@ -72,7 +72,37 @@ import Testing
         Fault("listener l { address unix:relative; }", "22: 'unix:relative' is no address"),
         Fault(
             "listener l { }",
-            "1: 'listener' needs 'address' (expected address HOST:PORT|[V6]:PORT|unix:/path;)"),
+            "1: 'listener' needs 'address' (expected address HOST:PORT|[V6]:PORT|unix:/path|systemd:NAME;)"
+        ),
+        Fault(
+            "listener l { address systemd:; }",
+            "22: 'systemd:' names no socket of systemd (expected systemd:NAME, with the NAME of FileDescriptorName= in the socket unit)"
+        ),
+        Fault(
+            "upstream x { server systemd:api; } route /x { upstream x; }",
+            "21: 'systemd:api' is no address"),
+        Fault(
+            "listener l { address a:1; protocols h2; }",
+            "27: 'h2' is settled by TLS, and there is no 'tls' block here (expected h2c for HTTP/2 in clear)"
+        ),
+        Fault(
+            "listener l { address a:1; protocols h2c; tls { certificate /k/open; key /k/key; } }",
+            "27: 'h2c' is HTTP/2 in clear, and this listener has a 'tls' block (expected h2)"),
+        Fault(
+            "listener l { address a:1; tls { } }", "27: 'tls' needs 'certificate'",
+            "27: 'tls' needs 'key'"),
+        Fault(
+            "listener l { address a:1; tls { certificate /k/no; key /k/key; } }",
+            "45: cannot read '/k/no': no such file"),
+        Fault(
+            "listener l { address a:1; tls { certificate /k/open; key /k/key; client_certificate require; } }",
+            "27: 'client_certificate require' needs 'client_ca'"),
+        Fault(
+            "listener l { address a:1; tls { certificate /k/open; key /k/key; ciphers !MD5 HIGH; } }",
+            "74: '!MD5' is no cipher suite of TLS 1.2", "79: 'HIGH' is no cipher suite of TLS 1.2"),
+        Fault(
+            "listener l { address a:1; tls { certificate /k/open; key /k/key; } tls { certificate /k/open; key /k/key; min_version 1.3; } }",
+            "68: this 'tls' block has other rules than the first of its listener"),
         Fault("listener \"a b\" { address a:1; }", "10: 'a b' is no name"),
         Fault("listener web { address a:1; }", "10: there is another listener 'web'"),
         Fault(

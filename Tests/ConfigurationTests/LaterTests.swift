@@ -9,11 +9,7 @@ import Testing
     static let cases: [(conf: String, name: String)] = [
         ("store redis { address a:1; }", "redis"),
         ("introspection x { endpoint https://a; }", "introspection"),
-        ("listener l { address a:1; tls { certificate a; } }", "tls"),
-        ("listener l { address a:1; trusted_proxies 10.0.0.0/8; }", "trusted_proxies"),
         ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
-        ("listener l { address a:1; proxy_protocol on; }", "proxy_protocol on"),
-        ("listener l { address a:1; protocols h2 http/1.1; }", "h2"),
 
         ("authority { issuer https://a; token_format opaque; }", "opaque"),
         ("authority { issuer https://a; key_rotation 30d; }", "key_rotation"),
@@ -57,12 +53,6 @@ import Testing
         #expect(
             result.diagnostics.filter { $0.severity == .error }.map(\.message)
                 == ["'\(name)' is not in this version of Gatehouse"])
-    }
-
-    @Test func socketActivationIsRefusedByName() {
-        #expect(
-            Memory().load(base + "listener l { address systemd:api; }").summaries
-                == ["4:22: error: 'systemd:' addresses are not in this version of Gatehouse"])
     }
 
     @Test func everyLaterDirectiveOfTheTableIsRefusedHere() {

@@ -23,6 +23,9 @@ import Testing
     static func route(_ text: String) -> String { "route /x { upstream app; \(text) }" }
     static func listener(_ text: String) -> String { "listener l { address [::1]:0; \(text) }" }
     static func limits(_ text: String) -> String { listener("limits { \(text) }") }
+    static func tls(_ text: String) -> String {
+        listener("tls { certificate /k/rsa.pem; key /k/key; \(text) }")
+    }
     static func authority(_ text: String) -> String { "authority { issuer https://a; \(text) }" }
     static func client(_ text: String) -> String {
         "client c { oauth1_rsa_key /k/rsa.pem; \(text) }"
@@ -289,6 +292,55 @@ import Testing
             "route.end_streams_with_credential",
             route("end_streams_with_credential on grace 250ms;")
         ) { $0.routes[1].streamGrace == .milliseconds(250) },
+        Value("listener.tls", tls("")) {
+            $0.listeners[1].tls?.certificates
+                == [CertificateFiles(certificate: "/k/rsa.pem", key: "/k/key")]
+                && $0.listeners[1].protocols == [.h2, .http11]
+        },
+        Value(
+            "listener.tls",
+            listener(
+                "tls { certificate /k/rsa.pem; key /k/key; min_version 1.3; } tls { certificate /k/open; key /k/secret; } protocols http/1.1;"
+            )
+        ) {
+            $0.listeners[1].tls?.certificates.count == 2
+                && $0.listeners[1].tls?.minVersion == .tls13
+                && $0.listeners[1].protocols == [.http11]
+        },
+        Value("listenerTLS.certificate", tls("")) {
+            $0.listeners[1].tls?.certificates[0].certificate == "/k/rsa.pem"
+        },
+        Value("listenerTLS.key", tls("")) { $0.listeners[1].tls?.certificates[0].key == "/k/key" },
+        Value("listenerTLS.stapling_file", tls("stapling_file /k/open;")) {
+            $0.listeners[1].tls?.certificates[0].staple == "/k/open"
+        },
+        Value("listenerTLS.client_ca", tls("client_ca /k/open; client_certificate request;")) {
+            $0.listeners[1].tls?.clientCA == "/k/open"
+        },
+        Value("listenerTLS.client_certificate", tls("client_certificate request;")) {
+            $0.listeners[1].tls?.clientCertificate == .request
+        },
+        Value(
+            "listenerTLS.client_certificate", tls("client_ca /k/open; client_certificate require;")
+        ) { $0.listeners[1].tls?.clientCertificate == .require },
+        Value("listenerTLS.min_version", tls("min_version 1.3;")) {
+            $0.listeners[1].tls?.minVersion == .tls13
+        },
+        Value("listenerTLS.ciphers", tls("ciphers ECDHE-RSA-AES128-GCM-SHA256 AES128-SHA;")) {
+            $0.listeners[1].tls?.ciphers == ["ECDHE-RSA-AES128-GCM-SHA256", "AES128-SHA"]
+        },
+        Value("listenerTLS.session_tickets", tls("session_tickets off;")) {
+            $0.listeners[1].tls?.sessionTickets == false
+        },
+        Value("listener.proxy_protocol", listener("proxy_protocol on;")) {
+            $0.listeners[1].requiresProxyHeader
+        },
+        Value("listener.trusted_proxies", listener("trusted_proxies 10.0.0.0/8 ::1;")) {
+            $0.listeners[1].trustedProxies.count == 2
+        },
+        Value("listener.address", "listener l { address systemd:api.socket; }") {
+            $0.listeners[1].addresses == [.activated(name: "api.socket")]
+        },
         Value("route.shadow", route("shadow off;")) { $0.routes.count == 2 },
     ]
 
@@ -310,7 +362,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 93)
+        #expect(known.count == 103)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

@@ -6,6 +6,7 @@ import Testing
 @Suite(.serialized)
 struct HTTP2ConformanceTests {
     private let upstream: ScriptedUpstream
+    private let authority: TestAuthority
     private let gateway: Gateway
 
     init() throws {
@@ -13,26 +14,40 @@ struct HTTP2ConformanceTests {
         upstream = try ScriptedUpstream { request in
             [.respond(body: request.requestLine.hasPrefix("GET /big ") ? big : "ok")]
         }
+        authority = try TestAuthority()
+        try authority.issue("one", ["DNS:localhost"])
         gateway = try Gateway(
             testConf(
                 listener: "protocols h2c http/1.1;",
                 """
+                listener tls { address 127.0.0.1:0; tls { certificate one.crt; key one.key; } }
                 upstream app { server 127.0.0.1:\(upstream.port); }
                 route / { upstream app; authenticate none; }
-                """))
+                """), in: authority.folder)
     }
 
-    private func lines(of script: String, _ arguments: [String]) throws -> [String] {
+    private func lines(
+        of script: String, _ arguments: [String], environment: [String: String?] = [:]
+    ) throws -> [String] {
         let python = try requirePython(module: "hpack", package: "python3-hpack")
         let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent(script).path
-        let result = try run(python, [path, "\(try gateway.port)"] + arguments)
+        let port = try gateway.port(of: environment.isEmpty ? "api" : "tls")
+        let result = try run(python, [path, "\(port)"] + arguments, environment: environment)
         #expect(result.status == .code(0), "\(result.error)")
         return result.output.split(separator: "\n").map(String.init)
     }
 
     @Test func everyMustOnMalformedInput() throws {
         #expect(try lines(of: "http2_conformance.py", []) == ["185 passed, 0 failed"])
+        #expect(gateway.process.exitStatus == nil)
+    }
+
+    @Test func everyMustOverTLSToo() throws {
+        let lines = try lines(
+            of: "http2_conformance.py", [],
+            environment: ["TLS_AUTHORITY": authority.certificate])
+        #expect(lines == ["185 passed, 0 failed"])
         #expect(gateway.process.exitStatus == nil)
     }
 

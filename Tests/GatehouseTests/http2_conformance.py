@@ -13,6 +13,7 @@ import sys
 from hpack import Decoder
 
 from http2_frames import (
+    AUTHORITY,
     ACK, CODES, CONTINUATION, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HAS_PRIORITY, HEADERS, PADDED,
     PING, POST, PREFACE, PRIORITY, PUSH, RST, SETTINGS, WINDOW, Connection, frame, headers, raw, settings,
 )
@@ -175,7 +176,8 @@ CASES = [
      "connection FLOW_CONTROL_ERROR"),
     ("6.9.1 more DATA than the window",
      OPEN + data(b"x" * 16384) * 70,
-     "stream FLOW_CONTROL_ERROR or answer"),
+     # Under TLS the client is so slow that the window may have been opened again before it is used up.
+     "stream FLOW_CONTROL_ERROR or answer" + (" or ignored" if AUTHORITY else "")),
     # 6.10 CONTINUATION
     ("6.10 CONTINUATION ends a head", headers(flags=END_STREAM) + frame(
         CONTINUATION, 4, 1, raw([("x-a", "b")])), "answer 200"),

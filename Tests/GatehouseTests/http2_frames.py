@@ -1,5 +1,7 @@
 """Frames of HTTP/2 (RFC 9113), byte for byte, and a connection that sends and takes them."""
+import os
 import socket
+import ssl
 import struct
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
@@ -48,9 +50,17 @@ def settings(*pairs):
     return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", k, v) for k, v in pairs))
 
 
+# With a CA's certificate named, the same over TLS.
+AUTHORITY = os.environ.get("TLS_AUTHORITY")
+
+
 class Connection:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        if AUTHORITY:
+            context = ssl.create_default_context(cafile=AUTHORITY)
+            context.set_alpn_protocols(["h2"])
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
         self.buffer = b""
 
     def send(self, data):

@@ -189,7 +189,7 @@ struct SocketTests {
         let client = try Socket.connect(to: listener.endpoint)
         var result = listener.accept()
         while result == .nothing { result = listener.accept() }
-        guard case .accepted(let descriptor, let peer, _) = result else {
+        guard case .accepted(let descriptor, let peer) = result else {
             Issue.record("\(result)")
             return
         }

@@ -1,6 +1,7 @@
 /// A block of the conf that has directives of its own.
 enum Place: String, CaseIterable {
-    case top, listener, listenerLimits, admin, log, sqlite, secrets, authority, client, issuer,
+    case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, secrets, authority, client,
+        issuer,
         oauth1
     case upstream, host, route, routeLimits
 
@@ -8,6 +9,7 @@ enum Place: String, CaseIterable {
     var title: String {
         switch self {
         case .top: "at the top level"
+        case .listenerTLS: "in 'tls' of a listener"
         case .listenerLimits: "in 'limits' of a listener"
         case .routeLimits: "in 'limits' of a route"
         case .sqlite: "in 'store sqlite'"
@@ -82,9 +84,16 @@ extension Directive {
             .later("introspection"), .later("rate_limit"),
         ],
         .listener: [
-            .one("address", "HOST:PORT|[V6]:PORT|unix:/path", repeatable: true),
-            .list("protocols", "http/1.1|h2c…"), .block("limits"), .one("proxy_protocol", "off"),
-            .later("tls"), .later("trusted_proxies"), .later("rate_limit"),
+            .one("address", "HOST:PORT|[V6]:PORT|unix:/path|systemd:NAME", repeatable: true),
+            .block("tls", repeatable: true), .list("protocols", "h2|http/1.1|h2c…"),
+            .block("limits"), .one("proxy_protocol", "on|off"),
+            .list("trusted_proxies", "CIDR…", repeatable: true), .later("rate_limit"),
+        ],
+        .listenerTLS: [
+            .one("certificate", "FILE"), .one("key", "FILE"), .one("stapling_file", "FILE"),
+            .one("client_ca", "FILE"), .one("client_certificate", "off|request|require"),
+            .one("min_version", "1.2|1.3"), .list("ciphers", "NAME…"),
+            .one("session_tickets", "on|off"),
         ],
         .listenerLimits: [
             .one("request_head", "SIZE"), .one("headers", "N"), .one("request_line", "SIZE"),
@@ -93,7 +102,7 @@ extension Directive {
             .one("connections", "N"), .one("streams", "N"),
         ],
         .admin: [
-            .one("address", "HOST:PORT|[V6]:PORT|unix:/path", repeatable: true),
+            .one("address", "HOST:PORT|[V6]:PORT|unix:/path|systemd:NAME", repeatable: true),
             .list("allow", "CIDR…", repeatable: true),
         ],
         .log: [

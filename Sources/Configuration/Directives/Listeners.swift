@@ -10,28 +10,51 @@ extension Interpreter {
         }
         let block = accept(statement.block ?? [], in: .listener)
         demand("address", of: block, statement)
+        var protocols: (listed: [ListenerProtocol], span: SourceSpan)?
         for inner in block.statements {
             switch inner.name.text {
             case "address":
                 guard let address = ownAddress(inner.arguments[0]) else { continue }
                 listener.addresses.append(address)
             case "protocols":
-                let protocols = list(inner.arguments) {
-                    $0.choice($1, ListenerProtocol.self, later: ["h2"])
-                }
-                listener.protocols = protocols ?? listener.protocols
+                let listed = list(inner.arguments) { $0.choice($1, ListenerProtocol.self) }
+                protocols = listed.map { ($0, inner.name.span) }
             case "limits": limits(inner, &listener.limits)
-            case "proxy_protocol": offOnly(inner)
+            case "tls": tls(inner, &listener)
+            case "proxy_protocol":
+                listener.requiresProxyHeader =
+                    flag(inner.arguments[0]) ?? listener.requiresProxyHeader
+            case "trusted_proxies":
+                listener.trustedProxies += list(inner.arguments, { $0.prefix($1) }) ?? []
             default: unread(inner)
             }
         }
+        listener.protocols = self.protocols(protocols, isTLS: block.names.contains("tls"))
         configuration.listeners.append(listener)
+    }
+
+    /// What is spoken where none is named: with TLS both by ALPN, in clear HTTP/1.1.
+    private mutating func protocols(
+        _ named: (listed: [ListenerProtocol], span: SourceSpan)?, isTLS: Bool
+    ) -> [ListenerProtocol] {
+        guard let named else { return isTLS ? [.h2, .http11] : [.http11] }
+        if !isTLS, named.listed.contains(.h2) {
+            sink.error(
+                "'h2' is settled by TLS, and there is no 'tls' block here", at: named.span,
+                "expected h2c for HTTP/2 in clear")
+        }
+        if isTLS, named.listed.contains(.h2c) {
+            sink.error(
+                "'h2c' is HTTP/2 in clear, and this listener has a 'tls' block", at: named.span,
+                "expected h2")
+        }
+        return named.listed
     }
 
     /// An address that we listen on; no two of them are the same, so that the admin listener can
     /// never be public by accident. Port 0, any free port, may be written more than once.
     private mutating func ownAddress(_ argument: Argument) -> Endpoint? {
-        guard let address = endpoint(argument) else { return nil }
+        guard let address = ownEndpoint(argument) else { return nil }
         if address.port != 0, addresses.updateValue(argument.span, forKey: address) != nil {
             sink.error(
                 "\(shown(argument.text)) is another listener's address too", at: argument.span)
@@ -104,7 +127,8 @@ extension Interpreter {
 
     private func isLocal(_ address: Endpoint) -> Bool {
         switch address {
-        case .unix: true
+        // Of a socket that systemd binds only systemd's conf tells; that is the operator's too.
+        case .unix, .activated: true
         case .name(let host, _): host.lowercased() == "localhost"
         case .ip(let ip, _):
             switch ip.unmapped {

@@ -182,14 +182,24 @@ extension Interpreter {
     }
 
     /// `HOST:PORT`, `[V6]:PORT` or `unix:/path`.
-    mutating func endpoint(_ argument: Argument) -> Endpoint? {
-        let expected = "expected HOST:PORT, [V6]:PORT or unix:/path"
-        if argument.text.hasPrefix("systemd:") {
+    /// An address to listen on: a socket that systemd has bound is one too.
+    mutating func ownEndpoint(_ argument: Argument) -> Endpoint? {
+        guard argument.text.hasPrefix("systemd:") else { return endpoint(argument) }
+        let name = String(argument.text.dropFirst(8))
+        // FileDescriptorName= of systemd.socket(5): ASCII without control characters and ':'.
+        guard !name.isEmpty, name.utf8.count <= 255,
+            name.utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ":") })
+        else {
             sink.error(
-                "'systemd:' addresses are not in this version of Gatehouse", at: argument.span,
-                expected)
+                "\(shown(argument.text)) names no socket of systemd", at: argument.span,
+                "expected systemd:NAME, with the NAME of FileDescriptorName= in the socket unit")
             return nil
         }
+        return .activated(name: name)
+    }
+
+    mutating func endpoint(_ argument: Argument) -> Endpoint? {
+        let expected = "expected HOST:PORT, [V6]:PORT or unix:/path"
         guard let endpoint = Endpoint(argument.text),
             !argument.text.unicodeScalars.contains(where: isControl)
         else {

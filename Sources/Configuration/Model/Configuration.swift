@@ -40,6 +40,12 @@ public struct ListenerConfiguration: Sendable, Equatable {
     public var addresses: [Endpoint] = []
     /// What the listener speaks, the most wanted first.
     public var protocols: [ListenerProtocol] = [.http11]
+    /// `tls`; `nil` is in clear.
+    public var tls: ListenerTLS?
+    /// `proxy_protocol on`: every connection begins with a PROXY header, which says where it really comes from.
+    public var requiresProxyHeader = false
+    /// `trusted_proxies`: whose forwarding fields are believed.
+    public var trustedProxies: [IPPrefix] = []
     public var limits = LimitsConfiguration()
 
     public init(name: String) {
@@ -49,6 +55,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
 
 /// A protocol that a listener speaks.
 public enum ListenerProtocol: String, Sendable, Equatable, CaseIterable {
+    /// HTTP/2 over TLS, settled by ALPN.
+    case h2
     case http11 = "http/1.1"
     /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
     case h2c

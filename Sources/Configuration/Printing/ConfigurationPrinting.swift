@@ -45,7 +45,15 @@ extension ListenerConfiguration {
     fileprivate func print(to text: inout ConfText) {
         text.block("listener", name) { text in
             for address in addresses { text.line("address", address.description) }
+            for (index, files) in (tls?.certificates ?? []).enumerated() {
+                text.block("tls") { text in
+                    files.print(to: &text)
+                    if index == 0 { tls?.printRules(to: &text) }
+                }
+            }
             text.line("protocols", protocols.map(\.rawValue))
+            text.line("proxy_protocol", requiresProxyHeader ? "on" : "off")
+            for prefix in trustedProxies { text.line("trusted_proxies", prefixText(prefix)) }
             text.block("limits") { text in
                 text.line("request_head", sizeText(limits.requestHeadBytes))
                 text.line("headers", "\(limits.headers)")
@@ -58,6 +66,24 @@ extension ListenerConfiguration {
                 text.line("streams", "\(limits.streams)")
             }
         }
+    }
+}
+
+extension CertificateFiles {
+    fileprivate func print(to text: inout ConfText) {
+        text.line("certificate", certificate)
+        text.line("key", key)
+        if let staple { text.line("stapling_file", staple) }
+    }
+}
+
+extension ListenerTLS {
+    fileprivate func printRules(to text: inout ConfText) {
+        if let clientCA { text.line("client_ca", clientCA) }
+        text.line("client_certificate", clientCertificate.rawValue)
+        text.line("min_version", minVersion.rawValue)
+        text.line("ciphers", ciphers)
+        text.line("session_tickets", sessionTickets ? "on" : "off")
     }
 }
 

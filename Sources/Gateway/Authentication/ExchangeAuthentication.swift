@@ -81,7 +81,7 @@ extension Exchange {
         let body = heldBody
         do throws(OAuth1Error) {
             try worker.authenticator.oauth1.verify(
-                claim, head, isTLS: false, body: body.span, credentials: credentials,
+                claim, head, from: origin, body: body.span, credentials: credentials,
                 now: worker.loop.wallNow)
         } catch {
             throw snapshot.exact(error, of: claim)
@@ -191,7 +191,7 @@ extension Exchange {
         let head = self.head
         switch Permit.decide(
             principal, on: route, method: head.method,
-            methodName: head.span(of: head.methodRange), from: downstream?.peer)
+            methodName: head.span(of: head.methodRange), from: clientAddress)
         {
         case .permit(let permit): forward(permit)
         case .refuse(let refusal): refuse(refusal)

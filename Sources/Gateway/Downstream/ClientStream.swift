@@ -10,6 +10,8 @@ protocol ClientStream: AnyObject {
     var peer: IPAddress? { get }
     /// The address as text, for log and upstream; `unix:` on a unix socket.
     var peerText: [UInt8] { get }
+    /// What TLS established; `nil` in clear.
+    var tls: TLSFacts? { get }
 
     // MARK: The request's body
 

@@ -30,10 +30,10 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     let peer: IPAddress?
     /// The peer's address as text, for log and upstream; `unix:` on a unix socket.
     let peerText: [UInt8]
-    let peerPort: UInt16
+    let tls: TLSFacts?
     var timer = TimerState()
 
-    private let socket: SocketBox
+    let socket: SocketBox
     var registration: Registration?
     var interest: Readiness = [.readable, .peerClosed]
     var state = State.idle
@@ -44,8 +44,6 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     var output = OutputQueue()
     private var isProcessing = false
     private var discarded = 0
-    /// Until the first bytes have told which version it is.
-    private var detector: VersionDetector?
     /// The client has ended its side of a tunnel, which goes on the other way.
     var hasPeerEnded = false
     /// How the content of the answer in progress is framed.
@@ -57,18 +55,18 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// Progress of a body or of our output since the deadline was set; a peer that trickles is as slow as one that stops.
     var progressBytes = 0
 
+    /// - Parameter tls: what the handshake established, on a socket that has one behind it.
     init(
-        worker: Worker, listener: ListenerContext, descriptor: Int32, peer: IPAddress?,
-        peerPort: UInt16
+        worker: Worker, listener: ListenerContext, socket: SocketBox, peer: IPAddress?,
+        tls: TLSFacts? = nil
     ) {
         self.worker = worker
         self.listener = listener
         self.peer = peer
-        self.peerPort = peerPort
+        self.tls = tls
+        self.socket = socket
         peerText = DownstreamConnection.text(of: peer)
-        socket = SocketBox(Socket(adopting: descriptor))
         parser = RequestHeadParser(limits: listener.headLimits)
-        detector = VersionDetector(listener.protocols)
     }
 
     static func text(of peer: IPAddress?) -> [UInt8] {
@@ -77,10 +75,20 @@ final class DownstreamConnection: ClientConnection, ClientStream {
 
     /// Registers with the loop.
     func open() throws(SystemError) {
-        if peer != nil { socket.setNoDelay() }
         let registration = try worker.loop.register(socket.descriptor, interest, self)
         self.registration = registration
         setDeadline(after: listener.limits.headerTimeout)
+    }
+
+    /// Takes the place of who found out what the client speaks.
+    ///
+    /// - Parameter input: bytes that were read already.
+    func open(_ registration: Registration, _ input: [UInt8]) {
+        self.registration = registration
+        worker.loop.replace(registration, with: self)
+        setDeadline(after: listener.limits.headerTimeout)
+        if !input.isEmpty { take(input.span) }
+        readOn()
     }
 
     var isClosed: Bool { state == .closed }
@@ -88,14 +96,18 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     // MARK: Readiness
 
     func ready(_ readiness: Readiness) {
-        if readiness.contains(.writable) { flush() }
+        if readiness.contains(.writable) {
+            flush()
+            if socket.wantsWritable { readInput() }
+        }
         if state == .closed { return }
         if watchesForEnd, !interest.contains(.readable), readiness.contains(.peerClosed) {
             // Its end stands behind bytes that cannot be used yet; they will not be.
             peerEnded()
             return
         }
-        if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
+        let isReadable = readiness.contains(.readable) && interest.contains(.readable)
+        if isReadable || !readiness.isDisjoint(with: [.peerClosed, .failed]) { readInput() }
     }
 
     private func readInput() {
@@ -111,41 +123,22 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         case .failed:
             peerLost()
         }
+        readOn()
+    }
+
+    /// Goes on with what TLS has taken from the socket already, when there is use for it.
+    func readOn() {
+        guard socket.hasMoreInput, interest.contains(.readable), let registration else { return }
+        worker.loop.readAgain(registration)
     }
 
     private func take(_ input: Span<UInt8>) {
-        switch detector?.take(input) {
-        case .undecided: return
-        case .http2(let bytes): return becomeHTTP2(bytes)
-        case .http1(let bytes):
-            detector = nil
-            return take(bytes.span)
-        case nil: break
-        }
         if !pendingInput.isEmpty || (state == .exchanging && exchange?.wantsBody != true) {
             stash(input, from: 0)
             updateInterest()
             return
         }
         process(input)
-    }
-
-    /// Hands the socket over to an HTTP/2 connection, which stands in the loop from now on.
-    ///
-    /// - Parameter input: bytes that were read already.
-    private func becomeHTTP2(_ input: [UInt8]) {
-        guard let registration else { return }
-        do throws(HTTP2Error) {
-            let connection = try HTTP2Connection(
-                worker: worker, listener: listener, socket: socket, registration: registration,
-                peer: peer, peerText: peerText)
-            state = .closed
-            self.registration = nil
-            detector = nil
-            connection.receive(input.span)
-        } catch {
-            close()
-        }
     }
 
     private func stash(_ input: Span<UInt8>, from offset: Int) {

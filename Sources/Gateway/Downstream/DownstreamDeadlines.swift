@@ -103,9 +103,11 @@ extension DownstreamConnection {
             }
         if mayRead { wanted.insert(.readable) }
         if mayRead || watchesForEnd { wanted.insert(.peerClosed) }
-        if !output.isEmpty { wanted.insert(.writable) }
+        if !output.isEmpty || (mayRead && socket.wantsWritable) { wanted.insert(.writable) }
         guard wanted != interest else { return }
+        let wasReading = interest.contains(.readable)
         interest = wanted
         worker.loop.modify(registration, wanted)
+        if !wasReading { readOn() }
     }
 }

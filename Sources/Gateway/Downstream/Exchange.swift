@@ -41,6 +41,8 @@ final class Exchange {
         }
     }
     var purpose = Purpose.authentication
+    /// Where the request comes from by what a trusted proxy says; `nil`: from the connection's peer.
+    private(set) var forwarded: ForwardedClient?
 
     // What the phases found
     var canonicalPath: [UInt8] = []
@@ -110,6 +112,7 @@ final class Exchange {
         isContinueSent = false
         isHeadUnread = false
         purpose = .authentication
+        forwarded = nil
         attempts = 0
         hasStreamedBody = false
         closesAfterAnswer = false
@@ -145,6 +148,7 @@ final class Exchange {
         bodyLimitBytes = listener.limits.bodyBytes
         if !head.keepsAlive { closesAfterAnswer = true }
         guard identify() else { return refuse(.internalError) }
+        guard findClient() else { return refuse(.badRequest) }
         if head.hasUnknownExpectation { return refuse(.expectationFailed) }
         guard canonicalise() else { return refuse(.badPath) }
         switch listener.role {
@@ -178,6 +182,34 @@ final class Exchange {
 
     var listener: ListenerContext {
         downstream?.listener ?? worker.nowhere
+    }
+
+    // MARK: The client
+
+    private func findClient() -> Bool {
+        let trusted = listener.configuration.trustedProxies
+        guard !trusted.isEmpty else { return true }
+        do {
+            forwarded = try ForwardedClient(head, peer: downstream?.peer, trusted: trusted)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    /// The client's address; `nil` on a unix socket, and where a proxy keeps it to itself.
+    var clientAddress: IPAddress? {
+        if let forwarded { return forwarded.address }
+        return downstream?.peer
+    }
+
+    /// The same as text; `unix:` or `unknown` where there is none.
+    var clientText: [UInt8] { forwarded?.text ?? downstream?.peerText ?? [] }
+
+    /// How the client reached us: what an OAuth 1.0 signature covers of it.
+    var origin: RequestOrigin {
+        RequestOrigin(
+            isTLS: forwarded?.isTLS ?? (downstream?.tls != nil), authority: forwarded?.authority)
     }
 
     private func canonicalise() -> Bool {

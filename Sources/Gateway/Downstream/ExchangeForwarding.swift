@@ -13,17 +13,19 @@ extension Exchange {
         outgoingFraming = isHeld ? .length(heldBody.count) : head.framing
         worker.requestWriter.append(
             permit, head, path: canonicalPath,
-            connection: ConnectionFacts(clientAddress: clientAddress, isTLS: false),
+            connection: connectionFacts,
             trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
     }
 
-    /// The client's address as text; empty for a unix socket, which the log alone calls `unix:`.
-    private var clientAddress: [UInt8] {
-        guard let downstream, downstream.peer != nil else { return [] }
-        return downstream.peerText
+    /// The address is empty for a unix socket, which the log alone calls `unix:`.
+    private var connectionFacts: ConnectionFacts {
+        let origin = self.origin
+        return ConnectionFacts(
+            clientAddress: clientAddress == nil ? [] : clientText, isTLS: origin.isTLS,
+            authority: origin.authority, proxies: forwarded?.proxies ?? [])
     }
 
     /// Whether a body was taken whole before the verdict (an empty one leaves no bytes behind).

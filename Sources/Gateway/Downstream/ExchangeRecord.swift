@@ -10,7 +10,8 @@ extension Exchange {
         guard worker.shared.accessWriter.writesAccessLog else { return }
         record.time = worker.loop.wallNow
         record.requestID.replace(with: trace.requestID)
-        record.clientAddress = downstream?.peerText ?? []
+        record.clientAddress = clientText
+        if let tls = downstream?.tls { record.tlsVersion = tls.version.bytes }
         record.listener = listener.nameBytes
         record.version =
             switch head.version {

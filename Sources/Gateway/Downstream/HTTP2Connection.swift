@@ -21,6 +21,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     let listener: ListenerContext
     let peer: IPAddress?
     let peerText: [UInt8]
+    let tls: TLSFacts?
     let session: HTTP2ServerSession
     var timer = TimerState()
 
@@ -50,14 +51,15 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     /// Takes over an open socket and its registration from the connection that found out what the client speaks.
     init(
         worker: Worker, listener: ListenerContext, socket: SocketBox, registration: Registration,
-        peer: IPAddress?, peerText: [UInt8]
+        peer: IPAddress?, tls: TLSFacts?
     ) throws(HTTP2Error) {
         self.worker = worker
         self.listener = listener
         self.socket = socket
         self.registration = registration
         self.peer = peer
-        self.peerText = peerText
+        peerText = DownstreamConnection.text(of: peer)
+        self.tls = tls
         earnedAt = worker.loop.now
         session = try HTTP2ServerSession(settings: listener.http2Settings)
         session.delegate = self
@@ -65,14 +67,32 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         setOwnDeadline(after: listener.limits.headerTimeout)
     }
 
+    /// Begins with bytes that were read already.
+    func open(_ input: [UInt8]) {
+        // Ours comes first: the client waits for it under TLS 1.3 (RFC 9113 section 3.4).
+        needsFlush()
+        if !input.isEmpty { receive(input.span) }
+        readOn()
+    }
+
     // MARK: Reading
 
     func ready(_ readiness: Readiness) {
-        if readiness.contains(.writable) { flush() }
-        guard !isClosed, !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) else {
-            return
+        if readiness.contains(.writable) {
+            flush()
+            if socket.wantsWritable { readInput() }
         }
+        let isReadable = readiness.contains(.readable) && interest.contains(.readable)
+        guard !isClosed,
+            isReadable || !readiness.isDisjoint(with: [.peerClosed, .failed])
+        else { return }
         readInput()
+    }
+
+    /// Goes on with what TLS has taken from the socket already, when there is use for it.
+    private func readOn() {
+        guard socket.hasMoreInput, interest.contains(.readable), !isClosed else { return }
+        worker.loop.readAgain(registration)
     }
 
     private func readInput() {
@@ -80,9 +100,10 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         buffer.removeAll()
         switch socket.read(into: buffer) {
         case .bytes: if !isLingering { receive(buffer.readable) }
-        case .wouldBlock: break
+        case .wouldBlock: if socket.wantsWritable { updateInterest() }
         case .end, .failed: close()
         }
+        readOn()
     }
 
     /// Takes what the client sent.
@@ -239,9 +260,12 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         guard !isClosed else { return }
         var wanted: Readiness = []
         if output.isEmpty { wanted = [.readable, .peerClosed] } else { wanted = [.writable] }
+        if socket.wantsWritable { wanted.insert(.writable) }
         guard wanted != interest else { return }
+        let wasReading = interest.contains(.readable)
         interest = wanted
         worker.loop.modify(registration, wanted)
+        if !wasReading { readOn() }
     }
 
     // MARK: The end

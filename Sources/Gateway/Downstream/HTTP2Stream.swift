@@ -1,5 +1,6 @@
 import HTTP
 import Primitives
+import Transport
 
 /// One HTTP/2 stream of a client: a request and its answer, as the exchange sees its client.
 ///
@@ -10,6 +11,7 @@ final class HTTP2Stream: ClientStream {
     let listener: ListenerContext
     let peer: IPAddress?
     let peerText: [UInt8]
+    let tls: TLSFacts?
     /// When what is awaited of the client must have come; `nil` when nothing is.
     private(set) var deadline: MonotonicInstant?
     /// The exchange in progress; `nil` once it is over, though its last bytes may still be waiting to go.
@@ -41,6 +43,7 @@ final class HTTP2Stream: ClientStream {
         listener = connection.listener
         peer = connection.peer
         peerText = connection.peerText
+        tls = connection.tls
     }
 
     /// Takes an exchange for the head that is about to come.

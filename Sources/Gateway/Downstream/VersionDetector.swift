@@ -21,6 +21,9 @@ struct VersionDetector {
         takesHTTP1 = protocols.contains(.http11)
     }
 
+    /// Whether nothing has come yet.
+    var isEmpty: Bool { seen.isEmpty }
+
     mutating func take(_ input: Span<UInt8>) -> Verdict {
         seen.append(input, 0..<input.count)
         // Where HTTP/1.1 is not spoken, its client hears of that from HTTP/2.

@@ -6,10 +6,18 @@ public struct ConnectionFacts: Sendable {
     /// The client's address as text (`192.0.2.1`, `2001:db8::1`), without a port; empty for a unix socket.
     public var clientAddress: [UInt8]
     public var isTLS: Bool
+    /// The host that the client asked for, where a trusted proxy has put another into `Host`.
+    public var authority: [UInt8]?
+    /// The trusted proxies between, nearest to the client first.
+    public var proxies: [[UInt8]]
 
-    public init(clientAddress: [UInt8], isTLS: Bool) {
+    public init(
+        clientAddress: [UInt8], isTLS: Bool, authority: [UInt8]? = nil, proxies: [[UInt8]] = []
+    ) {
         self.clientAddress = clientAddress
         self.isTLS = isTLS
+        self.authority = authority
+        self.proxies = proxies
     }
 }
 
@@ -100,39 +108,53 @@ public struct UpstreamRequestWriter {
         _ replaced: FieldEdits.Own, to output: inout [UInt8]
     ) {
         let address = connection.clientAddress
-        let authority = head.authority.range
+        let host = connection.authority?[...] ?? bytes[head.authority.range]
         if !replaced.contains(.forwarded) {
-            // RFC 7239 section 4; an IPv6 address is quoted and in brackets (section 6).
+            // RFC 7239 section 4.
             output.append("Forwarded: for=")
-            if address.isEmpty {
-                output.append("unknown")
-            } else if address.contains(0x3A) {
-                output.append("\"[")
-                output.append(contentsOf: address)
-                output.append("]\"")
-            } else {
-                output.append(contentsOf: address)
-            }
+            appendNode(address, to: &output)
             output.append(connection.isTLS ? ";proto=https" : ";proto=http")
-            if !authority.isEmpty {
+            if !host.isEmpty {
                 output.append(";host=")
-                output.appendQuoted(bytes[authority])
+                output.appendQuoted(host)
+            }
+            for proxy in connection.proxies {
+                output.append(", for=")
+                appendNode(proxy, to: &output)
             }
             output.append("\r\n")
         }
-        if !replaced.contains(.xForwardedFor), !address.isEmpty {
+        if !replaced.contains(.xForwardedFor), !address.isEmpty || !connection.proxies.isEmpty {
             output.append("X-Forwarded-For: ")
+            if address.isEmpty { output.append("unknown") }
             output.append(contentsOf: address)
+            for proxy in connection.proxies {
+                output.append(", ")
+                output.append(contentsOf: proxy)
+            }
             output.append("\r\n")
         }
         if !replaced.contains(.xForwardedProto) {
             output.append("X-Forwarded-Proto: ")
             output.append(connection.isTLS ? "https\r\n" : "http\r\n")
         }
-        if !replaced.contains(.xForwardedHost), !authority.isEmpty {
+        if !replaced.contains(.xForwardedHost), !host.isEmpty {
             output.append("X-Forwarded-Host: ")
-            output.append(contentsOf: bytes[authority])
+            output.append(contentsOf: host)
             output.append("\r\n")
+        }
+    }
+
+    /// An IPv6 address is quoted and in brackets (RFC 7239 section 6).
+    private func appendNode(_ address: [UInt8], to output: inout [UInt8]) {
+        if address.isEmpty {
+            output.append("unknown")
+        } else if address.contains(0x3A) {
+            output.append("\"[")
+            output.append(contentsOf: address)
+            output.append("]\"")
+        } else {
+            output.append(contentsOf: address)
         }
     }
 

@@ -1,6 +1,7 @@
 import Configuration
 import Store
 import Telemetry
+import Transport
 
 /// The conf file of the running program.
 public enum ConfigurationFile {
@@ -27,6 +28,7 @@ extension ConfigurationFile {
     /// Reads every file that the conf names, as a start would.
     public static func checkMaterial(_ configuration: Configuration) throws(StartError) {
         _ = try Material(configuration, .empty)
+        _ = try TLSMaterial(configuration, ticketKeys: TLSTicketKeys())
     }
 }
 

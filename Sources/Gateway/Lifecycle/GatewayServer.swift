@@ -23,6 +23,10 @@ public final class GatewayServer {
     private let shared: SharedState
     private let resolver: Resolver
     private let listeners: ListenerTable
+    private let ticketKeys = TLSTicketKeys()
+    private var certificates = CertificateWatch()
+    /// The change of a certificate file that was refused: it is not tried again before the files change again.
+    private var refusedTLS: TLSMaterial.Stamps?
     private var snapshot: GatewaySnapshot
     private var threads: [Transport.Thread] = []
     private let news: StateNews
@@ -56,7 +60,10 @@ public final class GatewayServer {
         for warning in warnings { errors.warn("the conf", ["warning": warning]) }
         let opened = try OpenedState(configuration)
         store = opened.store
-        listeners = ListenerTable()
+        listeners = ListenerTable(
+            activated: ActivatedSockets { name in
+                unsafe getenv(name).flatMap { unsafe String(validatingCString: $0) }
+            })
         let workers = configuration.workers ?? Processors.count
         let state = opened.snapshot
         do {
@@ -71,6 +78,7 @@ public final class GatewayServer {
         news = StateNews(state)
         snapshot = GatewaySnapshot(
             configuration: configuration, material: try Material(configuration, state),
+            tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
         watchNames(configuration)
         try startWorkers(workers)
@@ -149,6 +157,7 @@ public final class GatewayServer {
             if shared.hasWorkerFailed { return 70 }
             raiseCeiling(waits: false)
             takeNews()
+            lookAtCertificates()
             feedWatchdog()
         }
     }
@@ -212,10 +221,11 @@ public final class GatewayServer {
             try refuseWhatNeedsRestart(configuration)
             let bound = try listeners.bind(configuration, workers: shared.workerCount)
             let material = try Material(configuration, news.current)
+            let tls = try TLSMaterial(configuration, ticketKeys: ticketKeys)
             try replaceLogs(configuration)
             listeners.keep(bound)
             snapshot = GatewaySnapshot(
-                configuration: configuration, material: material, listeners: bound)
+                configuration: configuration, material: material, tls: tls, listeners: bound)
             watchNames(configuration)
             shared.replay.setWindow(
                 seconds: configuration.oauth1.timestampWindow.wholeSeconds)
@@ -256,11 +266,32 @@ public final class GatewayServer {
         do throws(StartError) {
             snapshot = GatewaySnapshot(
                 configuration: configuration, material: try Material(configuration, state),
-                listeners: snapshot.listeners)
+                tls: snapshot.tls, listeners: snapshot.listeners)
             shared.postToAll(.configure(snapshot))
             errors.info("changed", ["what": what])
         } catch {
             errors.error("a change in the store could not be taken over", ["cause": "\(error)"])
+        }
+    }
+
+    /// Certificates that were renewed are used for the connections that come; a broken or half-written file changes
+    /// nothing, until it is changed again.
+    private func lookAtCertificates() {
+        guard certificates.isDue(at: .now()) else { return }
+        certificates.warn(of: snapshot.tls.expiries, at: .now(), errors)
+        let stamps = TLSMaterial.stamps(of: snapshot.configuration)
+        guard stamps != snapshot.tls.stamps, stamps != refusedTLS else { return }
+        do throws(StartError) {
+            let tls = try TLSMaterial(snapshot.configuration, ticketKeys: ticketKeys)
+            refusedTLS = nil
+            snapshot = snapshot.with(tls)
+            shared.postToAll(.configure(snapshot))
+            errors.notice("certificates were loaded anew", [:])
+        } catch {
+            refusedTLS = stamps
+            errors.error(
+                "changed certificate files were refused; the old ones go on",
+                ["cause": "\(error)"])
         }
     }
 

@@ -45,6 +45,12 @@ final class SharedListeningSocket: Sendable {
         socket = try ListeningSocket(binding: endpoint)
     }
 
+    init(
+        adopting adopted: consuming ListeningSocket.Adopted, as endpoint: Endpoint
+    ) throws(SystemError) {
+        socket = try ListeningSocket(adopting: adopted, as: endpoint)
+    }
+
     var descriptor: Int32 { socket.descriptor }
     var endpoint: Endpoint { socket.endpoint }
 
@@ -68,17 +74,36 @@ final class GatewaySnapshot: Sendable {
     let clients: [String: KnownClient]
     let oauth1: OAuth1Policy
     let authority: AuthoritySnapshot?
+    let tls: TLSMaterial
 
     init(
-        configuration: Configuration, material: Material, listeners: [BoundListener]
+        configuration: Configuration, material: Material, tls: TLSMaterial,
+        listeners: [BoundListener]
     ) {
         self.configuration = configuration
         self.listeners = listeners
+        self.tls = tls
         routes = RouteTable(configuration: configuration)
         clients = material.clients
         oauth1 = OAuth1Policy(configuration.oauth1)
         authority = material.authority
         issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
+    }
+
+    private init(_ other: GatewaySnapshot, _ tls: TLSMaterial) {
+        configuration = other.configuration
+        listeners = other.listeners
+        routes = other.routes
+        clients = other.clients
+        oauth1 = other.oauth1
+        authority = other.authority
+        issuers = other.issuers
+        self.tls = tls
+    }
+
+    /// The same with other certificates.
+    func with(_ tls: TLSMaterial) -> GatewaySnapshot {
+        GatewaySnapshot(self, tls)
     }
 
     /// The authority, if it answers on that listener.

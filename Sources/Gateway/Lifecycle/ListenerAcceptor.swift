@@ -40,8 +40,8 @@ final class ListenerAcceptor: EventHandler {
     func ready(_ readiness: Readiness) {
         for _ in 0..<ListenerAcceptor.batch {
             switch bound.socket.accept() {
-            case .accepted(let descriptor, let peer, let port):
-                place(descriptor, peer, port)
+            case .accepted(let descriptor, let peer):
+                place(descriptor, peer)
             case .nothing:
                 return
             case .exhausted(let code):
@@ -51,17 +51,17 @@ final class ListenerAcceptor: EventHandler {
         }
     }
 
-    private func place(_ descriptor: Int32, _ peer: IPAddress?, _ port: UInt16) {
+    private func place(_ descriptor: Int32, _ peer: IPAddress?) {
         guard let target = bound.load.place(limit: bound.limits.connections) else {
             turnAway(descriptor, peer)
             return
         }
         isFull = false
         if target == worker.index {
-            worker.open(descriptor, listener: id, peer: peer, port: port)
+            worker.open(descriptor, listener: id, peer: peer)
         } else {
             worker.shared.post(
-                .connection(descriptor: descriptor, listener: id, peer: peer, port: port),
+                .connection(descriptor: descriptor, listener: id, peer: peer),
                 to: target)
         }
     }

@@ -1,6 +1,7 @@
 import Configuration
 import HTTP
 import Synchronization
+import Transport
 
 /// What a listener's connections share on one worker. Its configuration is replaced by a reload; a connection reads
 /// them anew for each request.
@@ -16,6 +17,8 @@ final class ListenerContext {
     var configuration: ListenerConfiguration {
         didSet { limits = configuration.limits }
     }
+    /// How it speaks TLS; `nil` is in clear. Connections keep the one they began with.
+    var tls: TLSServerContext?
     /// The configuration's, where each request looks.
     private(set) var limits: LimitsConfiguration
 

@@ -7,6 +7,11 @@ import Transport
 final class ListenerTable {
     private var bound: [BoundListener] = []
     private var lastID = -1
+    private let activated: ActivatedSockets
+
+    init(activated: ActivatedSockets) {
+        self.activated = activated
+    }
 
     /// Binds what the configuration asks for and is not bound yet.
     ///
@@ -18,12 +23,11 @@ final class ListenerTable {
         var result: [BoundListener] = []
         for listener in configuration.listeners {
             for address in listener.addresses {
-                result.append(try bind(address, listener, .traffic, workers))
+                result += try bind(address, listener, .traffic, workers)
             }
         }
         for address in configuration.admin?.addresses ?? [] {
-            result.append(
-                try bind(address, ListenerConfiguration(name: "admin"), .admin, workers))
+            result += try bind(address, ListenerConfiguration(name: "admin"), .admin, workers)
         }
         if bound.isEmpty { bound = result }
         return result
@@ -36,19 +40,30 @@ final class ListenerTable {
     private func bind(
         _ address: Endpoint, _ listener: ListenerConfiguration, _ role: ListenerContext.Role,
         _ workers: Int
-    ) throws(StartError) -> BoundListener {
-        if let known = bound.first(where: { $0.configured == address && $0.role == role }) {
-            return known.with(listener)
-        }
+    ) throws(StartError) -> [BoundListener] {
+        let known = bound.filter { $0.configured == address && $0.role == role }
+        if !known.isEmpty { return known.map { $0.with(listener) } }
         do throws(SystemError) {
-            let socket = try SharedListeningSocket(binding: try NameQuery.resolved(address))
-            lastID += 1
-            return BoundListener(
-                id: lastID, role: role, configuration: listener,
-                load: ListenerLoad(workers: workers), socket: socket, configured: address)
+            return try sockets(for: address).map { socket in
+                lastID += 1
+                return BoundListener(
+                    id: lastID, role: role, configuration: listener,
+                    load: ListenerLoad(workers: workers), socket: socket, configured: address)
+            }
         } catch {
             throw StartError(.unavailable, "listener \(listener.name): \(address): \(error)")
         }
+    }
+
+    private func sockets(for address: Endpoint) throws(SystemError) -> [SharedListeningSocket] {
+        guard case .activated(let name) = address else {
+            return [try SharedListeningSocket(binding: try NameQuery.resolved(address))]
+        }
+        var sockets: [SharedListeningSocket] = []
+        for adopted in try activated.sockets(named: name) {
+            sockets.append(try SharedListeningSocket(adopting: adopted, as: address))
+        }
+        return sockets
     }
 
     /// Where it listens, port 0 resolved: what the log says at the start.

@@ -8,7 +8,7 @@ import Transport
 /// What other threads tell a worker.
 enum WorkerMessage: Sendable {
     /// A connection that the accepting worker placed here.
-    case connection(descriptor: Int32, listener: Int, peer: IPAddress?, port: UInt16)
+    case connection(descriptor: Int32, listener: Int, peer: IPAddress?)
     /// A new configuration, or new clients and keys: requests that begin from now on use it.
     case configure(GatewaySnapshot)
     case addresses([String: [IPAddress]])
@@ -67,6 +67,7 @@ final class Worker {
     private var connections = 0
     private var httpDate = HTTPDate()
     private var logFlushedAt = MonotonicInstant(nanoseconds: 0)
+    private var arrivalFailureLoggedAt: MonotonicInstant?
     private var cacheSweptAt = MonotonicInstant(nanoseconds: 0)
     /// Answers since the start; the debug log tells them at the end.
     private(set) var answers = 0
@@ -138,8 +139,8 @@ final class Worker {
 
     func receive(_ message: WorkerMessage) {
         switch message {
-        case .connection(let descriptor, let listener, let peer, let port):
-            open(descriptor, listener: listener, peer: peer, port: port)
+        case .connection(let descriptor, let listener, let peer):
+            open(descriptor, listener: listener, peer: peer)
         case .configure(let snapshot):
             configure(snapshot)
         case .addresses(let addresses):
@@ -192,6 +193,7 @@ final class Worker {
                 listeners[bound.id] = ListenerContext(
                     role: bound.role, configuration: bound.configuration, load: bound.load)
             }
+            listeners[bound.id]?.tls = snapshot.tls.servers[bound.name]
         }
         let live = Set(snapshot.listeners.map(\.id))
         for acceptor in acceptors where !live.contains(acceptor.id) { acceptor.stop() }
@@ -215,20 +217,45 @@ final class Worker {
     // MARK: Connections
 
     /// Opens a connection that was placed here.
-    func open(_ descriptor: Int32, listener: Int, peer: IPAddress?, port: UInt16) {
+    func open(_ descriptor: Int32, listener: Int, peer: IPAddress?) {
         guard let context = listeners[listener] else {
             // The listener went while the message was under way.
             Socket(adopting: descriptor).resetOnClose()
             return
         }
-        let connection = DownstreamConnection(
-            worker: self, listener: context, descriptor: descriptor, peer: peer, peerPort: port)
+        let socket = SocketBox(Socket(adopting: descriptor))
+        if peer != nil { socket.setNoDelay() }
         do throws(SystemError) {
-            try connection.open()
+            let connection: any ClientConnection
+            if Arrival.isNeeded(on: context) {
+                let arrival = Arrival(worker: self, listener: context, socket: socket, peer: peer)
+                try arrival.open()
+                connection = arrival
+            } else {
+                let plain = DownstreamConnection(
+                    worker: self, listener: context, socket: socket, peer: peer)
+                try plain.open()
+                connection = plain
+            }
             if context.role == .traffic { connections += 1 }
             if isDraining { connection.drain() }
         } catch {
             context.load.connectionClosed(onWorker: index)
+        }
+    }
+
+    /// A client that could not even be spoken to: said once a second, for a flood of them must not fill the log.
+    func arrivalFailed(_ what: StaticString, _ peer: [UInt8], _ listener: String, cause: String) {
+        let isDue = arrivalFailureLoggedAt.map { $0 + .seconds(1) <= loop.now } ?? true
+        if isDue { arrivalFailureLoggedAt = loop.now }
+        let facts: KeyValuePairs = [
+            "client_address": String(decoding: peer, as: UTF8.self), "listener": listener,
+            "cause": cause,
+        ]
+        if isDue {
+            shared.errors.info("\(what)", facts)
+        } else {
+            shared.errors.debug("\(what)", facts)
         }
     }
 

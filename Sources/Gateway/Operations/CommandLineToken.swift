@@ -53,7 +53,7 @@ public struct TokenInspection {
         of token: [UInt8], configuration: Configuration, state: StoreSnapshot, at now: WallTime
     ) throws(StartError) {
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state),
+            configuration: configuration, material: try Material(configuration, state), tls: .none,
             listeners: [])
         let explanation = TokenVerifier(issuers: snapshot.issuers).explain(token.span, now: now)
         header = explanation.header

@@ -71,7 +71,7 @@ public final class CompiledRoute: Sendable {
     private static func authority(of upstream: UpstreamConfiguration) -> [UInt8] {
         switch upstream.servers.first {
         case .ip, .name: Array((upstream.servers.first?.description ?? "localhost").utf8)
-        case .unix, nil: Array("localhost".utf8)
+        case .unix, .activated, nil: Array("localhost".utf8)
         }
     }
 }

@@ -36,7 +36,7 @@ final class UpstreamGroup {
         var endpoints: [Endpoint] = []
         for server in configuration.servers {
             switch server {
-            case .ip, .unix:
+            case .ip, .unix, .activated:
                 endpoints.append(server)
             case .name(let name, let port):
                 endpoints += (addresses[name] ?? []).map { .ip($0, port: port) }

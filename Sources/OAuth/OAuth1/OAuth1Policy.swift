@@ -83,3 +83,15 @@ public struct OAuth1Claim: Sendable {
     /// Whether the body must be there before the signature can be judged.
     public let needsBody: Bool
 }
+
+/// How a client reached the gateway: what its signature covers besides the request itself (RFC 5849 section 3.4.1.2).
+public struct RequestOrigin: Sendable, Equatable {
+    public var isTLS: Bool
+    /// The authority that the client used, where it is not the one in `Host`.
+    public var authority: [UInt8]?
+
+    public init(isTLS: Bool, authority: [UInt8]? = nil) {
+        self.isTLS = isTLS
+        self.authority = authority
+    }
+}

@@ -215,13 +215,13 @@ public final class OAuth1Verifier {
     /// Judges the claim that `prepare` has just read from the same request.
     ///
     /// - Parameters:
-    ///   - isTLS: whether the connection is.
+    ///   - origin: how the client reached us.
     ///   - body: the body where `needsBody` asked for it, else empty.
     ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at
     ///     the same cost.
     @discardableResult
     public func verify(
-        _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, body: Span<UInt8>,
+        _ claim: OAuth1Claim, _ head: RequestHead, from origin: RequestOrigin, body: Span<UInt8>,
         credentials: OAuth1Credentials?, now: WallTime
     ) throws(OAuth1Error) -> Match {
         guard let signature = try parameters.single("oauth_signature") else {
@@ -231,12 +231,12 @@ public final class OAuth1Verifier {
         switch claim.method {
         case .plaintext:
             // Only where the connection itself keeps the secret from others (section 3.4.4).
-            guard isTLS else { throw .plaintextNeedsTLS }
+            guard origin.isTLS else { throw .plaintextNeedsTLS }
             match =
                 plaintextMatches(signature, credentials)
                 ? Match(publicOrigin: nil, order: .encoded) : nil
         default:
-            match = signatureMatches(claim, signature, head, isTLS: isTLS, credentials)
+            match = signatureMatches(claim, signature, head, origin, credentials)
         }
         guard let credentials else { throw .unknownConsumer }
         guard let match else { throw .badSignature }
@@ -264,8 +264,8 @@ public final class OAuth1Verifier {
     /// Tries each origin that the client may have signed for, in both orders; the second only where
     /// it differs.
     private func signatureMatches(
-        _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead, isTLS: Bool,
-        _ credentials: OAuth1Credentials?
+        _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead,
+        _ origin: RequestOrigin, _ credentials: OAuth1Credentials?
     ) -> Match? {
         presented.removeAll(keepingCapacity: true)
         let decoded = parameters.decoded
@@ -273,25 +273,26 @@ public final class OAuth1Verifier {
         guard Base64.decode(text, .standard, into: &presented) else { return nil }
         makeKey(credentials)
         baseString.normalize(parameters, order: .encoded)
-        if let match = matchingOrigin(claim, head, isTLS: isTLS, credentials, .encoded) {
+        if let match = matchingOrigin(claim, head, origin, credentials, .encoded) {
             return match
         }
         if baseString.isInDecodedOrder(parameters) { return nil }
         baseString.normalize(parameters, order: .decoded)
-        return matchingOrigin(claim, head, isTLS: isTLS, credentials, .decoded)
+        return matchingOrigin(claim, head, origin, credentials, .decoded)
     }
 
     private func matchingOrigin(
-        _ claim: OAuth1Claim, _ head: RequestHead, isTLS: Bool, _ credentials: OAuth1Credentials?,
+        _ claim: OAuth1Claim, _ head: RequestHead, _ received: RequestOrigin,
+        _ credentials: OAuth1Credentials?,
         _ order: BaseString.Order
     ) -> Match? {
         if policy.publicOrigins.isEmpty {
-            makeBase(head, origin: nil, isTLS: isTLS)
+            makeBase(head, origin: nil, received)
             return isSigned(claim.method, credentials)
                 ? Match(publicOrigin: nil, order: order) : nil
         }
         for origin in policy.publicOrigins.indices {
-            makeBase(head, origin: origin, isTLS: isTLS)
+            makeBase(head, origin: origin, received)
             if isSigned(claim.method, credentials) {
                 return Match(publicOrigin: origin, order: order)
             }
@@ -299,16 +300,20 @@ public final class OAuth1Verifier {
         return nil
     }
 
-    private func makeBase(_ head: RequestHead, origin: Int?, isTLS: Bool) {
+    private func makeBase(_ head: RequestHead, origin: Int?, _ received: RequestOrigin) {
         uri.removeAll(keepingCapacity: true)
         if let origin {
             let known = policy.publicOrigins[origin]
             BaseString.appendURI(
                 isTLS: known.isTLS, authority: known.authority.span,
                 path: (known.prefix + Array(bytes: head.span(of: head.path))).span, to: &uri)
+        } else if let authority = received.authority {
+            BaseString.appendURI(
+                isTLS: received.isTLS, authority: authority.span, path: head.span(of: head.path),
+                to: &uri)
         } else {
             BaseString.appendURI(
-                isTLS: isTLS, authority: head.span(of: head.authority),
+                isTLS: received.isTLS, authority: head.span(of: head.authority),
                 path: head.span(of: head.path), to: &uri)
         }
         base.removeAll(keepingCapacity: true)

@@ -36,6 +36,8 @@ public final class EventLoop {
     private var wheel: TimerWheel
     private var slots: [Slot] = []
     private var isStopped = false
+    /// Handlers that have input waiting of which no descriptor tells.
+    private var again: [UInt64] = []
     /// The monotonic time of this turn.
     public private(set) var now: MonotonicInstant
     /// Wall time of this turn, read when first asked for.
@@ -98,6 +100,11 @@ public final class EventLoop {
         handler.timer = timer
     }
 
+    /// Reports the descriptor as readable in the next turn: what was read from it has not been used up.
+    public func readAgain(_ registration: Registration) {
+        again.append(registration.token)
+    }
+
     /// Ends `run` after the turn in progress.
     public func stop() {
         isStopped = true
@@ -114,6 +121,7 @@ public final class EventLoop {
                 let (token, readiness) = poller.event(index)
                 handler(of: token)?.ready(readiness)
             }
+            readAgain()
             fireTimers()
             wake = turnEnded()
         }
@@ -124,7 +132,16 @@ public final class EventLoop {
         for handler in slots.compactMap(\.handler) { body(handler) }
     }
 
+    /// Each is asked once, after those whose descriptors were ready: nobody waits for a peer that sends without end.
+    private func readAgain() {
+        guard !again.isEmpty else { return }
+        let tokens = again
+        again = []
+        for token in tokens { handler(of: token)?.ready(.readable) }
+    }
+
     private func timeout(_ wake: MonotonicInstant?) -> Int32 {
+        guard again.isEmpty else { return 0 }
         let next = wheel.millisecondsToNext(now: now) ?? -1
         guard let wake else { return next }
         let wait = Int32(clamping: (wake - now).wholeNanoseconds / 1_000_000 + 1)

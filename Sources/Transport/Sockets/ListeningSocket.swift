@@ -8,10 +8,12 @@ public struct ListeningSocket: ~Copyable, Sendable {
     public let descriptor: Int32
     /// Where it really listens: port 0 has become the one that the kernel chose.
     public let endpoint: Endpoint
+    /// Bound by another, who holds it too and goes on listening when we have stopped.
+    private let isShared: Bool
 
     public enum AcceptResult: Equatable, Sendable {
         /// A connected descriptor, non-blocking, and who is there (`nil` on a unix socket).
-        case accepted(Int32, peer: IPAddress?, port: UInt16)
+        case accepted(Int32, peer: IPAddress?)
         case nothing
         /// No descriptor or memory is left: stop accepting for a while.
         case exhausted(Int32)
@@ -32,6 +34,33 @@ public struct ListeningSocket: ~Copyable, Sendable {
         }
         self.descriptor = descriptor
         self.endpoint = ListeningSocket.localEndpoint(descriptor) ?? endpoint
+        isShared = false
+    }
+
+    /// A listening descriptor that another program has bound; owned by who holds it.
+    public struct Adopted: Sendable {
+        let descriptor: Int32
+    }
+
+    /// Takes over a socket that is bound already.
+    ///
+    /// - Throws: when it does not listen for streams.
+    public init(
+        adopting adopted: consuming Adopted, as endpoint: Endpoint
+    ) throws(SystemError) {
+        let descriptor = adopted.descriptor
+        var isListening: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard
+            unsafe getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &length) == 0,
+            isListening == 1, gh_set_nonblocking(descriptor) == 0
+        else {
+            _ = close(descriptor)
+            throw SystemError(call: "listen", code: EINVAL)
+        }
+        self.descriptor = descriptor
+        self.endpoint = ListeningSocket.localEndpoint(descriptor) ?? endpoint
+        isShared = true
     }
 
     deinit {
@@ -88,8 +117,10 @@ public struct ListeningSocket: ~Copyable, Sendable {
         return result == 0 ? SocketAddress.endpoint(of: storage) : nil
     }
 
-    /// Refuses connections from now on, though the descriptor stays open; those in the queue are reset.
+    /// Refuses connections from now on, though the descriptor stays open; those in the queue are reset. Those of a socket
+    /// that systemd holds wait there for who comes next.
     public func stopListening() {
+        guard !isShared else { return }
         _ = shutdown(descriptor, Int32(SHUT_RD))
     }
 
@@ -99,10 +130,10 @@ public struct ListeningSocket: ~Copyable, Sendable {
         while true {
             let descriptor = unsafe gh_accept(self.descriptor, &storage, &length)
             if descriptor >= 0 {
-                if case .ip(let address, let port)? = SocketAddress.endpoint(of: storage) {
-                    return .accepted(descriptor, peer: address.unmapped, port: port)
+                if case .ip(let address, _)? = SocketAddress.endpoint(of: storage) {
+                    return .accepted(descriptor, peer: address.unmapped)
                 }
-                return .accepted(descriptor, peer: nil, port: 0)
+                return .accepted(descriptor, peer: nil)
             }
             switch errno {
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:

@@ -62,6 +62,23 @@ public struct Socket: ~Copyable {
         return Socket.outcome(of: errno)
     }
 
+    /// Shows what waits, without taking it.
+    public func peek(into buffer: ByteBuffer) -> Transfer {
+        let count = unsafe buffer.fill { room in
+            unsafe gh_peek(descriptor, room.baseAddress, room.count)
+        }
+        if count > 0 { return .bytes(count) }
+        return count == 0 ? .end : Socket.outcome(of: errno)
+    }
+
+    /// Takes bytes that `peek` has shown.
+    public func skip(_ count: Int, through buffer: ByteBuffer) {
+        buffer.removeAll()
+        _ = unsafe buffer.fill { room in
+            unsafe recv(descriptor, room.baseAddress, min(count, room.count), 0)
+        }
+    }
+
     public func write(_ bytes: Span<UInt8>) -> Transfer {
         let count = unsafe bytes.withUnsafeBytes { raw in
             unsafe gh_send(descriptor, raw.baseAddress, raw.count)

@@ -10,7 +10,7 @@ struct SocketAddress {
     /// `nil` for a name and for a socket path that does not fit.
     init?(_ endpoint: Endpoint) {
         switch endpoint {
-        case .name:
+        case .name, .activated:
             return nil
         case .ip(.v4(let value), let port):
             var four = sockaddr_in()

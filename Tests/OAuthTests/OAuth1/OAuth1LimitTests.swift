@@ -187,7 +187,8 @@ struct OAuth1LimitTests {
         let other = Array("[]".utf8)
         #expect(throws: OAuth1Error.bodyHashMismatch) {
             try verifier.verify(
-                claim, changed.head, isTLS: true, body: other.span, credentials: Self.secrets,
+                claim, changed.head, from: RequestOrigin(isTLS: true), body: other.span,
+                credentials: Self.secrets,
                 now: OAuth1Vectors.clock)
         }
     }

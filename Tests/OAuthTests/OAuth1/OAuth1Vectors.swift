@@ -97,7 +97,8 @@ struct OAuth1Request {
         if claim?.needsBody ?? true { claim = try verifier.prepare(head, body: body.span) }
         let known = try #require(claim)
         let match = try verifier.verify(
-            known, head, isTLS: isTLS, body: body.span, credentials: credentials(known), now: now)
+            known, head, from: RequestOrigin(isTLS: isTLS), body: body.span,
+            credentials: credentials(known), now: now)
         return (known, match)
     }
 }

@@ -112,13 +112,14 @@ extension Explainer {
         let credentials = snapshot.credentials(for: claim)
         do throws(OAuth1Error) {
             let diagnosis = try OAuth1Diagnosis(
-                head, body: body.span, isTLS: false, verifier: oauth1, credentials: credentials,
+                head, body: body.span, isTLS: origin.isTLS, verifier: oauth1,
+                credentials: credentials,
                 origins: knownOrigins)
             say(.authentication, SignatureReport.lines(diagnosis, claim, now: now))
             // The diagnosis had the verifier read the request anew; the verdict is the verifier's.
             let claim = try oauth1.prepare(head, body: body.span)
             try oauth1.verify(
-                claim, head, isTLS: false, body: body.span, credentials: credentials, now: now)
+                claim, head, from: origin, body: body.span, credentials: credentials, now: now)
         } catch {
             throw refused(snapshot.exact(error, of: claim))
         }

@@ -11,7 +11,9 @@ struct Explainer {
     let listener: ListenerConfiguration
     let oauth1: OAuth1Verifier
     /// The client's; `nil` is not known.
-    let address: IPAddress?
+    private(set) var address: IPAddress?
+    /// How the client reached the gateway.
+    private(set) var origin: RequestOrigin
     let now: WallTime
     let head = RequestHead()
 
@@ -28,6 +30,7 @@ struct Explainer {
         self.listener = listener
         self.oauth1 = oauth1
         self.address = address
+        origin = RequestOrigin(isTLS: listener.tls != nil)
         self.now = now
         bodyLimitBytes = listener.limits.bodyBytes
     }
@@ -50,6 +53,7 @@ struct Explainer {
     mutating func decide(_ bytes: [UInt8]) throws(ExplainedRefusal) {
         self.bytes = bytes
         try readHead()
+        try findClient()
         if head.hasUnknownExpectation {
             say(.downstream, "expects something other than 100-continue")
             throw ExplainedRefusal(.expectationFailed)
@@ -72,6 +76,23 @@ struct Explainer {
         try authorize(principal, route)
         try checkStreamedBody()
         forward(route)
+    }
+
+    private mutating func findClient() throws(ExplainedRefusal) {
+        guard !listener.trustedProxies.isEmpty else { return }
+        do {
+            guard
+                let client = try ForwardedClient(
+                    head, peer: address, trusted: listener.trustedProxies)
+            else { return }
+            address = client.address
+            origin = RequestOrigin(
+                isTLS: client.isTLS ?? origin.isTLS, authority: client.authority)
+            say(.downstream, "a trusted proxy says the client is \(string(client.text))")
+        } catch {
+            say(.downstream, "the forwarding fields are malformed, or contradict each other")
+            throw ExplainedRefusal(.badRequest)
+        }
     }
 
     private mutating func canonicalPath() throws(ExplainedRefusal) -> [UInt8] {

@@ -46,7 +46,7 @@ public struct RequestExplanation: Sendable {
                 .configuration, "no listener \(name ?? "") in the conf; it has \(known)")
         }
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state),
+            configuration: configuration, material: try Material(configuration, state), tls: .none,
             listeners: [])
         let oauth1: OAuth1Verifier
         do throws(CryptographyError) {

@@ -1,0 +1,216 @@
+import Configuration
+import HTTP
+import Primitives
+import Transport
+
+/// A client's connection until it is known who is there and what is spoken: the PROXY header, the TLS handshake, and in
+/// clear the first bytes. Then an HTTP/1.1 or HTTP/2 connection takes its place in the loop.
+///
+/// All of it together must be over by `header_timeout`, however the client spreads its bytes.
+final class Arrival: ClientConnection {
+    private enum Stage {
+        case proxyHeader(ProxyHeaderReader)
+        case handshake
+        /// Which version it is, by its first bytes.
+        case detecting(VersionDetector)
+        case over
+    }
+
+    var timer = TimerState()
+
+    private let worker: Worker
+    private let listener: ListenerContext
+    private let socket: SocketBox
+    private var peer: IPAddress?
+    private let tls: TLSServerContext?
+    private var registration: Registration?
+    private var interest: Readiness = [.readable, .peerClosed]
+    private var stage = Stage.over
+
+    init(worker: Worker, listener: ListenerContext, socket: SocketBox, peer: IPAddress?) {
+        self.worker = worker
+        self.listener = listener
+        self.socket = socket
+        self.peer = peer
+        tls = listener.tls
+    }
+
+    /// Whether anything is to be found out of a connection to this listener.
+    static func isNeeded(on listener: ListenerContext) -> Bool {
+        listener.tls != nil || listener.configuration.requiresProxyHeader
+            || listener.protocols.contains(.h2c)
+    }
+
+    /// Registers with the loop.
+    func open() throws(SystemError) {
+        let registration = try worker.loop.register(socket.descriptor, interest, self)
+        self.registration = registration
+        worker.loop.schedule(
+            self, registration, at: worker.loop.now + listener.limits.headerTimeout)
+        if listener.configuration.requiresProxyHeader {
+            stage = .proxyHeader(ProxyHeaderReader())
+        } else {
+            goOn()
+        }
+    }
+
+    /// The address is known: TLS comes next, or the first bytes of HTTP.
+    private func goOn() {
+        if let tls {
+            do throws(TLSError) {
+                try socket.secure(as: tls)
+                stage = .handshake
+            } catch {
+                fail("a TLS session could not begin", "\(error)")
+            }
+        } else if let detector = VersionDetector(listener.protocols) {
+            stage = .detecting(detector)
+        } else {
+            serveHTTP1([])
+        }
+    }
+
+    // MARK: Readiness
+
+    func ready(_ readiness: Readiness) {
+        switch stage {
+        case .proxyHeader(let reader): readProxyHeader(reader)
+        case .handshake: shakeHands()
+        case .detecting(let detector): detect(detector)
+        case .over: break
+        }
+    }
+
+    private func readProxyHeader(_ reader: ProxyHeaderReader) {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.peek(into: buffer) {
+        case .bytes: break
+        case .wouldBlock: return
+        case .end, .failed: return close()
+        }
+        var reader = reader
+        do throws(ProxyHeaderError) {
+            let (used, header) = try reader.take(buffer.readable)
+            socket.skip(used, through: buffer)
+            guard let header else {
+                stage = .proxyHeader(reader)
+                return
+            }
+            if case .from(let address, _) = header { peer = address }
+            goOn()
+        } catch {
+            // Who speaks without a header is not the proxy that this listener is for.
+            fail("a connection without a PROXY header was refused", "\(error)")
+        }
+    }
+
+    private func shakeHands() {
+        switch socket.handshake() {
+        case .wantsReadable: watch([.readable, .peerClosed])
+        case .wantsWritable: watch([.writable])
+        case .failed(let cause): fail("a TLS handshake failed", cause)
+        case .done(let version):
+            watch([.readable, .peerClosed])
+            guard
+                let facts = socket.facts(
+                    verifiesPeer: tls?.verifiesClients == true, at: worker.loop.wallNow)
+            else { return fail("a TLS handshake failed", "the client's certificate has ended") }
+            if version == .http2 || !listener.protocols.contains(.http11) {
+                serveHTTP2([], facts)
+            } else {
+                serveHTTP1([], facts)
+            }
+        }
+    }
+
+    private func detect(_ detector: VersionDetector) {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.read(into: buffer) {
+        case .bytes: break
+        case .wouldBlock: return
+        case .end, .failed: return close()
+        }
+        var detector = detector
+        switch detector.take(buffer.readable) {
+        case .undecided: stage = .detecting(detector)
+        case .http1(let bytes): serveHTTP1(bytes)
+        case .http2(let bytes): serveHTTP2(bytes)
+        }
+    }
+
+    private func watch(_ wanted: Readiness) {
+        guard wanted != interest, let registration else { return }
+        interest = wanted
+        worker.loop.modify(registration, wanted)
+    }
+
+    // MARK: What it becomes
+
+    private func serveHTTP1(_ input: [UInt8], _ facts: TLSFacts? = nil) {
+        guard let registration = leave() else { return }
+        let connection = DownstreamConnection(
+            worker: worker, listener: listener, socket: socket, peer: peer, tls: facts)
+        connection.open(registration, input)
+        if worker.isDraining { connection.drain() }
+    }
+
+    private func serveHTTP2(_ input: [UInt8], _ facts: TLSFacts? = nil) {
+        guard let registration = leave() else { return }
+        do throws(HTTP2Error) {
+            let connection = try HTTP2Connection(
+                worker: worker, listener: listener, socket: socket, registration: registration,
+                peer: peer, tls: facts)
+            connection.open(input)
+            if worker.isDraining { connection.drain() }
+        } catch {
+            self.registration = registration
+            fail("an HTTP/2 session could not begin", "\(error)")
+        }
+    }
+
+    /// Lets the registration go to the one who comes after.
+    private func leave() -> Registration? {
+        stage = .over
+        defer { registration = nil }
+        return registration
+    }
+
+    // MARK: The end
+
+    private func fail(_ what: StaticString, _ cause: String) {
+        worker.arrivalFailed(
+            what, DownstreamConnection.text(of: peer), listener.name, cause: cause)
+        close()
+    }
+
+    private func close() {
+        guard let registration else { return }
+        stage = .over
+        self.registration = nil
+        worker.loop.unregister(registration)
+        socket.close()
+        listener.load.connectionClosed(onWorker: worker.index)
+        worker.connectionClosed(listener.role)
+    }
+
+    func deadlineReached() {
+        switch stage {
+        case .proxyHeader(let reader) where reader.hasBegun:
+            fail("a connection without a PROXY header was refused", "header_timeout")
+        case .handshake: fail("a TLS handshake failed", "header_timeout")
+        case .proxyHeader, .detecting: close()
+        case .over: break
+        }
+    }
+
+    /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would.
+    func drain() {
+        if case .detecting(let detector) = stage, detector.isEmpty { close() }
+    }
+
+    func shutDown() {
+        close()
+    }
+}

@@ -1,0 +1,74 @@
+import COpenSSL
+import Cryptography
+import Primitives
+
+/// What a handshake established about a connection.
+public final class TLSFacts: Sendable {
+    public enum Version: String, Sendable {
+        case tls12 = "TLSv1.2"
+        case tls13 = "TLSv1.3"
+
+        /// As the access log has it.
+        public var bytes: [UInt8] {
+            switch self {
+            case .tls12: Version.tls12Bytes
+            case .tls13: Version.tls13Bytes
+            }
+        }
+
+        private static let tls12Bytes = Array(tls12.rawValue.utf8)
+        private static let tls13Bytes = Array(tls13.rawValue.utf8)
+    }
+
+    public let version: Version
+    /// The client's certificate, whose key it has proven to hold; `nil` when it showed none.
+    public let certificate: PeerCertificate?
+
+    public init(version: Version, certificate: PeerCertificate?) {
+        self.version = version
+        self.certificate = certificate
+    }
+}
+
+/// A certificate that a client has shown and proven to hold the key of.
+public struct PeerCertificate: Sendable, Equatable {
+    /// SHA-256 over the DER: what `x5t#S256` carries (RFC 8705 section 3.1).
+    public let thumbprint: [UInt8]
+    /// The subject as RFC 4514 writes it.
+    public let subject: String
+    public let dnsNames: [String]
+    public let uris: [String]
+    public let emails: [String]
+    public let addresses: [IPAddress]
+    /// Whether it leads to one of the listener's authorities. A certificate that does not (where none is named) proves
+    /// possession of its key and nothing about who that is.
+    public let isVerified: Bool
+
+    init?(_ certificate: OpaquePointer, isVerified: Bool) {
+        guard let der = unsafe PeerCertificate.der(certificate) else { return nil }
+        thumbprint = Digest.hash(der.span, .sha256)
+        subject = unsafe CertificateNames.subject(of: certificate)
+        let names = unsafe CertificateNames.alternatives(of: certificate)
+        func texts(_ kind: Int32) -> [String] {
+            names.filter { $0.kind == kind }.map { String(decoding: $0.bytes, as: UTF8.self) }
+        }
+        dnsNames = texts(GEN_DNS).map { $0.lowercased() }
+        uris = texts(GEN_URI)
+        emails = texts(GEN_EMAIL)
+        addresses = names.filter { $0.kind == GEN_IPADD }.compactMap {
+            IPAddress(bytes: $0.bytes)
+        }
+        self.isVerified = isVerified
+    }
+
+    private static func der(_ certificate: OpaquePointer) -> [UInt8]? {
+        let count = unsafe i2d_X509(certificate, nil)
+        guard count > 0 else { return nil }
+        var bytes = [UInt8](repeating: 0, count: Int(count))
+        let written = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+            var cursor = buffer.baseAddress
+            return unsafe i2d_X509(certificate, &cursor)
+        }
+        return written == count ? bytes : nil
+    }
+}

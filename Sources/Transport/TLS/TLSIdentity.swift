@@ -1,0 +1,144 @@
+import COpenSSL
+import Glibc
+import Primitives
+
+/// A server's or client's certificate with its chain and private key, as read from PEM files.
+///
+/// Immutable once made; OpenSSL counts the references of what it holds.
+@safe public final class TLSIdentity: @unchecked Sendable {
+    /// The names a client may ask for, in lower case; `*.example.com` is one label in front.
+    public let names: [String]
+    /// When the certificate ends.
+    public let expiresAt: WallTime
+    let certificate: OpaquePointer
+    let key: OpaquePointer
+    let chain: OpaquePointer
+    /// A DER OCSP response for the certificate, and until when it counts.
+    let staple: (bytes: [UInt8], validUntil: WallTime)?
+
+    /// - Parameters:
+    ///   - certificates: PEM: the certificate, then its intermediates.
+    ///   - privateKey: PEM, without a pass phrase.
+    ///   - staple: an OCSP response (RFC 6960) in DER.
+    public init(
+        certificates: [UInt8], privateKey: [UInt8], staple: [UInt8]? = nil
+    ) throws(TLSError) {
+        OpenSSLErrors.forget()
+        let owned = unsafe try PEMFile.certificates(certificates)
+        guard let key = unsafe PEMFile.privateKey(privateKey) else {
+            unsafe X509_free(owned.leaf)
+            unsafe gatehouse_free_chain(owned.chain)
+            throw .noKey
+        }
+        unsafe self.key = unsafe key
+        unsafe certificate = unsafe owned.leaf
+        unsafe chain = unsafe owned.chain
+        names = unsafe CertificateNames.hosts(of: certificate)
+        expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
+        // All is owned now: what is thrown from here on frees it.
+        self.staple = staple.flatMap { bytes in
+            OCSPStaple.validity(of: bytes).map { (bytes, $0) }
+        }
+        guard unsafe X509_check_private_key(certificate, key) == 1 else {
+            OpenSSLErrors.forget()
+            throw .keyDoesNotMatch
+        }
+        if staple != nil, self.staple == nil { throw .stapleUnreadable }
+    }
+
+    deinit {
+        unsafe X509_free(certificate)
+        unsafe EVP_PKEY_free(key)
+        unsafe gatehouse_free_chain(chain)
+    }
+
+    /// What kind of key it has, as OpenSSL numbers them: one of each may serve the same names.
+    var keyKind: Int32 { unsafe EVP_PKEY_get_base_id(key) }
+
+    /// Makes `context` present it.
+    func install(in context: OpaquePointer) throws(TLSError) {
+        guard unsafe SSL_CTX_use_cert_and_key(context, certificate, key, chain, 1) == 1 else {
+            throw .certificateRefused(OpenSSLErrors.last())
+        }
+    }
+}
+
+/// Reads PEM out of memory.
+enum PEMFile {
+    /// The first certificate and those behind it.
+    ///
+    /// - Returns: both owned by the caller.
+    static func certificates(
+        _ text: [UInt8]
+    ) throws(TLSError) -> (leaf: OpaquePointer, chain: OpaquePointer) {
+        guard let chain = unsafe gatehouse_new_chain() else { throw .outOfMemory }
+        var leaf: OpaquePointer?
+        unsafe forEachCertificate(text) { certificate in
+            if unsafe leaf == nil {
+                unsafe leaf = certificate
+            } else if unsafe gatehouse_push(chain, certificate) <= 0 {
+                unsafe X509_free(certificate)
+            }
+        }
+        guard let leaf = unsafe leaf else {
+            unsafe gatehouse_free_chain(chain)
+            throw .noCertificate
+        }
+        return unsafe (leaf, chain)
+    }
+
+    /// Hands each certificate over, owned by the body.
+    static func forEachCertificate(_ text: [UInt8], _ body: (OpaquePointer) -> Void) {
+        unsafe withFile(text) { file in
+            while let certificate = unsafe PEM_read_bio_X509(file, nil, nil, nil) {
+                unsafe body(certificate)
+            }
+        }
+        // The end of the text is an error to OpenSSL.
+        OpenSSLErrors.forget()
+    }
+
+    static func privateKey(_ text: [UInt8]) -> OpaquePointer? {
+        var key: OpaquePointer?
+        unsafe withFile(text) { file in
+            // Without a callback OpenSSL would ask for the pass phrase at the terminal.
+            unsafe key = unsafe PEM_read_bio_PrivateKey(file, nil, { _, _, _, _ in -1 }, nil)
+        }
+        OpenSSLErrors.forget()
+        return unsafe key
+    }
+
+    private static func withFile(_ text: [UInt8], _ body: (OpaquePointer) -> Void) {
+        guard let count = Int32(exactly: text.count) else { return }
+        unsafe text.withUnsafeBufferPointer { buffer in
+            guard let file = unsafe BIO_new_mem_buf(buffer.baseAddress, count) else { return }
+            unsafe body(file)
+            unsafe BIO_free(file)
+        }
+    }
+}
+
+/// An OCSP response that a server sends along (RFC 6066 section 8).
+enum OCSPStaple {
+    /// - Returns: until when it counts; `nil` when it is no successful response for one certificate.
+    static func validity(of bytes: [UInt8]) -> WallTime? {
+        defer { OpenSSLErrors.forget() }
+        return unsafe bytes.withUnsafeBufferPointer { buffer -> WallTime? in
+            var cursor = buffer.baseAddress
+            guard let response = unsafe d2i_OCSP_RESPONSE(nil, &cursor, buffer.count) else {
+                return nil
+            }
+            defer { unsafe OCSP_RESPONSE_free(response) }
+            guard unsafe OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL,
+                let basic = unsafe OCSP_response_get1_basic(response)
+            else { return nil }
+            defer { unsafe OCSP_BASICRESP_free(basic) }
+            guard let single = unsafe OCSP_resp_get0(basic, 0) else { return nil }
+            var next: UnsafeMutablePointer<ASN1_GENERALIZEDTIME>?
+            _ = unsafe OCSP_single_get0_status(single, nil, nil, nil, &next)
+            // Without a next update it is the newest there is, whenever that was (RFC 6960 section 4.2.2.1).
+            guard let next = unsafe next else { return WallTime(seconds: .max / 2_000_000_000) }
+            return unsafe CertificateNames.time(next)
+        }
+    }
+}

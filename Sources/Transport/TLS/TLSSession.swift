@@ -1,0 +1,193 @@
+import COpenSSL
+import Glibc
+import Primitives
+
+/// TLS on one connected, non-blocking socket. It reads and writes the descriptor itself, whose owner outlives it.
+@safe struct TLSSession: ~Copyable {
+    /// How a handshake stands.
+    enum Handshake: Equatable {
+        case done
+        case wantsReadable
+        case wantsWritable
+        /// In words, for the operator.
+        case failed(String)
+    }
+
+    /// The most that one record holds (RFC 8446 section 5.1): what a read must have room for.
+    private static let recordBytes = 16 << 10
+
+    private let raw: OpaquePointer
+    /// What the callbacks look things up in.
+    private let context: AnyObject
+    private let resumption: TLSResumption?
+    /// Input was read from the socket that no caller has seen yet: the socket will not become readable for it.
+    private(set) var hasMoreInput = false
+    /// The last read could not go on before something of TLS's own was written.
+    private(set) var wantsWritable = false
+    /// What came behind bytes that had to be handed over first.
+    private var fault: Socket.Transfer?
+
+    /// The server's side.
+    init(server context: TLSServerContext, descriptor: Int32) throws(TLSError) {
+        guard let raw = unsafe context.makeSession(on: descriptor) else { throw .outOfMemory }
+        unsafe self.raw = unsafe raw
+        self.context = context
+        resumption = nil
+    }
+
+    /// The client's side.
+    ///
+    /// - Parameters:
+    ///   - name: the server's, for SNI and the check of its certificate.
+    ///   - resumption: remembers the session for the next connection to that server.
+    init(
+        client context: TLSClientContext, name: TLSServerName, resumption: TLSResumption,
+        descriptor: Int32
+    ) throws(TLSError) {
+        guard let raw = unsafe context.makeSession(on: descriptor, for: name) else {
+            throw .outOfMemory
+        }
+        unsafe self.raw = unsafe raw
+        self.context = context
+        self.resumption = resumption
+        unsafe SSL_set_ex_data(raw, 0, Unmanaged.passUnretained(resumption).toOpaque())
+        unsafe resumption.offer(to: raw)
+    }
+
+    deinit {
+        // A session that ended without an alert is good for resumption all the same (RFC 8446 section 6.1).
+        unsafe SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        unsafe SSL_free(raw)
+    }
+
+    // MARK: The handshake
+
+    mutating func handshake() -> Handshake {
+        OpenSSLErrors.forget()
+        let result = unsafe SSL_do_handshake(raw)
+        if result == 1 {
+            // A request may have come with the end of the handshake.
+            hasMoreInput = unsafe SSL_has_pending(raw) == 1
+            return .done
+        }
+        switch unsafe SSL_get_error(raw, result) {
+        case SSL_ERROR_WANT_READ: return .wantsReadable
+        case SSL_ERROR_WANT_WRITE: return .wantsWritable
+        case SSL_ERROR_SYSCALL: return .failed("the connection was lost")
+        default:
+            let verdict = unsafe SSL_get_verify_result(raw)
+            let cause = OpenSSLErrors.last()
+            guard verdict != Int(X509_V_OK),
+                let text = unsafe X509_verify_cert_error_string(verdict)
+            else { return .failed(cause) }
+            return .failed("\(cause): \(unsafe String(cString: text))")
+        }
+    }
+
+    /// What ALPN settled on.
+    var applicationProtocol: TLSApplicationProtocol? {
+        var start: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        unsafe SSL_get0_alpn_selected(raw, &start, &count)
+        let bytes = unsafe UnsafeBufferPointer(start: start, count: Int(count))
+        return unsafe TLSApplicationProtocol(rawValue: String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// What is known of the peer after the handshake.
+    ///
+    /// - Returns: `nil` when the peer's certificate has ended since the session that it takes up again began.
+    func facts(verifiesPeer: Bool, at now: WallTime) -> TLSFacts? {
+        let version: TLSFacts.Version = unsafe SSL_version(raw) == TLS1_3_VERSION ? .tls13 : .tls12
+        guard let certificate = unsafe SSL_get0_peer_certificate(raw) else {
+            return TLSFacts(version: version, certificate: nil)
+        }
+        let isVerified = unsafe verifiesPeer && SSL_get_verify_result(raw) == Int(X509_V_OK)
+        let expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
+        guard now < expiresAt,
+            let peer = unsafe PeerCertificate(certificate, isVerified: isVerified)
+        else { return nil }
+        return TLSFacts(version: version, certificate: peer)
+    }
+
+    // MARK: Bytes
+
+    mutating func read(into buffer: ByteBuffer) -> Socket.Transfer {
+        hasMoreInput = false
+        if let fault {
+            return fault
+        }
+        OpenSSLErrors.forget()
+        var total = 0
+        while buffer.capacity - buffer.count >= TLSSession.recordBytes {
+            let count = unsafe buffer.fill { room in
+                unsafe Int(SSL_read(raw, room.baseAddress, Int32(clamping: room.count)))
+            }
+            guard count > 0 else {
+                let outcome = self.outcome(of: count)
+                guard total > 0 else { return outcome }
+                if outcome != .wouldBlock {
+                    fault = outcome
+                    hasMoreInput = true
+                }
+                return .bytes(total)
+            }
+            total += count
+            if unsafe SSL_has_pending(raw) == 0 { return .bytes(total) }
+        }
+        hasMoreInput = true
+        return .bytes(total)
+    }
+
+    /// Whether a byte or an end waits, tickets and the like aside.
+    mutating func hasInput() -> Bool {
+        OpenSSLErrors.forget()
+        var byte: UInt8 = 0
+        let count = unsafe SSL_peek(raw, &byte, 1)
+        return count > 0 || outcome(of: Int(count)) != .wouldBlock
+    }
+
+    /// Writes in records of at most 16 KiB. What was refused must be offered again, with or without more behind it:
+    /// part of it may be sealed already.
+    mutating func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
+        OpenSSLErrors.forget()
+        var total = 0
+        while total < bytes.count {
+            let count = unsafe bytes.extracting(total..<bytes.count).withUnsafeBytes { rest in
+                unsafe Int(SSL_write(raw, rest.baseAddress, Int32(clamping: rest.count)))
+            }
+            guard count > 0 else {
+                if total > 0 { return .bytes(total) }
+                let wanted = wantsWritable
+                defer { wantsWritable = wanted }
+                return outcome(of: count)
+            }
+            total += count
+        }
+        return .bytes(total)
+    }
+
+    /// Says that no more will be sent; a peer that does not hear it takes what it has for cut off.
+    mutating func shutdown() {
+        OpenSSLErrors.forget()
+        _ = unsafe SSL_shutdown(raw)
+    }
+
+    private mutating func outcome(of result: Int) -> Socket.Transfer {
+        wantsWritable = false
+        switch unsafe SSL_get_error(raw, Int32(clamping: result)) {
+        case SSL_ERROR_WANT_READ:
+            return .wouldBlock
+        case SSL_ERROR_WANT_WRITE:
+            wantsWritable = true
+            return .wouldBlock
+        case SSL_ERROR_ZERO_RETURN:
+            return .end
+        case SSL_ERROR_SYSCALL:
+            return .failed(errno == 0 ? ECONNRESET : errno)
+        default:
+            // An end without the alert counts as a reset: what came before may be cut (RFC 8446 section 6.1).
+            OpenSSLErrors.forget()
+            return .failed(EPROTO)
+        }
+    }
+}
