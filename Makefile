@@ -16,7 +16,8 @@ TEST_ARGUMENTS ?=
 BUILD_PACKAGES := libssl-dev libnghttp2-dev libsqlite3-dev libc-ares-dev
 RUN_PACKAGES   := nginx curl python3 python3-requests python3-requests-oauthlib
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib python3-websockets \
-    python3-h2 python3-hpack python3-wsproto nghttp2-client openssl wrk faketime
+    python3-h2 python3-hpack python3-wsproto nghttp2-client nghttp2-proxy \
+    python3-grpcio python3-httpx openssl wrk faketime
 
 BINARY     := .build/release/gatehouse
 bindir     := $(DESTDIR)$(PREFIX)/bin

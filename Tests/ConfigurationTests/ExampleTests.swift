@@ -41,6 +41,8 @@ import Testing
             "/c/reports", "/c/partner", "/etc/gatehouse/partner.pem",
             "/etc/gatehouse/corporate.jwks", "/etc/gatehouse/tls/api.crt", "/c/api.key",
             "/etc/gatehouse/tls/api.ocsp", "/etc/gatehouse/tls/clients.pem",
+            "/etc/gatehouse/tls/internal.pem", "/etc/gatehouse/tls/gatehouse.crt",
+            "/c/gatehouse.key",
         ] {
             memory.modes[name] = 0o600
         }

@@ -103,6 +103,23 @@ import Testing
         Fault(
             "listener l { address a:1; tls { certificate /k/open; key /k/key; } tls { certificate /k/open; key /k/key; min_version 1.3; } }",
             "68: this 'tls' block has other rules than the first of its listener"),
+        Fault(
+            "upstream u { server a:1; protocol auto; } route /x { upstream u; }",
+            "35: 'auto' is settled by TLS, and there is no 'tls' block here (expected http/1.1, or h2 for HTTP/2 in clear)"
+        ),
+        Fault(
+            "upstream u { server a:1; tls { certificate /k/open; } } route /x { upstream u; }",
+            "26: a certificate and its key belong together"),
+        Fault(
+            "upstream u { server unix:/s; tls { } } route /x { upstream u; }",
+            "1: a server on a unix socket has no name that its certificate could be checked for"),
+        Fault(
+            "upstream u { server a:1; tls { server_name a:b; } } route /x { upstream u; }",
+            "44: 'a:b' is no name of a server"),
+        Fault(
+            "upstream u { server a:1; protocol h2; } route /x { upstream u; websocket on; }",
+            "61: 'websocket on' needs HTTP/1.1, and 'u' has 'protocol h2' (expected protocol http/1.1 or auto)"
+        ),
         Fault("listener \"a b\" { address a:1; }", "10: 'a b' is no name"),
         Fault("listener web { address a:1; }", "10: there is another listener 'web'"),
         Fault(

@@ -176,6 +176,28 @@ struct HTTP2ServerSessionTests {
         #expect(session.queuedBytes(1) == 0)
     }
 
+    /// A gRPC client lets each small message go by two windows, and measures by a PING.
+    @Test func smallMessagesOneByOneAreNoFlood() throws {
+        let (session, recorder) = try session()
+        defer { withExtendedLifetime(recorder) {} }
+        let bytes = Self.opening + Frame.make(1, 5, 1, Frame.block(Self.get))
+        try session.receive(bytes.span)
+        session.respond(1, status: 200, fieldLines: [UInt8]().span, endsStream: false)
+        let message: [UInt8] = [0, 0, 0, 0, 1, 7]
+        var output: [UInt8] = []
+        for _ in 0..<5000 {
+            session.sendData(1, message.span)
+            output = []
+            session.appendOutput(to: &output, upTo: 1 << 16)
+            let thanks =
+                Frame.make(8, 0, 0, [0, 0, 0, 6]) + Frame.make(8, 0, 1, [0, 0, 0, 6])
+                + Frame.make(6, 0, 0, [1, 2, 3, 4, 5, 6, 7, 8])
+            try session.receive(thanks.span)
+        }
+        #expect(session.isOpen)
+        #expect(session.queuedBytes(1) == 0)
+    }
+
     @Test(arguments: [8, 9]) func continuationsAreCounted(frames: Int) throws {
         let (session, recorder) = try session()
         var bytes = Self.opening + Frame.make(1, 1, 1, Frame.block(Self.get))

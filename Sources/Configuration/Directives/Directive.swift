@@ -3,13 +3,14 @@ enum Place: String, CaseIterable {
     case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, secrets, authority, client,
         issuer,
         oauth1
-    case upstream, host, route, routeLimits
+    case upstream, upstreamTLS, host, route, routeLimits
 
     /// `in 'route'`, for messages and for the headings of docs/directives.md.
     var title: String {
         switch self {
         case .top: "at the top level"
         case .listenerTLS: "in 'tls' of a listener"
+        case .upstreamTLS: "in 'tls' of an upstream"
         case .listenerLimits: "in 'limits' of a listener"
         case .routeLimits: "in 'limits' of a route"
         case .sqlite: "in 'store sqlite'"
@@ -141,11 +142,17 @@ extension Directive {
         ],
         .upstream: [
             .list("server", "HOST:PORT|unix:/path", repeatable: true),
-            .list("balance", "round_robin"), .one("protocol", "http/1.1"), .one("keepalive", "N"),
+            .list("balance", "round_robin"), .one("protocol", "http/1.1|h2|auto"),
+            .block("tls"), .one("keepalive", "N"),
             .one("connect_timeout", "DURATION"), .one("response_timeout", "DURATION"),
             .one("idle_timeout", "DURATION"), .one("retries", "N"), .list("retry_on", "connect"),
-            .later("tls"), .later("health"), .later("outlier"), .later("max_connections"),
+            .later("health"), .later("outlier"), .later("max_connections"),
             .later("queue"), .later("queue_timeout"),
+        ],
+        .upstreamTLS: [
+            .one("ca", "FILE"), .one("server_name", "NAME"), .one("verify", "on|off"),
+            .one("certificate", "FILE"), .one("key", "FILE"), .one("min_version", "1.2|1.3"),
+            .list("ciphers", "NAME…"),
         ],
         .host: [route],
         .route: [

@@ -70,3 +70,63 @@ extension Interpreter {
         return argument.text
     }
 }
+
+extension Interpreter {
+    /// `tls { ca FILE; server_name NAME; … }` of an upstream
+    mutating func upstreamTLS(_ statement: Statement) -> UpstreamTLS {
+        var tls = UpstreamTLS()
+        var (certificate, key): (String?, String?)
+        let block = accept(statement.block ?? [], in: .upstreamTLS)
+        for inner in block.statements {
+            let value = inner.arguments[0]
+            switch inner.name.text {
+            case "ca": tls.ca = existingFile(value, .open)
+            case "server_name": tls.serverName = serverName(value)
+            case "verify": tls.verifies = flag(value) ?? tls.verifies
+            case "certificate": certificate = existingFile(value, .open)
+            case "key": key = existingFile(value, .secret)
+            case "min_version": tls.minVersion = choice(value, TLSVersion.self) ?? tls.minVersion
+            case "ciphers":
+                tls.ciphers = list(inner.arguments, { $0.cipher($1) }) ?? tls.ciphers
+            default: unread(inner)
+            }
+        }
+        if block.names.contains("certificate") != block.names.contains("key") {
+            sink.error(
+                "a certificate and its key belong together", at: statement.name.span,
+                "expected both certificate FILE; and key FILE;")
+        }
+        if let certificate, let key {
+            tls.certificate = CertificateFiles(certificate: certificate, key: key)
+        }
+        if !tls.verifies {
+            sink.warning(
+                "'verify off' takes any server for the right one", at: statement.name.span,
+                "expected ca FILE; where the system's authorities do not know it")
+        }
+        return tls
+    }
+
+    /// A host name or an address, as a certificate carries it.
+    private mutating func serverName(_ argument: Argument) -> String? {
+        if IPAddress(argument.text) != nil { return argument.text }
+        guard isHost(argument.text), !argument.text.contains(":") else {
+            sink.error(
+                "\(shown(argument.text)) is no name of a server", at: argument.span,
+                "expected a host name or an address")
+            return nil
+        }
+        return argument.text
+    }
+
+    /// Who is verified must have a name.
+    mutating func checkServerName(_ upstream: UpstreamConfiguration, _ statement: Statement) {
+        guard let tls = upstream.tls, tls.verifies, tls.serverName == nil else { return }
+        for case .unix(let path) in upstream.servers {
+            sink.error(
+                "a server on a unix socket has no name that its certificate could be checked for",
+                at: statement.name.span, "expected server_name NAME; in 'tls' for unix:\(path)")
+            return
+        }
+    }
+}

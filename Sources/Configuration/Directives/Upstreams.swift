@@ -12,8 +12,9 @@ extension Interpreter {
         var upstream = UpstreamConfiguration(name: argument.text)
         let block = accept(statement.block ?? [], in: .upstream)
         demand("server", of: block, statement)
+        var protocolSpan = statement.name.span
         for inner in block.statements {
-            let value = inner.arguments[0]
+            let value = inner.arguments.first ?? inner.name
             switch inner.name.text {
             case "server":
                 guard let server = server(inner) else { continue }
@@ -23,7 +24,10 @@ extension Interpreter {
                 upstream.servers.append(server)
             case "balance":
                 _ = choice(value, ["round_robin"], later: ["least_requests", "random_two", "hash"])
-            case "protocol": _ = choice(value, ["http/1.1"], later: ["h2", "auto"])
+            case "protocol":
+                upstream.version = choice(value, UpstreamProtocol.self) ?? upstream.version
+                protocolSpan = value.span
+            case "tls": upstream.tls = upstreamTLS(inner)
             case "keepalive": upstream.keepalive = integer(value, 0...65_536) ?? upstream.keepalive
             case "connect_timeout":
                 upstream.connectTimeout = duration(value) ?? upstream.connectTimeout
@@ -38,6 +42,12 @@ extension Interpreter {
             default: unread(inner)
             }
         }
+        if upstream.version == .auto, !block.names.contains("tls") {
+            sink.error(
+                "'auto' is settled by TLS, and there is no 'tls' block here", at: protocolSpan,
+                "expected http/1.1, or h2 for HTTP/2 in clear")
+        }
+        checkServerName(upstream, statement)
         configuration.upstreams.append(upstream)
     }
 

@@ -27,6 +27,16 @@ extension Interpreter {
                     .map { "did you mean \(shown($0))?" }
                     ?? "expected the name of an 'upstream' block")
         }
+        for route in configuration.routes + configuration.hosts.flatMap(\.routes)
+        where route.allowsWebSocket {
+            let upstream = configuration.upstreams.first { $0.name == route.upstream }
+            guard upstream?.version == .h2,
+                let span = routeUpstreams.first(where: { $0.text == route.upstream })?.span
+            else { continue }
+            sink.error(
+                "'websocket on' needs HTTP/1.1, and \(shown(route.upstream)) has 'protocol h2'",
+                at: span, "expected protocol http/1.1 or auto")
+        }
         let used = Set(routeUpstreams.map(\.text))
         for (name, span) in upstreamNames where !used.contains(name) {
             sink.warning("no route leads to the upstream \(shown(name))", at: span)

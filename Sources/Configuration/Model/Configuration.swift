@@ -209,9 +209,22 @@ public struct OAuth1Configuration: Sendable, Equatable {
     public init() {}
 }
 
+/// What an upstream's servers speak.
+public enum UpstreamProtocol: String, Sendable, Equatable, CaseIterable {
+    case http11 = "http/1.1"
+    /// HTTP/2, over TLS or by prior knowledge.
+    case h2
+    /// What ALPN settles on.
+    case auto
+}
+
 public struct UpstreamConfiguration: Sendable, Equatable {
     public var name: String
     public var servers: [Endpoint] = []
+    /// `protocol`
+    public var version = UpstreamProtocol.http11
+    /// `tls`; `nil` is in clear.
+    public var tls: UpstreamTLS?
     /// Idle connections kept per worker and server.
     public var keepalive = 64
     public var connectTimeout: Duration = .seconds(1)

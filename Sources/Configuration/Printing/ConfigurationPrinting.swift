@@ -87,6 +87,19 @@ extension ListenerTLS {
     }
 }
 
+extension UpstreamTLS {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("tls") { text in
+            if let ca { text.line("ca", ca) }
+            if let serverName { text.line("server_name", serverName) }
+            text.line("verify", verifies ? "on" : "off")
+            certificate?.print(to: &text)
+            text.line("min_version", minVersion.rawValue)
+            text.line("ciphers", ciphers)
+        }
+    }
+}
+
 extension LogConfiguration {
     fileprivate func print(to text: inout ConfText) {
         text.block("log") { text in
@@ -171,7 +184,8 @@ extension UpstreamConfiguration {
         text.block("upstream", name) { text in
             for server in servers { text.line("server", server.description) }
             text.line("balance", "round_robin")
-            text.line("protocol", "http/1.1")
+            text.line("protocol", version.rawValue)
+            tls?.print(to: &text)
             text.line("keepalive", "\(keepalive)")
             text.line("connect_timeout", durationText(connectTimeout))
             text.line("response_timeout", durationText(responseTimeout))

@@ -64,7 +64,7 @@ final class Exchange {
     var isHeadUnread = false
 
     // The upstream's side
-    var upstream: UpstreamConnection?
+    var upstream: (any UpstreamStream)?
     /// The request's head as sent (with a held body behind it): what a second attempt sends again.
     var outgoing: [UInt8] = []
     /// How the request's body is framed on its way out.

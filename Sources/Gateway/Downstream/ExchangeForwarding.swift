@@ -47,12 +47,35 @@ extension Exchange {
             record.upstream = server.label
             // A body that is yet to be streamed can be sent only once, whatever the method.
             let mayRepeat = isRepeatable && body.isFinished
-            let kept = isFresh ? nil : group.takeIdle(server, checked: !mayRepeat)
-            let connection: UpstreamConnection
-            if let kept { connection = kept } else { connection = try group.connect(server) }
-            upstream = connection
-            connection.begin(self, request: outgoing.span, framing: outgoingFraming)
-            if body.isFinished { connection.requestEnded() }
+            upstream = try group.begin(
+                self, on: server, outgoing.span, outgoingRequest, isFresh: isFresh,
+                mayRepeat: mayRepeat)
+            requestBegun()
+        } catch {
+            upstreamFailed(error)
+        }
+    }
+
+    private var outgoingRequest: OutgoingRequest {
+        let isChunked = outgoingFraming == .chunked
+        return OutgoingRequest(
+            framing: outgoingFraming, isWhole: body.isFinished && !isChunked)
+    }
+
+    /// The head is on its way. A body without content may have ended before: then its end is still to be said.
+    private func requestBegun() {
+        guard body.isFinished else { return }
+        if outgoingFraming == .chunked { upstream?.endContent() }
+        upstream?.requestEnded()
+    }
+
+    /// The new connection has turned out to speak HTTP/2; nothing of the request has gone out.
+    func upstreamSpeaksHTTP2(_ connection: HTTP2UpstreamConnection) {
+        guard stage == .forwarding else { return }
+        do throws(UpstreamError) {
+            upstream = try connection.begin(self, outgoing.span, outgoingRequest)
+            requestBegun()
+            upstreamIsWritable()
         } catch {
             upstreamFailed(error)
         }
@@ -213,7 +236,7 @@ extension Exchange {
         guard stage == .forwarding || stage == .answering else { return }
         if stage == .forwarding, mayTryAgain(after: error, on: failed) {
             attempts += 1
-            connect(isFresh: true)
+            connect(isFresh: error != .requestUnprocessed)
             return
         }
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
@@ -228,12 +251,15 @@ extension Exchange {
 
     /// Nothing of the request can have been acted upon (no connection came about), or acting twice is harmless: a
     /// POST is never sent twice (RFC 9110 section 9.2.2).
-    private func mayTryAgain(after error: UpstreamError, on failed: UpstreamConnection?) -> Bool {
+    private func mayTryAgain(after error: UpstreamError, on failed: (any UpstreamStream)?) -> Bool {
         guard let route = permit?.route, !hasStreamedBody else { return false }
         let retries = worker.upstreams[route.upstreamIndex].configuration.retries
         switch error {
-        case .connectionRefused, .connectionTimeout:
+        case .connectionRefused, .connectionTimeout, .tlsFailed:
             return attempts < retries
+        case .requestUnprocessed:
+            // Nobody has acted upon it, whatever its method; a server that goes on refusing is overloaded.
+            return attempts < max(1, retries)
         case .connectionTerminated:
             return attempts < 1 && isRepeatable && failed?.isReused == true
         case .destinationNotFound, .responseTimeout, .responseInvalid, .responseIncomplete:

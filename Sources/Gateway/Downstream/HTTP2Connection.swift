@@ -331,6 +331,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     }
 }
 
+extension HTTP2Connection: TurnFlushing {}
+
 extension HTTP2Connection: ClientConnection {
     /// The gateway is going down: no further stream is taken, those that are open are finished.
     func drain() {

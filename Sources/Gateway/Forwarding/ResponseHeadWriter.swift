@@ -69,7 +69,12 @@ public enum ResponseHeadWriter {
             output.append("HTTP/1.1 ")
             JSONText.appendInteger(response.status, to: &output)
             output.append(" ")
-            output.append(contentsOf: bytes[response.reason.range])
+            if response.version == .http2 {
+                // HTTP/2 has none.
+                output.append(HTTP1Writer.reasonPhrase(response.status))
+            } else {
+                output.append(contentsOf: bytes[response.reason.range])
+            }
             output.append("\r\n")
         }
         let fields = response.fields

@@ -7,6 +7,8 @@ import Transport
 struct TLSMaterial: Sendable {
     /// By the name of the listener.
     let servers: [String: TLSServerContext]
+    /// By the name of the upstream.
+    let upstreams: [String: UpstreamTLSContexts]
     /// When each certificate ends, by its file.
     let expiries: [String: WallTime]
     /// The files as they were when they were read.
@@ -18,6 +20,7 @@ struct TLSMaterial: Sendable {
 
     private init() {
         servers = [:]
+        upstreams = [:]
         expiries = [:]
         stamps = [:]
     }
@@ -64,6 +67,29 @@ struct TLSMaterial: Sendable {
             }
         }
         self.servers = servers
+        var upstreams: [String: UpstreamTLSContexts] = [:]
+        for upstream in configuration.upstreams {
+            guard let tls = upstream.tls else { continue }
+            let place = "upstream \(upstream.name)"
+            var settings = TLSClientContext.Settings()
+            settings.minimumVersion = tls.minVersion == .tls13 ? .tls13 : .tls12
+            settings.ciphers = tls.ciphers.isEmpty ? nil : tls.ciphers.joined(separator: ":")
+            settings.verifies = tls.verifies
+            settings.authorities = try tls.ca.map { path throws(StartError) in
+                try NamedFile.read(path, limit: 16 << 20)
+            }
+            if let files = tls.certificate {
+                let identity = try TLSMaterial.identity(files, place)
+                expiries[files.certificate] = identity.expiresAt
+                settings.identity = identity
+            }
+            do throws(TLSError) {
+                upstreams[upstream.name] = try UpstreamTLSContexts(settings, upstream.version)
+            } catch {
+                throw StartError(.configuration, "\(place): tls: \(error)")
+            }
+        }
+        self.upstreams = upstreams
         self.expiries = expiries
     }
 
@@ -120,5 +146,32 @@ struct TLSMaterial: Sendable {
             }
                 + [tls.clientCA].compactMap(\.self)
         }
+            + configuration.upstreams.flatMap { upstream -> [String] in
+                guard let tls = upstream.tls else { return [] }
+                return [tls.ca, tls.certificate?.certificate, tls.certificate?.key].compactMap(
+                    \.self)
+            }
+    }
+}
+
+/// How an upstream's servers are spoken to by TLS.
+struct UpstreamTLSContexts: Sendable {
+    /// Offers what `protocol` says.
+    let preferred: TLSClientContext
+    /// Offers HTTP/1.1 alone, for what HTTP/2 does otherwise.
+    let http1: TLSClientContext
+
+    init(_ settings: TLSClientContext.Settings, _ version: UpstreamProtocol) throws(TLSError) {
+        var settings = settings
+        settings.protocols = [.http11]
+        http1 = try TLSClientContext(settings)
+        switch version {
+        case .http11:
+            preferred = http1
+            return
+        case .h2: settings.protocols = [.http2]
+        case .auto: settings.protocols = [.http2, .http11]
+        }
+        preferred = try TLSClientContext(settings)
     }
 }

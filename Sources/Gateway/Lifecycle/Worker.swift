@@ -62,7 +62,7 @@ final class Worker {
     private var spareExchanges: [Exchange] = []
     private var waiting: [UInt64: Exchange] = [:]
     private var lastTicket: UInt64 = 0
-    private var unflushed: [HTTP2Connection] = []
+    private var unflushed: [any TurnFlushing] = []
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
@@ -100,7 +100,7 @@ final class Worker {
     }
 
     /// Writes at the end of the turn what streams of many exchanges have put together.
-    func flushLater(_ connection: HTTP2Connection) {
+    func flushLater(_ connection: any TurnFlushing) {
         unflushed.append(connection)
     }
 
@@ -182,6 +182,7 @@ final class Worker {
             before.first { $0.configuration == configuration }
                 ?? UpstreamGroup(configuration: configuration, worker: self)
         }
+        for group in upstreams { group.tls = snapshot.tls.upstreams[group.configuration.name] }
         for group in before where !upstreams.contains(where: { $0 === group }) { group.retire() }
     }
 
@@ -337,6 +338,11 @@ final class Worker {
         loop.forEachHandler { ($0 as? any ClientConnection)?.drain() }
         for group in upstreams { group.retire() }
     }
+}
+
+/// A connection that writes at the end of a turn what it has collected.
+protocol TurnFlushing: AnyObject {
+    func flush()
 }
 
 /// Hands a worker its mail.

@@ -6,7 +6,7 @@ import Transport
 ///
 /// It reads into the worker's buffer and tells its exchange what came; it owns no buffer but what the server
 /// would not take yet.
-final class UpstreamConnection: EventHandler {
+final class UpstreamConnection: EventHandler, UpstreamStream {
     private enum State: Equatable {
         case connecting
         case awaitingHead
@@ -29,6 +29,7 @@ final class UpstreamConnection: EventHandler {
 
     private unowned let worker: Worker
     private let group: UpstreamGroup
+    private var dial: UpstreamDial?
     private let socket: SocketBox
     private var registration: Registration?
     private var interest: Readiness = [.writable]
@@ -46,12 +47,16 @@ final class UpstreamConnection: EventHandler {
     private var endsWhenFlushed = false
     private var isReadingPaused = false
 
-    init(worker: Worker, group: UpstreamGroup, server: UpstreamServer) throws(UpstreamError) {
+    init(
+        worker: Worker, group: UpstreamGroup, server: UpstreamServer, tls: UpstreamDial.TLS?
+    ) throws(UpstreamError) {
         self.worker = worker
         self.group = group
         self.server = server
+        let dial = try UpstreamDial(to: server.endpoint, tls: tls)
+        self.dial = dial
+        socket = dial.socket
         do throws(SystemError) {
-            socket = SocketBox(try Socket.connect(to: server.endpoint))
             registration = try worker.loop.register(socket.descriptor, interest, self)
         } catch {
             throw .connectionRefused(code: error.code)
@@ -181,21 +186,52 @@ final class UpstreamConnection: EventHandler {
             finishConnecting()
             return
         }
-        if readiness.contains(.writable) { flush() }
-        if !readiness.isDisjoint(with: [.readable, .peerClosed, .failed]) { readInput() }
+        if readiness.contains(.writable) {
+            flush()
+            if socket.wantsWritable { readInput() }
+        }
+        let isReadable = readiness.contains(.readable) && interest.contains(.readable)
+        if isReadable || !readiness.isDisjoint(with: [.peerClosed, .failed]) { readInput() }
     }
 
     private func finishConnecting() {
-        let code = socket.takeError()
-        guard code == 0 else {
-            fail(.connectionRefused(code: code))
-            return
+        guard var dial else { return }
+        let progress = dial.advance()
+        self.dial = dial
+        switch progress {
+        case .wants(let readiness):
+            watch(readiness)
+        case .failed(let error):
+            group.tell(of: error, server)
+            fail(error)
+        case .done(let version):
+            self.dial = nil
+            if group.isTLS, exchange?.upgrade == nil { server.speaksHTTP2 = version == .http2 }
+            if version == .http2 { return becomeHTTP2() }
+            state = .awaitingHead
+            setDeadline(after: nil)
+            if exchange?.isRequestSent == true { requestEnded() }
+            updateInterest()
+            flush()
+            readOn()
         }
-        state = .awaitingHead
-        setDeadline(after: nil)
-        if exchange?.isRequestSent == true { requestEnded() }
-        updateInterest()
-        flush()
+    }
+
+    /// The handshake has settled on HTTP/2: another kind of connection takes the socket, and the exchange, of which
+    /// nothing has been sent.
+    private func becomeHTTP2() {
+        guard let registration, let exchange else { return close() }
+        self.registration = nil
+        self.exchange = nil
+        state = .closed
+        do throws(UpstreamError) {
+            let connection = try group.adopt(socket, registration, server)
+            exchange.upstreamSpeaksHTTP2(connection)
+        } catch {
+            worker.loop.unregister(registration)
+            socket.close()
+            exchange.upstreamFailed(error)
+        }
     }
 
     private func flush() {
@@ -222,12 +258,19 @@ final class UpstreamConnection: EventHandler {
         case .bytes:
             take(buffer.readable)
         case .wouldBlock:
-            break
+            if socket.wantsWritable { updateInterest() }
         case .end:
             ended()
         case .failed:
             if hasAnswered { fail(.responseIncomplete) } else { fail(.connectionTerminated) }
         }
+        readOn()
+    }
+
+    /// Goes on with what TLS has taken from the socket already, when there is use for it.
+    private func readOn() {
+        guard socket.hasMoreInput, interest.contains(.readable), let registration else { return }
+        worker.loop.readAgain(registration)
     }
 
     private func take(_ input: Span<UInt8>) {
@@ -368,10 +411,17 @@ final class UpstreamConnection: EventHandler {
     }
 
     private func updateInterest() {
-        guard state != .closed, let registration else { return }
+        // Until it is connected the dial says what is waited for.
+        guard state != .closed, state != .connecting else { return }
         var wanted: Readiness = isReadingPaused ? [] : [.readable]
-        if state == .connecting || !output.isEmpty { wanted.insert(.writable) }
-        guard wanted != interest else { return }
+        if !output.isEmpty || socket.wantsWritable { wanted.insert(.writable) }
+        let wasReading = interest.contains(.readable)
+        watch(wanted)
+        if !wasReading { readOn() }
+    }
+
+    private func watch(_ wanted: Readiness) {
+        guard wanted != interest, let registration else { return }
         interest = wanted
         worker.loop.modify(registration, wanted)
     }

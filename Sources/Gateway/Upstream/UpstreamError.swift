@@ -6,6 +6,10 @@ enum UpstreamError: Error, Equatable {
     case destinationNotFound
     case connectionRefused(code: Int32)
     case connectionTimeout
+    /// The handshake failed, or the server is not who it should be; in words, for the operator.
+    case tlsFailed(String)
+    /// The server has done nothing for the request, and says so (RFC 9113 section 8.7).
+    case requestUnprocessed
     /// The connection ended before the first byte of an answer.
     case connectionTerminated
     case responseTimeout
@@ -16,9 +20,9 @@ enum UpstreamError: Error, Equatable {
     var reason: Reason {
         switch self {
         case .destinationNotFound: .noHealthyUpstream
-        case .connectionRefused: .upstreamConnect
+        case .connectionRefused, .tlsFailed: .upstreamConnect
         case .connectionTimeout, .responseTimeout: .upstreamTimeout
-        case .connectionTerminated, .responseIncomplete: .upstreamReset
+        case .connectionTerminated, .responseIncomplete, .requestUnprocessed: .upstreamReset
         case .responseInvalid: .upstreamBadResponse
         }
     }

@@ -1,16 +1,30 @@
 import Configuration
+import HTTP
 import Primitives
+import Transport
 
-/// One server of an upstream on one worker: its address and its idle connections.
+/// One server of an upstream on one worker: its address and its connections.
 final class UpstreamServer {
     let endpoint: Endpoint
+    /// The name that the conf has for it; `nil` for an address.
+    let name: String?
     /// The address as text, for the access log.
     let label: [UInt8]
+    /// What the last handshake with `protocol auto` settled on; `nil` before the first.
+    var speaksHTTP2: Bool?
+    let resumption = TLSResumption()
     fileprivate var idle: [UpstreamConnection] = []
+    fileprivate var shared: [HTTP2UpstreamConnection] = []
 
-    init(endpoint: Endpoint) {
+    init(endpoint: Endpoint, name: String?) {
         self.endpoint = endpoint
+        self.name = name
         label = Array(endpoint.description.utf8)
+    }
+
+    /// A connection that exchanges share has ended.
+    func forget(_ connection: HTTP2UpstreamConnection) {
+        shared.removeAll { $0 === connection }
     }
 }
 
@@ -19,13 +33,17 @@ final class UpstreamGroup {
     let configuration: UpstreamConfiguration
     private unowned let worker: Worker
     private(set) var servers: [UpstreamServer] = []
+    /// How its servers are spoken to; `nil` is in clear. A reload replaces it.
+    var tls: UpstreamTLSContexts?
     private var turn = 0
+    private var faultLoggedAt: MonotonicInstant?
     /// A reload replaced this group: what comes back is closed.
     private var isRetired = false
 
     init(configuration: UpstreamConfiguration, worker: Worker) {
         self.configuration = configuration
         self.worker = worker
+        tls = worker.snapshot.tls.upstreams[configuration.name]
         // Workers start at different servers, so that few requests spread too.
         turn = worker.index
         resolve(worker.addresses)
@@ -33,19 +51,20 @@ final class UpstreamGroup {
 
     /// Puts in the addresses that names were found to have; a name that was not found keeps what it had.
     func resolve(_ addresses: [String: [IPAddress]]) {
-        var endpoints: [Endpoint] = []
+        var found: [(endpoint: Endpoint, name: String?)] = []
         for server in configuration.servers {
             switch server {
             case .ip, .unix, .activated:
-                endpoints.append(server)
+                found.append((server, nil))
             case .name(let name, let port):
-                endpoints += (addresses[name] ?? []).map { .ip($0, port: port) }
+                found += (addresses[name] ?? []).map { (.ip($0, port: port), name) }
             }
         }
-        guard endpoints != servers.map(\.endpoint) else { return }
+        guard found.map(\.endpoint) != servers.map(\.endpoint) else { return }
         let before = servers
-        servers = endpoints.map { endpoint in
-            before.first { $0.endpoint == endpoint } ?? UpstreamServer(endpoint: endpoint)
+        servers = found.map { endpoint, name in
+            before.first { $0.endpoint == endpoint && $0.name == name }
+                ?? UpstreamServer(endpoint: endpoint, name: name)
         }
         for server in before where !servers.contains(where: { $0 === server }) {
             closeIdle(server)
@@ -59,10 +78,82 @@ final class UpstreamGroup {
         return servers[turn]
     }
 
+    /// Begins an exchange on a connection to the server: a kept or shared one, or a new one.
+    ///
+    /// - Parameters:
+    ///   - request: the head, as HTTP/1.1 has it, and the content that is there already.
+    ///   - isFresh: only a new connection will do.
+    ///   - mayRepeat: whether the request could be sent again, should a kept connection turn out to be closed.
+    func begin(
+        _ exchange: Exchange, on server: UpstreamServer, _ request: Span<UInt8>,
+        _ outgoing: OutgoingRequest, isFresh: Bool, mayRepeat: Bool
+    ) throws(UpstreamError) -> any UpstreamStream {
+        // An upgrade is HTTP/1.1's.
+        let isShared = speaksHTTP2(server) && exchange.upgrade == nil
+        if isShared {
+            let open = isFresh ? nil : server.shared.first(where: \.takesRequests)
+            let connection: HTTP2UpstreamConnection
+            if let open { connection = open } else { connection = try share(server) }
+            return try connection.begin(exchange, request, outgoing)
+        }
+        let kept = isFresh ? nil : takeIdle(server, checked: !mayRepeat)
+        let connection: UpstreamConnection
+        if let kept {
+            connection = kept
+        } else {
+            connection = try connect(server, isForUpgrade: exchange.upgrade != nil)
+        }
+        connection.begin(exchange, request: request, framing: outgoing.framing)
+        return connection
+    }
+
+    var isTLS: Bool { tls != nil }
+
+    private func speaksHTTP2(_ server: UpstreamServer) -> Bool {
+        switch configuration.version {
+        case .http11: false
+        case .h2: true
+        case .auto: isTLS && server.speaksHTTP2 == true
+        }
+    }
+
+    private func share(_ server: UpstreamServer) throws(UpstreamError) -> HTTP2UpstreamConnection {
+        let connection = try HTTP2UpstreamConnection(
+            worker: worker, group: self, server: server, tls: dialTLS(server, isForUpgrade: false))
+        server.shared.append(connection)
+        return connection
+    }
+
+    /// A connection turned out to speak HTTP/2: it is shared from now on, unless there is one already and room on it.
+    func adopt(
+        _ socket: SocketBox, _ registration: Registration, _ server: UpstreamServer
+    ) throws(UpstreamError) -> HTTP2UpstreamConnection {
+        let connection = try HTTP2UpstreamConnection(
+            worker: worker, group: self, server: server, socket: socket,
+            registration: registration)
+        server.shared.append(connection)
+        return connection
+    }
+
+    private func dialTLS(_ server: UpstreamServer, isForUpgrade: Bool) -> UpstreamDial.TLS? {
+        guard let tls else { return nil }
+        let name: TLSServerName =
+            if let name = configuration.tls?.serverName ?? server.name {
+                IPAddress(name).map { .address($0) } ?? .host(name)
+            } else if case .ip(let address, _) = server.endpoint {
+                .address(address)
+            } else {
+                .unknown
+            }
+        return UpstreamDial.TLS(
+            context: isForUpgrade ? tls.http1 : tls.preferred, name: name,
+            resumption: server.resumption)
+    }
+
     /// An idle connection to the server, the one used last first: it is the least likely to be stale.
     ///
     /// - Parameter checked: looks whether the server closed it meanwhile, for a request that cannot be sent twice.
-    func takeIdle(_ server: UpstreamServer, checked: Bool) -> UpstreamConnection? {
+    private func takeIdle(_ server: UpstreamServer, checked: Bool) -> UpstreamConnection? {
         while let connection = server.idle.popLast() {
             if connection.reuse(checked: checked) { return connection }
         }
@@ -70,8 +161,26 @@ final class UpstreamGroup {
     }
 
     /// Begins a new connection to the server.
-    func connect(_ server: UpstreamServer) throws(UpstreamError) -> UpstreamConnection {
-        try UpstreamConnection(worker: worker, group: self, server: server)
+    private func connect(
+        _ server: UpstreamServer, isForUpgrade: Bool
+    ) throws(UpstreamError) -> UpstreamConnection {
+        try UpstreamConnection(
+            worker: worker, group: self, server: server,
+            tls: dialTLS(server, isForUpgrade: isForUpgrade))
+    }
+
+    /// Says what the access log has no word for; once a second, however many requests meet it.
+    func tell(of error: UpstreamError, _ server: UpstreamServer) {
+        guard case .tlsFailed(let cause) = error,
+            faultLoggedAt.map({ $0 + .seconds(1) <= worker.loop.now }) ?? true
+        else { return }
+        faultLoggedAt = worker.loop.now
+        worker.shared.errors.warn(
+            "TLS to an upstream failed",
+            [
+                "upstream": configuration.name,
+                "server": String(decoding: server.label, as: UTF8.self), "cause": cause,
+            ])
     }
 
     /// Keeps a connection whose exchange ended well, or closes it.
@@ -102,5 +211,6 @@ final class UpstreamGroup {
         let idle = server.idle
         server.idle = []
         for connection in idle { connection.close() }
+        for connection in server.shared { connection.retire() }
     }
 }

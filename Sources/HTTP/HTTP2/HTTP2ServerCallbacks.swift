@@ -107,7 +107,7 @@ enum HTTP2ServerCallbacks {
                     header.stream_id, code: unsafe frame.pointee.rst_stream.error_code)
             case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
                 if UInt32(header.type) == NGHTTP2_DATA.rawValue {
-                    owner.dataSent(count: header.length)
+                    owner.dataSent(header.stream_id, count: header.length)
                 }
                 if UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
                     owner.answerEnded(header.stream_id)

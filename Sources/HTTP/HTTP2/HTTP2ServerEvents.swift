@@ -135,10 +135,13 @@ extension HTTP2ServerSession {
         hasSettings = true
     }
 
-    /// A client that takes much may say so often: each window that let a fair piece go was useful, those of a few bytes
-    /// were not (CVE-2019-9511).
-    func dataSent(count: Int) {
-        if count >= FloodGuard.fairPiece { flood.earn(2 * FloodGuard.frameCost) }
+    /// A client that takes much may say so often, by windows and by a PING to measure with, as gRPC's do. A small piece
+    /// was useful where it was all there was; one that a window of a few bytes cut off was not (CVE-2019-9511).
+    func dataSent(_ streamID: Int32, count: Int) {
+        guard count >= FloodGuard.fairPiece || (count > 0 && queuedBytes(streamID) == 0) else {
+            return
+        }
+        flood.earn(FloodGuard.takenEarns)
     }
 
     func resetSent(_ streamID: Int32, code: UInt32) {

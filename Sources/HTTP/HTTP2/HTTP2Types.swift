@@ -41,6 +41,8 @@ struct FloodGuard {
     static let frameCost = 1
     /// A DATA frame without content.
     static let emptyCost = 5
+    /// What a frame of content that the client has let go earns: windows of stream and connection, and two PINGs.
+    static let takenEarns = 4
     /// Bytes of a DATA frame that make it useful, either way: one that goes out pays for the windows of its stream and its
     /// connection that let it go.
     static let fairPiece = 256

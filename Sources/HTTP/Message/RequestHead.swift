@@ -133,6 +133,20 @@ public final class RequestHead {
         text.equalsIgnoringCase(span(of: part), foldsSymbols: false)
     }
 
+    /// Whether `TE` says that the client takes trailers (RFC 9110 section 10.1.4).
+    public var takesTrailers: Bool {
+        let trailers: StaticString = "trailers"
+        for line in fields where line.id == .te {
+            var tokens = TokenList(line.value.range)
+            while let token = tokens.next(in: bytes.span) {
+                if trailers.equalsIgnoringCase(bytes.span.extracting(token), foldsSymbols: false) {
+                    return true
+                }
+            }
+        }
+        return false
+    }
+
     /// Whether the field line is named by `Connection`, so that it must not be passed on (RFC 9110 section 7.6.1).
     public func connectionNames(_ line: FieldLine) -> Bool {
         line.isConnectionOption

@@ -7,6 +7,8 @@ public enum TLSServerName: Sendable, Equatable {
     case host(String)
     /// Checked against the certificate's addresses.
     case address(IPAddress)
+    /// Nobody knows: good only where nothing is verified.
+    case unknown
 }
 
 /// How an upstream is spoken to by TLS. Immutable; shared by all workers.
@@ -79,6 +81,8 @@ public enum TLSServerName: Sendable, Equatable {
             guard verifies else { return true }
             unsafe SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
             return unsafe SSL_set1_host(session, host) == 1
+        case .unknown:
+            return !verifies
         case .address(let address):
             guard verifies else { return true }
             return unsafe X509_VERIFY_PARAM_set1_ip_asc(

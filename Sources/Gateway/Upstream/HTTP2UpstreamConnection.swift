@@ -1,0 +1,389 @@
+import HTTP
+import Primitives
+import Transport
+
+/// One HTTP/2 connection to a server, shared by the exchanges of a worker.
+///
+/// Requests are taken from the first moment on: until the server can hear them they wait in the session. Output is written
+/// at the end of the turn, for all streams at once.
+final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
+    private enum State {
+        case connecting
+        case open
+        case closed
+    }
+
+    /// Content of one stream that may wait for the server before the client's reading stops.
+    static let streamQueueBytes = 32 << 10
+    /// Streams at once, whatever the server lets us: what one lost connection can take with it.
+    private static let streamLimit = 100
+    private static let writeBytes = 64 << 10
+    private static let settings = {
+        var settings = HTTP2Settings(
+            streams: streamLimit,
+            head: HTTP1Limits(requestLineBytes: 8 << 10, headBytes: 64 << 10, fieldCount: 200))
+        settings.streamWindow = 128 << 10
+        settings.connectionWindow = 16 << 20
+        return settings
+    }()
+
+    let server: UpstreamServer
+    let worker: Worker
+    let group: UpstreamGroup
+    let session: HTTP2ClientSession
+    var timer = TimerState()
+
+    private var dial: UpstreamDial?
+    private let socket: SocketBox
+    private var registration: Registration?
+    private var interest: Readiness = [.writable]
+    private var state = State.connecting
+    private var streams: [Int32: HTTP2UpstreamStream] = [:]
+    private var output = OutputQueue()
+    private var isFlushNeeded = false
+    /// No further stream is opened here.
+    private var isDraining = false
+    /// Whether any stream was opened before the one in question.
+    private(set) var hasServed = false
+    private var ownDeadline: MonotonicInstant?
+    private var scheduled: MonotonicInstant?
+    private var heardAt: MonotonicInstant
+
+    /// Begins a new connection.
+    init(
+        worker: Worker, group: UpstreamGroup, server: UpstreamServer, tls: UpstreamDial.TLS?
+    ) throws(UpstreamError) {
+        self.worker = worker
+        self.group = group
+        self.server = server
+        heardAt = worker.loop.now
+        session = try HTTP2UpstreamConnection.makeSession()
+        let dial = try UpstreamDial(to: server.endpoint, tls: tls)
+        self.dial = dial
+        socket = dial.socket
+        session.delegate = self
+        do throws(SystemError) {
+            registration = try worker.loop.register(socket.descriptor, interest, self)
+        } catch {
+            throw .connectionRefused(code: error.code)
+        }
+        setOwnDeadline(after: group.configuration.connectTimeout)
+        needsFlush()
+    }
+
+    /// Takes over a connection of which the handshake has shown that the server speaks HTTP/2.
+    init(
+        worker: Worker, group: UpstreamGroup, server: UpstreamServer, socket: SocketBox,
+        registration: Registration
+    ) throws(UpstreamError) {
+        self.worker = worker
+        self.group = group
+        self.server = server
+        self.socket = socket
+        self.registration = registration
+        heardAt = worker.loop.now
+        session = try HTTP2UpstreamConnection.makeSession()
+        session.delegate = self
+        worker.loop.replace(registration, with: self)
+        state = .open
+        interest = []
+        updateInterest()
+        needsFlush()
+        readOn()
+    }
+
+    private static func makeSession() throws(UpstreamError) -> HTTP2ClientSession {
+        do throws(HTTP2Error) {
+            return try HTTP2ClientSession(settings: settings)
+        } catch {
+            throw .connectionRefused(code: 0)
+        }
+    }
+
+    // MARK: Streams
+
+    /// Whether another request may go out here.
+    var takesRequests: Bool { state != .closed && !isDraining && session.canOpen }
+
+    /// Begins an exchange.
+    ///
+    /// - Parameter request: the head as HTTP/1.1 has it, with the content behind it where that is whole.
+    func begin(
+        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest
+    ) throws(UpstreamError) -> HTTP2UpstreamStream {
+        let headCount = HTTP2UpstreamConnection.headCount(of: request)
+        let hasContent = !outgoing.isWhole || headCount < request.count
+        let streamID: Int32
+        do throws(HTTP2Error) {
+            streamID = try session.request(
+                request.extracting(0..<headCount), isTLS: group.isTLS,
+                takesTrailers: exchange.head.takesTrailers, endsStream: !hasContent)
+        } catch {
+            throw .requestUnprocessed
+        }
+        let stream = HTTP2UpstreamStream(
+            id: streamID, connection: self, exchange: exchange, isReused: hasServed,
+            isRequestOut: !hasContent)
+        streams[streamID] = stream
+        hasServed = true
+        if state == .open { ownDeadline = nil }
+        if hasContent, outgoing.isWhole {
+            session.sendData(streamID, request.extracting(headCount..<request.count))
+            stream.endContent()
+        }
+        needsFlush()
+        return stream
+    }
+
+    /// The head ends with the first empty line.
+    private static func headCount(of request: Span<UInt8>) -> Int {
+        var index = 3
+        while index < request.count {
+            if request[index] == 0x0A, request[index - 1] == 0x0D, request[index - 2] == 0x0A {
+                return index + 1
+            }
+            index += 1
+        }
+        return request.count
+    }
+
+    // MARK: Readiness
+
+    func ready(_ readiness: Readiness) {
+        switch state {
+        case .closed: return
+        case .connecting: return advance()
+        case .open: break
+        }
+        if readiness.contains(.writable) {
+            flush()
+            if socket.wantsWritable { readInput() }
+        }
+        let isReadable = readiness.contains(.readable) && interest.contains(.readable)
+        guard isReadable || !readiness.isDisjoint(with: [.peerClosed, .failed]) else { return }
+        readInput()
+    }
+
+    private func advance() {
+        guard var dial else { return }
+        let progress = dial.advance()
+        self.dial = dial
+        switch progress {
+        case .wants(let readiness):
+            watch(readiness)
+        case .failed(let error):
+            fail(error)
+        case .done(let version):
+            self.dial = nil
+            if group.isTLS {
+                server.speaksHTTP2 = version == .http2
+                guard version == .http2 else {
+                    return fail(.tlsFailed("the server does not speak HTTP/2"))
+                }
+            }
+            state = .open
+            heardAt = worker.loop.now
+            ownDeadline = nil
+            restOrWork()
+            updateInterest()
+            flush()
+            readOn()
+        }
+    }
+
+    private func readInput() {
+        guard state == .open else { return }
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.read(into: buffer) {
+        case .bytes:
+            heardAt = worker.loop.now
+            do throws(HTTP2Error) {
+                try session.receive(buffer.readable)
+            } catch {
+                return fail(.responseInvalid)
+            }
+            // What has come in this turn leaves together.
+            for stream in streams.values { stream.turnEnded() }
+            needsFlush()
+        case .wouldBlock:
+            if socket.wantsWritable { updateInterest() }
+        case .end, .failed:
+            return fail(.connectionTerminated)
+        }
+        readOn()
+    }
+
+    /// Goes on with what TLS has taken from the socket already.
+    private func readOn() {
+        guard socket.hasMoreInput, interest.contains(.readable), let registration else { return }
+        worker.loop.readAgain(registration)
+    }
+
+    // MARK: HTTP2ClientDelegate
+
+    func makeHead(streamID: Int32) -> ResponseHead? { streams[streamID]?.head }
+
+    func responseHead(streamID: Int32) { streams[streamID]?.responseHead() }
+
+    func data(streamID: Int32, _ input: Span<UInt8>) {
+        guard let stream = streams[streamID] else { return session.consumed(streamID, input.count) }
+        stream.data(input)
+    }
+
+    func responseEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
+        streams[streamID]?.responseEnded(Trailers(fields: trailers, bytes: bytes))
+    }
+
+    func streamClosed(streamID: Int32, _ end: HTTP2StreamEnd) {
+        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        stream.closed(end)
+        restOrWork()
+    }
+
+    // MARK: Writing
+
+    /// Something waits to be written: at the end of the turn it will be.
+    func needsFlush() {
+        guard !isFlushNeeded, state != .closed else { return }
+        isFlushNeeded = true
+        worker.flushLater(self)
+    }
+
+    /// Writes what the session has to say, as far as the socket takes it.
+    func flush() {
+        isFlushNeeded = false
+        guard state == .open else { return }
+        while true {
+            if output.isEmpty {
+                worker.frames.removeAll(keepingCapacity: true)
+                session.appendOutput(
+                    to: &worker.frames, upTo: HTTP2UpstreamConnection.writeBytes)
+                if worker.frames.isEmpty { break }
+                let bytes = worker.frames
+                switch socket.write(bytes.span) {
+                case .bytes(let count):
+                    if count < bytes.count { output.append(bytes.span, from: count) }
+                case .wouldBlock: output.append(bytes.span)
+                case .end, .failed: return fail(.connectionTerminated)
+                }
+            } else {
+                switch socket.write(output.pending.span) {
+                case .bytes(let count): output.removeFirst(count)
+                case .wouldBlock: break
+                case .end, .failed: return fail(.connectionTerminated)
+                }
+            }
+            if !output.isEmpty { break }
+        }
+        for stream in streams.values { stream.outputMoved() }
+        if session.isFinished { return fail(.connectionTerminated) }
+        if streams.isEmpty, session.hasGoneAway { return close() }
+        updateInterest()
+    }
+
+    // MARK: The end
+
+    /// Takes no further request; those that are under way are finished.
+    func retire() {
+        isDraining = true
+        restOrWork()
+    }
+
+    /// Without a stream the idle time runs.
+    private func restOrWork() {
+        guard state == .open, streams.isEmpty else { return }
+        if isDraining || session.hasGoneAway {
+            setOwnDeadline(after: .zero)
+        } else if ownDeadline == nil {
+            setOwnDeadline(after: group.configuration.idleTimeout)
+        }
+    }
+
+    /// The connection is lost, and with it every stream.
+    private func fail(_ error: UpstreamError) {
+        guard state != .closed else { return }
+        group.tell(of: error, server)
+        let open = streams
+        streams = [:]
+        close()
+        for stream in open.values { stream.lost(error) }
+    }
+
+    private func close() {
+        guard state != .closed else { return }
+        if state == .open, streams.isEmpty, !session.hasGoneAway { sayGoodbye() }
+        state = .closed
+        session.delegate = nil
+        server.forget(self)
+        output.removeAll()
+        if let registration { worker.loop.unregister(registration) }
+        registration = nil
+        socket.shutdownWriting()
+        socket.close()
+    }
+
+    /// An idle connection ends with a word, if the socket takes it.
+    private func sayGoodbye() {
+        guard output.isEmpty else { return }
+        session.goAway()
+        var bytes: [UInt8] = []
+        session.appendOutput(to: &bytes, upTo: 1024)
+        _ = socket.write(bytes.span)
+    }
+
+    // MARK: Deadlines
+
+    private func setOwnDeadline(after duration: Duration) {
+        let deadline = worker.loop.now + duration
+        ownDeadline = deadline
+        deadlineMoved(to: deadline)
+    }
+
+    /// A deadline of the connection or of a stream: the earliest is the one that is scheduled.
+    func deadlineMoved(to deadline: MonotonicInstant) {
+        if let scheduled, scheduled <= deadline { return }
+        guard let registration else { return }
+        scheduled = deadline
+        worker.loop.schedule(self, registration, at: deadline)
+    }
+
+    func deadlineReached() {
+        scheduled = nil
+        let now = worker.loop.now
+        if let ownDeadline, ownDeadline <= now {
+            self.ownDeadline = nil
+            if state == .connecting { return fail(.connectionTimeout) }
+            if streams.isEmpty { return close() }
+        }
+        for stream in streams.values {
+            guard let deadline = stream.deadline, deadline <= now else { continue }
+            // Not a byte in all that time, for anybody: it is the connection that is dead.
+            if heardAt + group.configuration.responseTimeout <= now {
+                return fail(.responseTimeout)
+            }
+            stream.deadlineReached()
+        }
+        guard state != .closed else { return }
+        var next = ownDeadline
+        for stream in streams.values {
+            guard let deadline = stream.deadline else { continue }
+            if next.map({ deadline < $0 }) ?? true { next = deadline }
+        }
+        if let next { deadlineMoved(to: next) }
+    }
+
+    private func updateInterest() {
+        guard state == .open else { return }
+        watch(
+            output.isEmpty && !socket.wantsWritable ? [.readable] : [.readable, .writable])
+    }
+
+    private func watch(_ wanted: Readiness) {
+        guard wanted != interest, let registration else { return }
+        interest = wanted
+        worker.loop.modify(registration, wanted)
+    }
+}
+
+extension HTTP2UpstreamConnection: TurnFlushing {}

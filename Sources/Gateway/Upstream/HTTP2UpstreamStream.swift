@@ -1,0 +1,170 @@
+import HTTP
+import Primitives
+import Transport
+
+/// One exchange on an HTTP/2 connection to a server.
+final class HTTP2UpstreamStream: UpstreamStream {
+    let id: Int32
+    let head = ResponseHead()
+    let isReused: Bool
+    /// When the server must have said something; `nil` while nothing is awaited of it.
+    private(set) var deadline: MonotonicInstant?
+
+    private let connection: HTTP2UpstreamConnection
+    /// `nil` once it has been told of the end, or has left.
+    private var exchange: Exchange?
+    private var hasFinalHead = false
+    /// The request is complete on our side.
+    private var isRequestOut: Bool
+    private var isReadingPaused = false
+    /// Content that the client has not taken yet: the server's window stays shut for as much.
+    private var unconsumed = 0
+    /// The exchange waits until less is queued.
+    private var isHeldBack = false
+    private var hasContentThisTurn = false
+
+    init(
+        id: Int32, connection: HTTP2UpstreamConnection, exchange: Exchange, isReused: Bool,
+        isRequestOut: Bool
+    ) {
+        self.id = id
+        self.connection = connection
+        self.exchange = exchange
+        self.isReused = isReused
+        self.isRequestOut = isRequestOut
+    }
+
+    // MARK: UpstreamStream
+
+    var isCongested: Bool {
+        connection.session.queuedBytes(id) > HTTP2UpstreamConnection.streamQueueBytes
+    }
+
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
+        connection.session.sendData(id, input.extracting(range))
+        if isCongested { isHeldBack = true }
+        connection.needsFlush()
+    }
+
+    func endContent() {
+        guard !isRequestOut else { return }
+        isRequestOut = true
+        connection.session.finish(id)
+        connection.needsFlush()
+    }
+
+    func requestEnded() {
+        if !hasFinalHead { awaitServer() }
+    }
+
+    func pauseReading(_ isPaused: Bool) {
+        guard isReadingPaused != isPaused else { return }
+        isReadingPaused = isPaused
+        if isPaused {
+            deadline = nil
+        } else {
+            let count = unconsumed
+            unconsumed = 0
+            connection.session.consumed(id, count)
+            connection.needsFlush()
+            awaitServer()
+        }
+    }
+
+    func abandon() {
+        exchange = nil
+        deadline = nil
+        connection.session.reset(id, code: .cancel)
+        connection.needsFlush()
+    }
+
+    // MARK: From the connection
+
+    func responseHead() {
+        guard let exchange else { return }
+        if head.isInterim {
+            exchange.upstreamInterim(head)
+            return
+        }
+        hasFinalHead = true
+        hasContentThisTurn = true
+        awaitServer()
+        exchange.upstreamHead(head)
+    }
+
+    func data(_ input: Span<UInt8>) {
+        guard let exchange else { return connection.session.consumed(id, input.count) }
+        hasContentThisTurn = true
+        exchange.upstreamData(input, 0..<input.count)
+        if isReadingPaused {
+            unconsumed += input.count
+        } else {
+            connection.session.consumed(id, input.count)
+            awaitServer()
+        }
+    }
+
+    func responseEnded(_ trailers: Trailers) {
+        guard let exchange else { return }
+        self.exchange = nil
+        deadline = nil
+        // An answer that came before the request was whole: nobody sends the rest (RFC 9113 section 8.1).
+        if !isRequestOut { connection.session.reset(id, code: .cancel) }
+        exchange.upstreamEnded(trailers: trailers)
+    }
+
+    /// What has come in one turn is passed on together.
+    func turnEnded() {
+        guard hasContentThisTurn else { return }
+        hasContentThisTurn = false
+        exchange?.flushAnswer()
+    }
+
+    func closed(_ end: HTTP2StreamEnd) {
+        guard let exchange else { return }
+        self.exchange = nil
+        deadline = nil
+        switch end {
+        case .unprocessed: exchange.upstreamFailed(.requestUnprocessed)
+        case .malformed:
+            exchange.upstreamFailed(hasFinalHead ? .responseIncomplete : .responseInvalid)
+        case .complete, .reset: exchange.upstreamFailed(.responseIncomplete)
+        }
+    }
+
+    /// The connection has ended under it.
+    func lost(_ error: UpstreamError) {
+        guard let exchange else { return }
+        self.exchange = nil
+        deadline = nil
+        exchange.upstreamFailed(hasFinalHead ? .responseIncomplete : error)
+    }
+
+    /// The connection has written: goes on where the exchange was held back.
+    func outputMoved() {
+        guard isHeldBack,
+            connection.session.queuedBytes(id) <= HTTP2UpstreamConnection.streamQueueBytes / 2
+        else { return }
+        isHeldBack = false
+        exchange?.upstreamIsWritable()
+    }
+
+    // MARK: Time
+
+    private func awaitServer() {
+        guard exchange != nil, !isReadingPaused else { return }
+        let end =
+            connection.worker.loop.now + connection.group.configuration.responseTimeout
+        deadline = end
+        connection.deadlineMoved(to: end)
+    }
+
+    func deadlineReached() {
+        guard let exchange else { return }
+        self.exchange = nil
+        deadline = nil
+        connection.session.reset(id, code: .cancel)
+        connection.needsFlush()
+        exchange.upstreamFailed(.responseTimeout)
+    }
+}

@@ -1,0 +1,28 @@
+import HTTP
+
+/// What an exchange needs of its server: an HTTP/1.1 connection, or one stream of an HTTP/2 connection. What comes back is
+/// told to the exchange (`upstreamHead`, `upstreamData`, `upstreamEnded`, `upstreamFailed`).
+protocol UpstreamStream: AnyObject {
+    /// Whether its connection was there before this exchange: then the server may have closed it just now.
+    var isReused: Bool { get }
+    /// Whether the server has not taken all that was sent: the client's reading must wait.
+    var isCongested: Bool { get }
+    /// Sends more of the request's content.
+    func sendContent(_ input: Span<UInt8>, _ range: Range<Int>)
+    /// The request's content is complete.
+    func endContent()
+    /// The request is complete: from now on the server's time runs. Called again when the server has taken the last of it.
+    func requestEnded()
+    /// Stops or goes on reading the answer, as the client takes it.
+    func pauseReading(_ isPaused: Bool)
+    /// The exchange ended before its answer did.
+    func abandon()
+}
+
+/// A request on its way to a server.
+struct OutgoingRequest {
+    /// How the content that follows the head is framed.
+    let framing: BodyFraming
+    /// All of the content is behind the head already.
+    let isWhole: Bool
+}

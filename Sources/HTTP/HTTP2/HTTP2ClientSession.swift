@@ -1,0 +1,337 @@
+import CNghttp2
+import Primitives
+
+/// What a client's session tells of its server; in order, from within `receive`, `streamClosed` also from within
+/// `appendOutput`.
+public protocol HTTP2ClientDelegate: AnyObject {
+    /// An answer begins, interim or final: the head to fill.
+    func makeHead(streamID: Int32) -> ResponseHead?
+    /// The head is whole.
+    func responseHead(streamID: Int32)
+    /// Content; `consumed` must follow when it has been used, or the server may send no more of this stream.
+    func data(streamID: Int32, _ input: Span<UInt8>)
+    /// The answer is complete, with its trailers.
+    func responseEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8])
+    /// The stream is closed; it is unknown from now on. Without `responseEnded` before it the answer is cut.
+    func streamClosed(streamID: Int32, _ end: HTTP2StreamEnd)
+}
+
+/// How a stream of a client's came to its end.
+public enum HTTP2StreamEnd: Sendable, Equatable {
+    case complete
+    /// The server has done nothing for the request: it may be sent again, whatever its method (RFC 9113 section 8.7).
+    case unprocessed
+    /// What the server sent is no answer; the stream was reset for it.
+    case malformed
+    case reset(code: UInt32)
+}
+
+/// The client's end of an HTTP/2 connection (RFC 9113): bytes in, events out, and back. No sockets, no clock.
+@safe public final class HTTP2ClientSession {
+    struct Stream {
+        var reader: HTTP2ResponseReader?
+        var hasFinalHead = false
+        var isToHead = false
+        var hasEnded = false
+        var isMalformed = false
+        var trailers: (fields: [FieldLine], bytes: [UInt8])?
+        var interims = 0
+        var output = StreamOutput()
+    }
+
+    /// Interim answers before the final one; more is a flood (threats.md, Framing).
+    private static let interimLimit = 16
+
+    public weak var delegate: (any HTTP2ClientDelegate)?
+    let settings: HTTP2Settings
+    var session: OpaquePointer?
+    var streams: [Int32: Stream] = [:]
+    /// The server has said that it takes no further stream.
+    public internal(set) var hasGoneAway = false
+    private var block = FieldBlock()
+
+    /// - Parameter settings: `streams` bounds how many are open at once, whatever the server lets us.
+    public init(settings: HTTP2Settings) throws(HTTP2Error) {
+        self.settings = settings
+        unsafe session = nil
+        let code = unsafe HTTP2ClientCallbacks.open(self, &session)
+        guard code == 0 else { throw .library(code) }
+        let list: [(nghttp2_settings_id, Int)] = [
+            (NGHTTP2_SETTINGS_ENABLE_PUSH, 0),
+            (NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.streamWindow),
+            (
+                NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
+                settings.head.headBytes + 32 * settings.head.fieldCount
+            ),
+        ]
+        let entries = list.map {
+            nghttp2_settings_entry(
+                settings_id: Int32($0.0.rawValue), value: UInt32(clamping: $0.1))
+        }
+        var result = unsafe entries.withUnsafeBufferPointer {
+            unsafe nghttp2_submit_settings(session, none, $0.baseAddress, $0.count)
+        }
+        if result == 0 {
+            result = unsafe nghttp2_session_set_local_window_size(
+                session, none, 0, Int32(clamping: settings.connectionWindow))
+        }
+        guard result == 0 else { throw .library(result) }
+    }
+
+    deinit {
+        unsafe nghttp2_session_del(session)
+    }
+
+    private let none = UInt8(NGHTTP2_FLAG_NONE.rawValue)
+
+    // MARK: Input
+
+    /// Takes what the server sent.
+    ///
+    /// - Throws: when the connection cannot go on. A GOAWAY, where one is due, has been queued.
+    public func receive(_ input: Span<UInt8>) throws(HTTP2Error) {
+        let taken = unsafe input.withUnsafeBufferPointer { bytes in
+            unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, bytes.count)
+        }
+        guard taken >= 0 else { throw .broken(Int32(clamping: taken)) }
+    }
+
+    /// Content of a stream has been used; the server may send as much again.
+    public func consumed(_ streamID: Int32, _ count: Int) {
+        guard count > 0 else { return }
+        _ = unsafe nghttp2_session_consume_stream(session, streamID, count)
+    }
+
+    // MARK: Requests
+
+    /// Whether another stream may be opened now.
+    public var canOpen: Bool {
+        let theirs = unsafe nghttp2_session_get_remote_settings(
+            session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+        return unsafe !hasGoneAway && streams.count < min(Int(theirs), settings.streams)
+            && nghttp2_session_check_request_allowed(session) != 0
+    }
+
+    /// Streams that are not closed.
+    public var openStreams: Int { streams.count }
+
+    /// Sends the head of a request.
+    ///
+    /// - Parameters:
+    ///   - head: of HTTP/1.1, as the gateway itself has written it, up to and with its empty line. What concerns a
+    ///     connection is left out (section 8.2.2), `Host` becomes `:authority`.
+    ///   - takesTrailers: the client has said so.
+    ///   - endsStream: no content follows.
+    /// - Returns: the stream on which the answer will come.
+    public func request(
+        _ head: Span<UInt8>, isTLS: Bool, takesTrailers: Bool, endsStream: Bool
+    ) throws(HTTP2Error) -> Int32 {
+        block.removeAll()
+        guard let isToHead = block.append(requestHead: head, isTLS: isTLS) else {
+            throw .library(NGHTTP2_ERR_INVALID_ARGUMENT.rawValue)
+        }
+        if takesTrailers {
+            let line = Array("te: trailers\r\n".utf8)
+            block.append(lines: line.span)
+        }
+        let streamID = unsafe block.withFields { fields, count in
+            guard !endsStream else {
+                return unsafe nghttp2_submit_request(session, nil, fields, count, nil, nil)
+            }
+            var provider = unsafe HTTP2ClientCallbacks.contentProvider()
+            return unsafe nghttp2_submit_request(session, nil, fields, count, &provider, nil)
+        }
+        guard streamID > 0 else { throw .library(streamID) }
+        var stream = Stream()
+        stream.isToHead = isToHead
+        streams[streamID] = stream
+        return streamID
+    }
+
+    /// Appends content of a request.
+    public func sendData(_ streamID: Int32, _ content: Span<UInt8>) {
+        guard streams[streamID] != nil else { return }
+        streams[streamID]?.output.append(content)
+        resumeData(streamID)
+    }
+
+    /// The request's content is complete.
+    public func finish(_ streamID: Int32) {
+        guard streams[streamID] != nil else { return }
+        streams[streamID]?.output.isEnded = true
+        resumeData(streamID)
+    }
+
+    private func resumeData(_ streamID: Int32) {
+        guard streams[streamID]?.output.isDeferred == true else { return }
+        streams[streamID]?.output.isDeferred = false
+        _ = unsafe nghttp2_session_resume_data(session, streamID)
+    }
+
+    /// Content of the stream that has not gone out.
+    public func queuedBytes(_ streamID: Int32) -> Int {
+        streams[streamID]?.output.count ?? 0
+    }
+
+    /// Ends a stream at once.
+    public func reset(_ streamID: Int32, code: HTTP2Code) {
+        _ = unsafe nghttp2_submit_rst_stream(session, none, streamID, code.rawValue)
+    }
+
+    /// Tells the server that no further request comes.
+    public func goAway() {
+        _ = unsafe nghttp2_submit_goaway(
+            session, none, 0, HTTP2Code.noError.rawValue, nil, 0)
+    }
+
+    // MARK: Output
+
+    /// Appends frames that are to be sent, until there is none or about `limit` bytes are there.
+    public func appendOutput(to output: inout [UInt8], upTo limit: Int) {
+        while output.count < limit {
+            var bytes: UnsafePointer<UInt8>?
+            let count = unsafe nghttp2_session_mem_send(session, &bytes)
+            guard count > 0, let bytes = unsafe bytes else { return }
+            unsafe output.append(contentsOf: UnsafeBufferPointer(start: bytes, count: count))
+        }
+    }
+
+    /// Whether nothing more will be read or written.
+    public var isFinished: Bool {
+        unsafe nghttp2_session_want_read(session) == 0
+            && nghttp2_session_want_write(session) == 0
+    }
+
+    // MARK: From the library
+
+    func headersBegin(_ streamID: Int32) {
+        guard let stream = streams[streamID], !stream.isMalformed else { return }
+        if stream.hasFinalHead {
+            streams[streamID]?.trailers = ([], [])
+        } else if let head = delegate?.makeHead(streamID: streamID) {
+            streams[streamID]?.reader = HTTP2ResponseReader(head: head, limits: settings.head)
+        }
+    }
+
+    func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard streams[streamID]?.trailers != nil else {
+            streams[streamID]?.reader?.take(name, value)
+            return
+        }
+        guard var (fields, bytes) = streams[streamID]?.trailers else { return }
+        streams[streamID]?.trailers = ([], [])
+        guard fields.count < settings.head.fieldCount,
+            bytes.count + name.count + value.count <= settings.head.headBytes
+        else { return malformed(streamID) }
+        let start = bytes.count
+        bytes.append(name)
+        bytes.append(value)
+        fields.append(
+            FieldLine(
+                id: FieldName.lookup(name), name: ByteRange(start: start, count: name.count),
+                value: ByteRange(start: start + name.count, count: value.count)))
+        streams[streamID]?.trailers = (fields, bytes)
+    }
+
+    /// No answer: what came of it counts for nothing (section 8.1.1).
+    func malformed(_ streamID: Int32) {
+        guard streams[streamID]?.isMalformed == false else { return }
+        streams[streamID]?.isMalformed = true
+        reset(streamID, code: .protocolError)
+    }
+
+    func headersEnd(_ streamID: Int32, endsStream: Bool) {
+        guard let stream = streams[streamID], !stream.isMalformed else { return }
+        if let trailers = stream.trailers {
+            guard endsStream else { return malformed(streamID) }
+            return ended(streamID, trailers)
+        }
+        guard var reader = stream.reader else { return }
+        streams[streamID]?.reader = nil
+        do throws(HTTP1Error) {
+            try reader.finish(isToHead: stream.isToHead, endsStream: endsStream)
+        } catch {
+            return malformed(streamID)
+        }
+        if reader.head.isInterim {
+            streams[streamID]?.interims += 1
+            guard stream.interims < HTTP2ClientSession.interimLimit else {
+                return malformed(streamID)
+            }
+        } else {
+            streams[streamID]?.hasFinalHead = true
+        }
+        delegate?.responseHead(streamID: streamID)
+        if endsStream { ended(streamID, ([], [])) }
+    }
+
+    func dataReceived(_ streamID: Int32, _ input: Span<UInt8>) {
+        // A stream whose client is slow must not hold up the others: only its own window waits for it.
+        _ = unsafe nghttp2_session_consume_connection(session, input.count)
+        guard let stream = streams[streamID], stream.hasFinalHead, !stream.isMalformed else {
+            return consumed(streamID, input.count)
+        }
+        // An answer to HEAD has none, whatever its server sends.
+        guard !stream.isToHead else { return malformed(streamID) }
+        delegate?.data(streamID: streamID, input)
+    }
+
+    func dataEnds(_ streamID: Int32) {
+        guard let stream = streams[streamID], stream.hasFinalHead, !stream.isMalformed else {
+            return
+        }
+        ended(streamID, ([], []))
+    }
+
+    private func ended(
+        _ streamID: Int32, _ trailers: (fields: [FieldLine], bytes: [UInt8])
+    ) {
+        guard streams[streamID]?.hasEnded == false else { return }
+        streams[streamID]?.hasEnded = true
+        delegate?.responseEnded(
+            streamID: streamID, trailers: trailers.fields, bytes: trailers.bytes)
+    }
+
+    /// - Parameter isOurs: the library refused a frame of the stream: what it is reset for is the server's fault.
+    func streamClosed(_ streamID: Int32, code: UInt32) {
+        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        let end: HTTP2StreamEnd =
+            if stream.isMalformed {
+                .malformed
+            } else if stream.hasEnded {
+                .complete
+            } else if code == HTTP2Code.refusedStream.rawValue, !stream.hasFinalHead {
+                .unprocessed
+            } else {
+                .reset(code: code)
+            }
+        delegate?.streamClosed(streamID: streamID, end)
+    }
+
+    /// The library resets the stream: a length that is not kept, pseudo-fields out of order.
+    func frameRefused(_ streamID: Int32) {
+        streams[streamID]?.isMalformed = true
+    }
+
+    /// The library asks for content of a stream, or its end.
+    ///
+    /// - Returns: how many bytes were put into `room`; `nil` when nothing is there yet.
+    func content(
+        _ streamID: Int32, into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
+    ) -> Int? {
+        guard var output = streams[streamID]?.output else {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            return 0
+        }
+        // The only reference moves out, so that the bytes are not copied.
+        streams[streamID]?.output = StreamOutput()
+        defer { streams[streamID]?.output = output }
+        let count = unsafe output.copy(into: room)
+        if count == 0, !output.isEnded {
+            output.isDeferred = true
+            return nil
+        }
+        if output.count == 0, output.isEnded { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+        return count
+    }
+}

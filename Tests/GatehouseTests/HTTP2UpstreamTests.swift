@@ -1,0 +1,419 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// HTTP/2 towards upstreams: a server in Python that does what a path asks for, nginx and nghttpx.
+struct HTTP2UpstreamTests {
+    /// The Python server.
+    private final class Server: Sendable {
+        let process: RunningProcess
+        let port: UInt16
+
+        init(_ arguments: String...) throws {
+            let python = try requirePython(module: "h2", package: "python3-h2")
+            let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+                .appendingPathComponent("http2_upstream.py").path
+            let process = try RunningProcess(python, [script] + arguments)
+            try process.waitUntil("its port") { process.standardOutput.contains("\n") }
+            self.process = process
+            port = try #require(
+                UInt16(process.standardOutput.split(separator: "\n").first ?? ""))
+        }
+
+        /// What it saw so far, each an object.
+        var events: [[String: Any]] {
+            process.standardOutput.split(separator: "\n").dropFirst().compactMap {
+                try? JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+            }
+        }
+
+        func requests(_ path: String) -> [[String: Any]] {
+            events.filter { $0["what"] as? String == "request" && $0["path"] as? String == path }
+        }
+    }
+
+    private struct Pair {
+        let server: Server
+        let gateway: Gateway
+
+        init(_ server: Server? = nil, patience: String = "1s", listener: String = "") throws {
+            let server = try server ?? Server()
+            self.server = server
+            gateway = try Gateway(
+                testConf(
+                    listener: "protocols h2c http/1.1; \(listener)",
+                    """
+                    upstream app {
+                        server 127.0.0.1:\(server.port);
+                        protocol h2;
+                        response_timeout \(patience);
+                    }
+                    route / { upstream app; authenticate none; limits { body 200m; } }
+                    """))
+        }
+
+        /// One request of HTTP/1.1.
+        func get(_ path: String, _ method: String = "GET", _ rest: String = "\r\n") throws
+            -> HTTPReply
+        {
+            try gateway.request(
+                "\(method) \(path) HTTP/1.1\r\n\(hostLine)Connection: close\r\n\(rest)",
+                isBodyless: method == "HEAD")
+        }
+
+        /// The same by curl over HTTP/2.
+        func curl(_ path: String, _ more: String...) throws -> CommandResult {
+            try run(
+                requireTool("curl", package: "curl"),
+                ["-s", "-S", "-i", "--http2-prior-knowledge", "--max-time", "20"] + more
+                    + ["http://127.0.0.1:\(gateway.port)\(path)"])
+        }
+    }
+
+    // MARK: Translation
+
+    @Test func anHTTP1RequestBecomesOneOfHTTP2() throws {
+        let pair = try Pair()
+        let reply = try pair.get(
+            "/x?y=z", "POST",
+            "Cookie: a=b\r\nCookie: c=d\r\nTE: trailers, deflate\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nConnection: X-Hop\r\nContent-Length: 3\r\n\r\nabc"
+        )
+        #expect(reply.status == 200)
+        #expect(reply.values("set-cookie") == ["a=b", "c=d"])
+        #expect(reply.values("via") == ["2 gatehouse"])
+        let seen = try #require(
+            try JSONSerialization.jsonObject(with: Data(reply.body)) as? [String: String])
+        #expect(seen[":method"] == "POST" && seen[":path"] == "/x?y=z")
+        #expect(seen[":authority"] == "h.example" && seen[":scheme"] == "http")
+        #expect(seen["te"] == "trailers" && seen["content-length"] == "3")
+        for name in ["host", "connection", "keep-alive", "x-hop", "transfer-encoding"] {
+            #expect(seen[name] == nil, "\(name)")
+        }
+        #expect(seen["via"] == "1.1 gatehouse" && seen["x-forwarded-for"] == "127.0.0.1")
+        #expect(pair.server.requests("/x?y=z").first?["body"] as? Int == 3)
+    }
+
+    @Test func anHTTP2RequestStaysOne() throws {
+        let pair = try Pair()
+        let result = try pair.curl("/x", "-H", "Cookie: a=b; c=d", "-d", "abcdef")
+        #expect(result.output.hasPrefix("HTTP/2 200 \r\n"))
+        #expect(result.output.contains("set-cookie: a=b\r\nset-cookie: c=d\r\n"))
+        #expect(result.output.contains(#""cookie": "a=b; c=d""#))
+        #expect(result.output.contains(#""via": "2 gatehouse""#))
+        #expect(pair.server.requests("/x").first?["body"] as? Int == 6)
+    }
+
+    @Test(arguments: ["Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+    func anEmptyBodyEndsTheRequest(rest: String) throws {
+        let pair = try Pair()
+        #expect(try pair.get("/x", "PUT", rest).status == 200)
+        #expect(pair.server.requests("/x").first?["body"] as? Int == 0)
+    }
+
+    @Test func bigBodiesGoBothWays() throws {
+        let pair = try Pair()
+        let folder = try TemporaryDirectory()
+        let file = try folder.write("big", String(repeating: "x", count: 4_000_000))
+        let up = try pair.curl("/up", "-T", file)
+        #expect(up.output.hasPrefix("HTTP/2 200"))
+        #expect(pair.server.requests("/up").first?["body"] as? Int == 4_000_000)
+        let chunked = try run(
+            requireTool("curl", package: "curl"),
+            ["-s", "-H", "Transfer-Encoding: chunked", "-T", file]
+                + ["http://127.0.0.1:\(pair.gateway.port)/chunked"])
+        #expect(chunked.status == .code(0))
+        #expect(pair.server.requests("/chunked").first?["body"] as? Int == 4_000_000)
+        #expect(try pair.get("/big").body.count == 3_000_000)
+        #expect(try pair.curl("/big").output.count > 3_000_000)
+    }
+
+    @Test func answersWithoutContentHaveTheirFraming() throws {
+        let pair = try Pair()
+        let none = try pair.get("/no-content")
+        #expect(none.status == 204 && none.values("content-length") == [])
+        let empty = try pair.get("/empty")
+        #expect(empty.status == 200 && empty.values("content-length") == ["0"])
+        let head = try pair.get("/empty", "HEAD")
+        #expect(head.status == 200)
+        #expect(try pair.curl("/no-content").output.hasPrefix("HTTP/2 204"))
+    }
+
+    @Test func trailersAndInterimAnswersPass() throws {
+        let pair = try Pair()
+        let client = try pair.gateway.connect()
+        try client.send("GET /trailers HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n")
+        let answer = text(try client.readToEnd())
+        #expect(answer.contains("\r\n7\r\ncontent\r\n0\r\nx-sum: 7\r\n\r\n"), "\(answer)")
+        #expect(!answer.contains("forged"))
+        let two = try pair.curl("/trailers")
+        #expect(two.output.contains("content") && two.output.contains("x-sum: 7"))
+        let interim = try pair.gateway.connect()
+        try interim.send("GET /interim HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n")
+        let both = text(try interim.readToEnd())
+        #expect(both.hasPrefix("HTTP/1.1 103 Early Hints\r\n"), "\(both)")
+        #expect(both.contains("final"))
+    }
+
+    // MARK: Sharing
+
+    @Test func requestsShareAConnection() throws {
+        let pair = try Pair()
+        let clients = try (0..<5).map { _ in try pair.gateway.connect() }
+        for client in clients { try client.send("GET /gather?5 HTTP/1.1\r\n\(hostLine)\r\n") }
+        for client in clients { #expect(text(try client.readReply().body) == "5 on 0") }
+        #expect(text(try pair.get("/gather?1").body) == "1 on 0")
+    }
+
+    @Test func theServersLimitIsKept() throws {
+        let pair = try Pair(Server("--streams", "2"))
+        // The first request learns of the limit.
+        #expect(try pair.get("/x").status == 200)
+        let clients = try (0..<4).map { _ in try pair.gateway.connect() }
+        for client in clients { try client.send("GET /gather?2 HTTP/1.1\r\n\(hostLine)\r\n") }
+        let answers = try clients.map { text(try $0.readReply().body) }
+        #expect(Set(answers) == ["2 on 0", "2 on 1"], "\(answers)")
+    }
+
+    @Test func aSlowClientHoldsUpNobodyElse() throws {
+        let pair = try Pair()
+        // Each leaves an answer of 3 MB unread; the connection to the server is one.
+        let slow = try (0..<20).map { _ in try pair.gateway.connect() }
+        for client in slow { try client.send("GET /big HTTP/1.1\r\n\(hostLine)\r\n") }
+        for _ in 0..<20 { #expect(try pair.get("/x").status == 200) }
+        #expect(Set(pair.server.events.compactMap { $0["connection"] as? Int }) == [0])
+        #expect(try pair.gateway.memory("VmRSS") < 100_000)
+        for client in slow { #expect(try client.readReply().body.count == 3_000_000) }
+    }
+
+    @Test func aServerThatTakesNothingHoldsUpItsOwnClientAlone() throws {
+        let pair = try Pair(listener: "limits { body_timeout 500ms; }")
+        let stalled = try pair.gateway.connect()
+        try stalled.send("PUT /stall HTTP/1.1\r\n\(hostLine)Content-Length: 100000000\r\n\r\n")
+        let sent = try stalled.sendUntilStuck(
+            [UInt8](repeating: 0x78, count: 20_000_000), patience: .milliseconds(200))
+        #expect(sent < 10_000_000)
+        #expect(try pair.get("/x").status == 200)
+        #expect(try stalled.readReply().status == 504)
+    }
+
+    // MARK: Ends
+
+    /// What may be sent again is: nobody has acted upon it.
+    @Test(arguments: ["/refuse-once", "/goaway"], ["GET", "POST"])
+    func anUnprocessedRequestIsSentAgain(path: String, method: String) throws {
+        let pair = try Pair()
+        let reply = try pair.get(
+            path, method, method == "POST" ? "Content-Length: 0\r\n\r\n" : "\r\n")
+        #expect(reply.status == 200, "\(text(reply.body))")
+        #expect(pair.server.requests(path).count == 2)
+        #expect(try pair.get("/refuse").status == 502)
+        #expect(pair.server.requests("/refuse").count == 2)
+    }
+
+    @Test func aGoodbyeMovesTheNextRequestElsewhere() throws {
+        let pair = try Pair()
+        #expect(text(try pair.get("/polite").body) == "bye")
+        let next = try pair.get("/x")
+        #expect(next.status == 200 && next.values("x-connection") == ["1"])
+    }
+
+    @Test func aConnectionThatWasLostIsReplaced() throws {
+        let pair = try Pair()
+        #expect(try pair.get("/x").status == 200)
+        // It ends under the second request, which may be repeated, and under one that may not.
+        #expect(try pair.get("/close-second").status == 200)
+        #expect(pair.server.requests("/close-second").map { $0["connection"] as? Int } == [0, 1])
+        let post = try pair.get("/close-second", "POST", "Content-Length: 0\r\n\r\n")
+        #expect(post.status == 502)
+        #expect(pair.server.requests("/close-second").count == 3)
+        // A new connection that ends at once is no stale one.
+        let fresh = try Pair()
+        #expect(try fresh.get("/close-first-connection").status == 502)
+        #expect(try fresh.get("/x").status == 200)
+    }
+
+    @Test(arguments: [
+        "/reset", "/upper", "/connection", "/no-status", "/switch", "/big-head", "/many-interims",
+    ])
+    func whatIsNoAnswerIsABadGateway(path: String) throws {
+        let pair = try Pair()
+        // Some interim answers pass before there are too many.
+        if path != "/many-interims" { #expect(try pair.get(path).status == 502) }
+        #expect(try pair.curl(path).output.contains("HTTP/2 502"))
+        // The connection goes on.
+        let next = try pair.get("/x")
+        #expect(next.values("x-connection") == ["0"])
+    }
+
+    @Test(arguments: ["/cut", "/drop", "/short"]) func aCutAnswerIsSeenAsCut(path: String) throws {
+        let pair = try Pair()
+        let two = try pair.curl(path)
+        #expect(two.status == .code(92), "\(two.error)")
+        let client = try pair.gateway.connect()
+        try client.send("GET \(path) HTTP/1.1\r\n\(hostLine)\r\n")
+        let answer = text((try? client.readToEnd()) ?? [])
+        #expect(!answer.contains("\r\n0\r\n\r\n"))
+        let line = try pair.gateway.accessLine { $0["path"] as? String == path }
+        #expect(line["reason"] as? String == "upstream_reset")
+    }
+
+    @Test func aSilentServerIsGivenUp() throws {
+        let pair = try Pair()
+        #expect(try pair.get("/silent").status == 504)
+        // Not a byte came in all that time: the next request goes elsewhere.
+        let next = try pair.get("/x")
+        #expect(next.status == 200 && next.values("x-connection") == ["1"])
+    }
+
+    @Test func anEarlyAnswerEndsTheRequest() throws {
+        let pair = try Pair()
+        let folder = try TemporaryDirectory()
+        let file = try folder.write("big", String(repeating: "x", count: 4_000_000))
+        // curl 7.88 takes the reset behind the answer for a fault.
+        let nghttp = try requireTool("nghttp", package: "nghttp2-client")
+        let result = try run(
+            nghttp, ["-v", "-d", file, "http://127.0.0.1:\(pair.gateway.port)/early"])
+        #expect(result.output.contains(":status: 413"), "\(result.error)")
+        #expect(result.output.contains("too much"))
+        #expect(result.output.contains("error_code=NO_ERROR(0x00)"))
+        #expect(try pair.get("/x").status == 200)
+    }
+
+    @Test func aClientThatLeavesTakesItsStreamAlong() throws {
+        let pair = try Pair(patience: "20s")
+        let client = try pair.gateway.connect()
+        try client.send("GET /silent HTTP/1.1\r\n\(hostLine)\r\n")
+        try pair.server.process.waitUntil("the request") {
+            !pair.server.requests("/silent").isEmpty
+        }
+        client.resetOnClose()
+        _ = consume client
+        try pair.server.process.waitUntil("the reset") {
+            pair.server.events.contains {
+                $0["what"] as? String == "reset" && $0["code"] as? Int == 8
+            }
+        }
+    }
+
+    @Test func drainingFinishesWhatIsUnderWay() throws {
+        let pair = try Pair()
+        let clients = try (0..<2).map { _ in try pair.gateway.connect() }
+        try clients[0].send("GET /gather?2 HTTP/1.1\r\n\(hostLine)\r\n")
+        try pair.server.process.waitUntil("the request") {
+            !pair.server.requests("/gather?2").isEmpty
+        }
+        try clients[1].send("GET /gather?2 HTTP/1.1\r\n\(hostLine)\r\n")
+        pair.gateway.process.signal(SIGTERM)
+        for client in clients {
+            let reply = try? client.readReply()
+            if let reply { #expect(text(reply.body).hasPrefix("2 on")) }
+        }
+        #expect(pair.gateway.process.waitForExit() == .code(0))
+    }
+
+    // MARK: Over TLS
+
+    @Test(arguments: [("h2", "h2"), ("auto", "h2"), ("auto", "http/1.1"), ("http/1.1", "http/1.1")])
+    func alpnSettlesTheVersion(conf: String, offered: String) throws {
+        let authority = try TestAuthority()
+        let files = try authority.issue("one", ["DNS:localhost", "IP:127.0.0.1"])
+        let nginx = try Nginx(
+            """
+            server {
+                listen 127.0.0.1:PORT ssl\(offered == "h2" ? " http2" : "");
+                ssl_certificate \(files.certificate);
+                ssl_certificate_key \(files.key);
+                location / { return 200 "$server_protocol $ssl_session_reused $http_x_big"; }
+            }
+            """, in: authority.folder)
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(nginx.port); protocol \(conf); tls { ca ca.pem; } keepalive 0; }
+                route / { upstream app; authenticate none; }
+                """), in: authority.folder)
+        let expected = offered == "h2" ? "HTTP/2.0" : "HTTP/1.1"
+        for index in 0..<4 {
+            let reply = try gateway.request(
+                "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n")
+            let words = text(reply.body).split(separator: " ")
+            #expect(words.first.map(String.init) == expected)
+            // A second connection takes the session of the first up again.
+            if expected == "HTTP/1.1", index > 1 { #expect(words.last == "r") }
+        }
+    }
+
+    @Test func aServerWithoutHTTP2IsNoneForH2() throws {
+        let authority = try TestAuthority()
+        let files = try authority.issue("one", ["DNS:localhost", "IP:127.0.0.1"])
+        let server = try Server(
+            "--tls", files.certificate, files.key, "--alpn", "http/1.1")
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(server.port); protocol h2; tls { ca ca.pem; } }
+                route / { upstream app; authenticate none; }
+                """), in: authority.folder)
+        #expect(try gateway.request("GET / HTTP/1.1\r\n\(hostLine)\r\n").status == 502)
+        try gateway.process.waitUntil("the line") {
+            gateway.process.standardError.contains("TLS to an upstream failed upstream=app")
+        }
+    }
+
+    @Test func nghttpxIsAnUpstream() throws {
+        let nghttpx = try requireTool("nghttpx", package: "nghttp2-proxy")
+        let authority = try TestAuthority()
+        let files = try authority.issue("one", ["DNS:localhost", "IP:127.0.0.1"])
+        let behind = try ScriptedUpstream { request in
+            [.respond(body: "\(request.requestLine) \(request.rawBody.count)")]
+        }
+        let port = try freePort()
+        let proxy = try RunningProcess(
+            nghttpx,
+            [
+                "--frontend=127.0.0.1,\(port)", "--backend=127.0.0.1,\(behind.port)", "--workers=1",
+                "--errorlog-file=/dev/stderr", files.key, files.certificate,
+            ])
+        try proxy.waitForPort(port)
+        let gateway = try Gateway(
+            testConf(
+                workers: 2, listener: "protocols h2c http/1.1;",
+                """
+                upstream app { server localhost:\(port); protocol auto; tls { ca ca.pem; } }
+                route / { upstream app; authenticate none; }
+                """), in: authority.folder)
+        let result = try run(
+            requireTool("h2load", package: "nghttp2-client"),
+            ["-n", "1000", "-c", "10", "-m", "10", "http://127.0.0.1:\(gateway.port)/"])
+        #expect(result.output.contains("1000 succeeded, 0 failed, 0 errored"), "\(result.output)")
+        let reply = try gateway.request(
+            "POST /a HTTP/1.1\r\n\(hostLine)Content-Length: 5\r\nConnection: close\r\n\r\nabcde")
+        #expect(text(reply.body) == "POST /a HTTP/1.1 5")
+        _ = consume proxy
+    }
+}
+
+/// nginx with a `server` block of a test's own. PORT in it is a port that was free a moment ago.
+final class Nginx: Sendable {
+    let process: RunningProcess
+    let port: UInt16
+    private let folder: TemporaryDirectory
+
+    init(_ server: String, in folder: TemporaryDirectory) throws {
+        port = try freePort()
+        self.folder = folder
+        let conf = """
+            daemon off; pid nginx.pid; error_log stderr; worker_processes 1;
+            events { }
+            http {
+                access_log off; client_body_temp_path body; proxy_temp_path proxy;
+                fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+                \(server.replacing("PORT", with: "\(port)"))
+            }
+            """
+        let path = try folder.write("nginx.conf", conf)
+        process = try RunningProcess(
+            requireTool("nginx", package: "nginx"), ["-p", folder.path, "-c", path])
+        try process.waitForPort(port)
+    }
+}
