@@ -21,6 +21,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case unsupportedSignatureMethod = "unsupported_signature_method"
     case plaintextNeedsTLS = "plaintext_needs_tls"
     case bodyHashMismatch = "body_hash_mismatch"
+    case proofMismatch = "proof_mismatch"
     // Permission
     case wrongAudience = "wrong_audience"
     case insufficientScope = "insufficient_scope"

@@ -48,7 +48,7 @@ import Testing
         }
         let result = memory.load(opened.joined(separator: "\n"))
         #expect(result.summaries == [])
-        #expect(result.configuration?.clients.count == 2)
+        #expect(result.configuration?.clients.count == 3)
         #expect(result.configuration?.hosts.count == 1)
         #expect(result.configuration?.routes[0].addressRules.count == 2)
     }

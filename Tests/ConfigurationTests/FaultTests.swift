@@ -120,6 +120,18 @@ import Testing
             "upstream u { server a:1; protocol h2; } route /x { upstream u; websocket on; }",
             "61: 'websocket on' needs HTTP/1.1, and 'u' has 'protocol h2' (expected protocol http/1.1 or auto)"
         ),
+        Fault(
+            "client c { auth_method tls_client_auth; secret_file /k/secret; }",
+            "1: 'auth_method tls_client_auth' needs the name in the certificate"),
+        Fault(
+            "client c { secret_file /k/secret; tls_client_auth_san_dns a; }",
+            "1: the name of a certificate needs 'auth_method tls_client_auth'"),
+        Fault(
+            "client c { auth_method tls_client_auth; tls_client_auth_san_dns a; tls_client_auth_san_ip b; }",
+            "68: the certificate of the client has a name already", "91: 'b' is no IP address"),
+        Fault(
+            "route /x { upstream app; require certificate_bound x; }",
+            "52: 'require certificate_bound' takes no argument"),
         Fault("listener \"a b\" { address a:1; }", "10: 'a b' is no name"),
         Fault("listener web { address a:1; }", "10: there is another listener 'web'"),
         Fault(

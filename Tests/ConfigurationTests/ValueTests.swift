@@ -26,6 +26,11 @@ import Testing
     static func tls(_ text: String) -> String {
         listener("tls { certificate /k/rsa.pem; key /k/key; \(text) }")
     }
+    static let certificates = listener(
+        "tls { certificate /k/open; key /k/key; client_ca /k/open; client_certificate request; }")
+    static func certified(_ text: String) -> String {
+        certificates + " client c { auth_method tls_client_auth; \(text) }"
+    }
     static func authority(_ text: String) -> String { "authority { issuer https://a; \(text) }" }
     static func client(_ text: String) -> String {
         "client c { oauth1_rsa_key /k/rsa.pem; \(text) }"
@@ -371,6 +376,31 @@ import Testing
         Value("upstreamTLS.verify", upstream("tls { verify on; }")) {
             $0.upstreams[1].tls?.verifies == true
         },
+        Value("client.auth_method", certified("tls_client_auth_san_dns a.test;")) {
+            $0.clients[0].authMethod == .tls
+        },
+        Value(
+            "client.tls_client_auth_subject_dn",
+            certified("tls_client_auth_subject_dn \"CN=a,O=b\";")
+        ) { $0.clients[0].certificate == .subject("CN=a,O=b") },
+        Value("client.tls_client_auth_san_dns", certified("tls_client_auth_san_dns a.test;")) {
+            $0.clients[0].certificate == .dns("a.test")
+        },
+        Value("client.tls_client_auth_san_uri", certified("tls_client_auth_san_uri spiffe://a/b;"))
+        {
+            $0.clients[0].certificate == .uri("spiffe://a/b")
+        },
+        Value("client.tls_client_auth_san_ip", certified("tls_client_auth_san_ip 2001:db8::1;")) {
+            $0.clients[0].certificate == .address(.v6(0x2001_0DB8_0000_0000, 1))
+        },
+        Value("client.tls_client_auth_san_email", certified("tls_client_auth_san_email a@b.test;"))
+        {
+            $0.clients[0].certificate == .email("a@b.test")
+        },
+        Value(
+            "route.require",
+            certificates + " " + authority("") + route("require certificate_bound;")
+        ) { $0.routes[1].requirements == [.certificateBound] },
         Value("route.shadow", route("shadow off;")) { $0.routes.count == 2 },
     ]
 
@@ -392,7 +422,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 111)
+        #expect(known.count == 116)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

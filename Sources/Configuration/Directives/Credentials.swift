@@ -57,8 +57,17 @@ extension Interpreter {
             case "audience": client.audiences = list(inner.arguments, { $0.text($1) }) ?? []
             case "auth_method":
                 client.authMethod = choice(
-                    value, ClientConfiguration.AuthMethod.self,
-                    later: ["private_key_jwt", "tls_client_auth"])
+                    value, ClientConfiguration.AuthMethod.self, later: ["private_key_jwt"])
+            case "tls_client_auth_subject_dn":
+                certificateName(inner, &client, text(value, limit: 4096).map { .subject($0) })
+            case "tls_client_auth_san_dns":
+                certificateName(inner, &client, text(value).map { .dns($0) })
+            case "tls_client_auth_san_uri":
+                certificateName(inner, &client, text(value, limit: 4096).map { .uri($0) })
+            case "tls_client_auth_san_email":
+                certificateName(inner, &client, text(value).map { .email($0) })
+            case "tls_client_auth_san_ip":
+                certificateName(inner, &client, address(value).map { .address($0) })
             case "oauth1_secret_file": client.oauth1SecretFile = existingFile(value, .secret)
             case "oauth1_rsa_key": client.oauth1RSAKeyFile = existingFile(value, .open)
             case "allow_plaintext": client.allowPlaintext = flag(value) ?? false
@@ -66,6 +75,7 @@ extension Interpreter {
             }
         }
         checkCredentials(of: block.names, statement)
+        checkCertificate(of: client, block.names, statement)
         configuration.clients.append(client)
     }
 
@@ -85,7 +95,9 @@ extension Interpreter {
 
     private mutating func checkCredentials(of names: Set<String>, _ statement: Statement) {
         let secrets: Set = ["secret_file", "secret_hash"]
-        let all = secrets.union(["oauth1_secret_file", "oauth1_rsa_key", "jwks_file"])
+        let all = secrets.union(certificateNames).union([
+            "oauth1_secret_file", "oauth1_rsa_key", "jwks_file",
+        ])
         if names.isDisjoint(with: all) {
             sink.error(
                 "the client \(shown(statement.arguments[0].text)) has no credential",
@@ -96,11 +108,57 @@ extension Interpreter {
             sink.error(
                 "a client has 'secret_file' or 'secret_hash', not both", at: statement.name.span)
         }
-        if names.contains("auth_method"), names.isDisjoint(with: secrets.union(["jwks_file"])) {
+        let proofs = secrets.union(certificateNames).union(["jwks_file"])
+        if names.contains("auth_method"), names.isDisjoint(with: proofs) {
             sink.error(
                 "'auth_method' needs a secret", at: statement.name.span,
                 "expected secret_file or secret_hash")
         }
+    }
+
+    private var certificateNames: Set<String> {
+        [
+            "tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri",
+            "tls_client_auth_san_ip", "tls_client_auth_san_email",
+        ]
+    }
+
+    private mutating func certificateName(
+        _ statement: Statement, _ client: inout ClientConfiguration, _ name: CertificateName?
+    ) {
+        if client.certificate != nil {
+            // Exactly one (RFC 8705 section 2.1.2): it would not be clear whether one or all must hold.
+            sink.error(
+                "the certificate of the client has a name already", at: statement.name.span,
+                "expected one of the tls_client_auth_… directives")
+        }
+        client.certificate = name ?? client.certificate
+    }
+
+    /// A certificate and its method belong together.
+    private mutating func checkCertificate(
+        of client: ClientConfiguration, _ names: Set<String>, _ statement: Statement
+    ) {
+        let isNamed = !names.isDisjoint(with: certificateNames)
+        if (client.authMethod == .tls) != isNamed, isNamed || names.contains("auth_method") {
+            sink.error(
+                isNamed
+                    ? "the name of a certificate needs 'auth_method tls_client_auth'"
+                    : "'auth_method tls_client_auth' needs the name in the certificate",
+                at: statement.name.span,
+                "expected auth_method tls_client_auth; with tls_client_auth_subject_dn or a tls_client_auth_san_…"
+            )
+        }
+        if client.authMethod == .tls { certificateUses.append(statement.name.span) }
+    }
+
+    private mutating func address(_ argument: Argument) -> IPAddress? {
+        let address = IPAddress(argument.text)
+        if address == nil {
+            sink.error(
+                "\(shown(argument.text)) is no IP address", at: argument.span, "expected ADDRESS")
+        }
+        return address
     }
 
     /// `sha256$SALT$DIGEST`. The value is not shown: short secrets are guessed from it.

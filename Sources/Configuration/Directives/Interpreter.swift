@@ -16,6 +16,8 @@ struct Interpreter {
     var clientScopes: [Argument] = []
     var issuerURLs: [String: SourceSpan] = [:]
     var bearerOnlyRoutes: [SourceSpan] = []
+    /// Where a client's certificate is counted on.
+    var certificateUses: [SourceSpan] = []
     var listenerNames: Set<String> = []
     var issuerNames: Set<String> = []
     var clientIDs: Set<String> = []

@@ -36,8 +36,17 @@ extension Interpreter {
         let kind = statement.arguments[0]
         let rest = Array(statement.arguments.dropFirst())
         let known = choice(
-            kind, ["scope", "audience", "claim", "client"], later: ["certificate_bound", "dpop"])
+            kind, ["scope", "audience", "claim", "client", "certificate_bound"], later: ["dpop"])
         guard let known else { return nil }
+        if known == "certificate_bound" {
+            if let extra = rest.first {
+                sink.error(
+                    "'require certificate_bound' takes no argument", at: extra.span,
+                    "expected require certificate_bound;")
+            }
+            certificateUses.append(kind.span)
+            return .certificateBound
+        }
         guard let first = rest.first else {
             sink.error(
                 "'require \(known)' needs an argument", at: kind.span.after,

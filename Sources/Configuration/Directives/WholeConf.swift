@@ -9,6 +9,16 @@ extension Interpreter {
         checkReferences()
         if isComplete { checkPresence(names) }
         checkAuthority()
+        let takesCertificates = configuration.listeners.contains {
+            ($0.tls?.clientCertificate ?? .off) != .off
+        }
+        if !takesCertificates {
+            for span in certificateUses {
+                sink.warning(
+                    "no listener asks a client for a certificate", at: span,
+                    "expected client_certificate request|require; in a 'tls' block")
+            }
+        }
         let hasTokens = names.contains("authority") || names.contains("issuer")
         if !hasTokens {
             for span in bearerOnlyRoutes {

@@ -148,6 +148,7 @@ public struct ClientConfiguration: Sendable, Equatable {
     public enum AuthMethod: String, Sendable, Equatable, CaseIterable {
         case basic = "client_secret_basic"
         case post = "client_secret_post"
+        case tls = "tls_client_auth"
     }
     public var id: String
     public var secretFile: String?
@@ -158,6 +159,8 @@ public struct ClientConfiguration: Sendable, Equatable {
     public var audiences: [String] = []
     /// `nil`: either of the two is accepted.
     public var authMethod: AuthMethod?
+    /// `tls_client_auth_…`: the name that its certificate must have.
+    public var certificate: CertificateName?
     public var oauth1SecretFile: String?
     /// A PEM file with the consumer's RSA public key (or certificate).
     public var oauth1RSAKeyFile: String?
@@ -166,6 +169,15 @@ public struct ClientConfiguration: Sendable, Equatable {
     public init(id: String) {
         self.id = id
     }
+}
+
+/// A name in a client's certificate (RFC 8705 section 2.1.2).
+public enum CertificateName: Sendable, Equatable {
+    case subject(String)
+    case dns(String)
+    case uri(String)
+    case address(IPAddress)
+    case email(String)
 }
 
 /// `issuer NAME`: an external issuer of JWTs that is trusted.
@@ -271,6 +283,8 @@ public enum Requirement: Sendable, Equatable {
     /// The claim must equal one of the values (or be an array that holds one).
     case claim(name: String, values: [String])
     case clients([String])
+    /// The token must be bound to the certificate on the client's connection (RFC 8705 section 3).
+    case certificateBound
 }
 
 /// One `allow` or `deny` line; the first that matches decides, and with any `allow` the rest is

@@ -143,9 +143,22 @@ extension ClientConfiguration {
             text.line("scopes", scopes)
             text.line("audience", audiences)
             if let authMethod { text.line("auth_method", authMethod.rawValue) }
+            certificate?.print(to: &text)
             if let oauth1SecretFile { text.line("oauth1_secret_file", oauth1SecretFile) }
             if let oauth1RSAKeyFile { text.line("oauth1_rsa_key", oauth1RSAKeyFile) }
             text.line("allow_plaintext", allowPlaintext ? "on" : "off")
+        }
+    }
+}
+
+extension CertificateName {
+    fileprivate func print(to text: inout ConfText) {
+        switch self {
+        case .subject(let name): text.line("tls_client_auth_subject_dn", name)
+        case .dns(let name): text.line("tls_client_auth_san_dns", name)
+        case .uri(let name): text.line("tls_client_auth_san_uri", name)
+        case .address(let address): text.line("tls_client_auth_san_ip", "\(address)")
+        case .email(let name): text.line("tls_client_auth_san_email", name)
         }
     }
 }
@@ -244,6 +257,7 @@ extension Requirement {
         case .audience(let name): text.line("require", ["audience", name])
         case .claim(let name, let values): text.line("require", ["claim", name, "="] + values)
         case .clients(let ids): text.line("require", ["client"] + ids)
+        case .certificateBound: text.line("require", "certificate_bound")
         }
     }
 }

@@ -38,6 +38,12 @@ extension Exchange {
         do throws(TokenError) {
             let verified = try worker.authenticator.verify(
                 head.span(token), now: worker.loop.wallNow)
+            // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
+            if let thumbprint = verified.certificateThumbprint,
+                downstream?.tls?.certificate?.thumbprint != thumbprint
+            {
+                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+            }
             proved(.bearer(verified))
         } catch {
             refuse(Refusal(error.reason, status: 401, attempted: .bearer))

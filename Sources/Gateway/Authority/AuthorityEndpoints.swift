@@ -78,9 +78,9 @@ enum AuthorityEndpoints {
                 return exchange.authenticateWithBody()
             }
             let snapshot = exchange.snapshot
-            let client = try TokenEndpoint.authenticate(request) { id in
-                snapshot.clients[id]?.registered
-            }
+            let client = try TokenEndpoint.authenticate(
+                request, certificate: exchange.certificate
+            ) { id in snapshot.clients[id]?.registered }
             try issue(exchange, to: client)
         } catch {
             refuse(exchange, error)
@@ -109,7 +109,7 @@ enum AuthorityEndpoints {
         else { return exchange.refuse(.storeUnavailable) }
         let grant = try TokenEndpoint.grant(
             request, to: client, under: authority.policy, now: exchange.worker.loop.wallNow,
-            tokenID: Base64.encode(random, .url))
+            tokenID: Base64.encode(random, .url), certificate: exchange.certificate)
         exchange.tokenGrant = grant
         exchange.record.client = Array(client.id.utf8)
         switch key.algorithm {
@@ -177,6 +177,7 @@ extension TokenRequestError {
         case .invalidClient(.malformedCredentials): .malformedCredentials
         case .invalidClient(.unknownClient): .unknownClient
         case .invalidClient(.wrongSecret): .wrongSecret
+        case .invalidClient(.wrongCertificate): .proofMismatch
         case .invalidClient(.methodNotAllowed), .invalidClient(.unsupportedMethod):
             .clientNotAllowed
         case .unsupportedGrantType: .unsupportedGrantType

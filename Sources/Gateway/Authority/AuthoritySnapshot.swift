@@ -20,7 +20,7 @@ extension AuthoritySnapshot {
     /// - Throws: for a key that the store holds and nobody can read.
     init(
         _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord],
-        clientAudiences: [String]
+        clientAudiences: [String], takesCertificates: Bool
     ) throws(StartError) {
         self.configuration = configuration
         policy = AuthorityPolicy(
@@ -42,7 +42,8 @@ extension AuthoritySnapshot {
         }
         signingKey = current
         jwks = JWKSDocument.write(keys.map(\.published))
-        metadata = AuthorityMetadata.document(policy: policy)
+        metadata = AuthorityMetadata.document(
+            policy: policy, takesCertificates: takesCertificates)
         metadataPath = Array(AuthorityMetadata.path(of: policy.issuer).utf8)
         trustedIssuer = try AuthoritySnapshot.trust(keys, policy, clientAudiences)
     }

@@ -9,6 +9,7 @@ enum CompiledRequirement: Sendable {
     case audience([UInt8])
     case claim(name: String, values: [[UInt8]])
     case clients([[UInt8]])
+    case certificateBound
 
     init(_ requirement: Requirement) {
         switch requirement {
@@ -22,6 +23,8 @@ enum CompiledRequirement: Sendable {
             self = .claim(name: name, values: values.map { Array($0.utf8) })
         case .clients(let clients):
             self = .clients(clients.map { Array($0.utf8) })
+        case .certificateBound:
+            self = .certificateBound
         }
     }
 
@@ -42,6 +45,9 @@ enum CompiledRequirement: Sendable {
             return Self.claim(claim, isAnyOf: values) ? nil : .claimMismatch
         case .clients(let clients):
             return clients.contains(principal.clientBytes) ? nil : .clientNotAllowed
+        case .certificateBound:
+            // That the certificate is there was seen when the token was proven.
+            return principal.token?.certificateThumbprint == nil ? .proofMismatch : nil
         }
     }
 
@@ -55,6 +61,7 @@ enum CompiledRequirement: Sendable {
         case .audience(let audience): "require audience \(words([audience]))"
         case .claim(let name, let values): "require claim \(name) = \(words(values))"
         case .clients(let clients): "require client \(words(clients))"
+        case .certificateBound: "require certificate_bound"
         }
     }
 

@@ -54,7 +54,8 @@ extension Permit {
         for requirement in route.requirements {
             guard let reason = requirement.failure(principal, method, methodName) else { continue }
             var refusal = Refusal(reason)
-            refusal.status = 403
+            // Another token would do: RFC 8705 section 3 wants `invalid_token`.
+            refusal.status = reason == .proofMismatch ? 401 : 403
             refusal.attempted = principal.schemes.contains(.bearer) ? .bearer : .oauth1
             if reason == .insufficientScope {
                 refusal.neededScopes = route.neededScopes(method, methodName)

@@ -212,6 +212,16 @@ final class Exchange {
             isTLS: forwarded?.isTLS ?? (downstream?.tls != nil), authority: forwarded?.authority)
     }
 
+    /// The certificate on the client's connection.
+    var certificate: ClientCertificate? {
+        downstream?.tls?.certificate.map { shown in
+            ClientCertificate(
+                thumbprint: shown.thumbprint, subject: shown.subject, dnsNames: shown.dnsNames,
+                uris: shown.uris, emails: shown.emails, addresses: shown.addresses,
+                isVerified: shown.isVerified)
+        }
+    }
+
     private func canonicalise() -> Bool {
         if head.isAsterisk {
             canonicalPath.append(0x2A)

@@ -40,7 +40,9 @@ struct Material: Sendable {
         clients = try Material.clients(configuration, state)
         let audiences = clients.values.flatMap(\.registered.audiences)
         authority = try configuration.authority.map { authority throws(StartError) in
-            try AuthoritySnapshot(authority, keys: state.keys, clientAudiences: audiences)
+            try AuthoritySnapshot(
+                authority, keys: state.keys, clientAudiences: audiences,
+                takesCertificates: configuration.listeners.contains { $0.tls?.clientCA != nil })
         }
     }
 
@@ -107,7 +109,7 @@ struct Material: Sendable {
                 audiences: client.audiences,
                 authMethod: client.authMethod.flatMap {
                     RegisteredClient.AuthMethod(rawValue: $0.rawValue)
-                }),
+                }, certificate: client.certificate.map(CertificateRule.init)),
             oauth1: oauth1)
     }
 
@@ -125,6 +127,18 @@ struct Material: Sendable {
             throw error
         } catch {
             throw StartError(.configuration, "client \(client): \(path): \(error)")
+        }
+    }
+}
+
+extension CertificateRule {
+    init(_ name: CertificateName) {
+        switch name {
+        case .subject(let text): self = .subject(text)
+        case .dns(let text): self = .dns(text)
+        case .uri(let text): self = .uri(text)
+        case .address(let address): self = .address(address)
+        case .email(let text): self = .email(text)
         }
     }
 }

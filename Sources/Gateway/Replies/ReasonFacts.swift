@@ -70,6 +70,10 @@ extension Reason {
             .init(401, "PLAINTEXT needs TLS", "PLAINTEXT is not accepted without TLS.")
         case .bodyHashMismatch:
             .init(401, "Body hash mismatch", "The oauth_body_hash is not that of the body.")
+        case .proofMismatch:
+            .init(
+                401, "Proof mismatch",
+                "The connection does not show the certificate that is asked for.")
         case .wrongAudience:
             .init(403, "Wrong audience", "The credentials are meant for another audience.")
         case .insufficientScope:

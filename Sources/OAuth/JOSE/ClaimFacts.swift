@@ -13,6 +13,8 @@ struct ClaimFacts {
     let tokenID: String?
     let expiresAt: Int64
     let notBefore: Int64?
+    /// Of the certificate that the token is bound to (RFC 8705 section 3.1); `nil`: to none.
+    let certificateThumbprint: [UInt8]?
 
     /// - Throws: `.missingClaim`, `.invalidClaim`, `.wrongAudience`, `.confirmationRequired`.
     init(_ claims: JSONDocument, issuer: TrustedIssuer) throws(TokenError) {
@@ -26,11 +28,23 @@ struct ClaimFacts {
         _ = try ClaimFacts.seconds("iat", claims)
         audiences = try ClaimFacts.audiences(claims)
         guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
-        guard claims.member("cnf") == nil else { throw .confirmationRequired }
+        certificateThumbprint = try ClaimFacts.thumbprint(claims)
         subject = try ClaimFacts.text("sub", claims)
         tokenID = try ClaimFacts.text("jti", claims)
         clientID = try ClaimFacts.client(claims, issuer)
         scopes = try ClaimFacts.scopes(claims, issuer)
+    }
+
+    /// A token that is bound in a way that is not checked here is good for nobody (fail closed).
+    private static func thumbprint(_ claims: JSONDocument) throws(TokenError) -> [UInt8]? {
+        guard let cnf = claims.member("cnf") else { return nil }
+        guard claims.kind(cnf) == .object, claims.childCount(of: cnf) == 1,
+            let node = claims.member("x5t#S256", of: cnf)
+        else { throw .confirmationRequired }
+        guard let text = claims.string(node), let bytes = Base64.decode(text, .url),
+            bytes.count == 32
+        else { throw .invalidClaim("cnf") }
+        return bytes
     }
 
     private static func seconds(

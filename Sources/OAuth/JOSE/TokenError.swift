@@ -21,7 +21,7 @@ public enum TokenError: Error, Equatable, Sendable {
     /// A claim of the wrong type, or with a value that could not be passed on safely.
     case invalidClaim(String)
     /// Bound to a key or certificate by `cnf`, which a bearer does not show (RFC 9449 section 7.1,
-    /// RFC 8705 section 3). Confirmation is not checked in this version, so that every `cnf` is
+    /// RFC 8705 section 3). Only `x5t#S256` is checked in this version, so that every other `cnf` is
     /// refused.
     case confirmationRequired
 }

@@ -29,6 +29,9 @@ public final class VerifiedToken: Sendable {
     public let notBefore: Int64?
     public let clockSkewSeconds: Int64
     public let isFromOwnAuthority: Bool
+    /// SHA-256 of the certificate that whoever shows the token must have on the connection (RFC 8705 section 3); `nil`: a
+    /// plain bearer token.
+    public let certificateThumbprint: [UInt8]?
     private let claims: JSONDocument
 
     init(_ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument) {
@@ -43,6 +46,7 @@ public final class VerifiedToken: Sendable {
         notBefore = facts.notBefore
         clockSkewSeconds = issuer.clockSkewSeconds
         isFromOwnAuthority = issuer.isOwnAuthority
+        certificateThumbprint = facts.certificateThumbprint
         self.claims = claims.compacted()
     }
 

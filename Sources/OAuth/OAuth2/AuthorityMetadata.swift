@@ -16,7 +16,11 @@ public enum AuthorityMetadata {
     }
 
     /// The document (section 2). Members without elements are left out (section 3.2).
-    public static func document(policy: AuthorityPolicy) -> [UInt8] {
+    ///
+    /// - Parameter takesCertificates: whether a client can show one anywhere (RFC 8705 sections 2.1.1 and 3.3).
+    public static func document(
+        policy: AuthorityPolicy, takesCertificates: Bool = false
+    ) -> [UInt8] {
         let origin = origin(of: policy.issuer)
         var json: [UInt8] = []
         func member(_ name: String, _ value: String, isFirst: Bool = false) {
@@ -37,7 +41,10 @@ public enum AuthorityMetadata {
         member("jwks_uri", origin + "/.well-known/jwks.json")
         list("grant_types_supported", ["client_credentials"])
         list(
-            "token_endpoint_auth_methods_supported", ["client_secret_basic", "client_secret_post"])
+            "token_endpoint_auth_methods_supported",
+            ["client_secret_basic", "client_secret_post"]
+                + (takesCertificates ? ["tls_client_auth"] : []))
+        if takesCertificates { json.append(#","tls_client_certificate_bound_access_tokens":true"#) }
         list("scopes_supported", policy.scopes)
         json.append("}\n")
         return json

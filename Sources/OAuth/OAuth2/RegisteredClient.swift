@@ -5,6 +5,7 @@ public struct RegisteredClient: Sendable {
     public enum AuthMethod: String, Sendable {
         case basic = "client_secret_basic"
         case post = "client_secret_post"
+        case tls = "tls_client_auth"
     }
 
     /// Stands in for a client that is not registered, so that refusing it takes as long as refusing one that is.
@@ -20,18 +21,21 @@ public struct RegisteredClient: Sendable {
     public var scopes: [String]
     /// Whom its tokens may be for; empty is those of the policy.
     public var audiences: [String]
-    /// `nil`: either.
+    /// `nil`: either of those by a secret.
     public var authMethod: AuthMethod?
+    /// What its certificate must say, with `tls_client_auth`.
+    public var certificate: CertificateRule?
 
     public init(
         id: String, secrets: [KnownSecret], scopes: [String], audiences: [String],
-        authMethod: AuthMethod?
+        authMethod: AuthMethod?, certificate: CertificateRule? = nil
     ) {
         self.id = id
         self.secrets = secrets
         self.scopes = scopes
         self.audiences = audiences
         self.authMethod = authMethod
+        self.certificate = certificate
     }
 
     /// Whether the secret is one of the client's.

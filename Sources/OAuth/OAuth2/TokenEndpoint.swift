@@ -2,11 +2,12 @@ import Primitives
 
 /// The rules of `POST /oauth2/token` for client credentials (RFC 6749 section 4.4), as functions over values.
 public enum TokenEndpoint {
-    /// Proves the client by the secret it presented.
+    /// Proves the client by the secret it presented, or by the certificate on its connection.
     ///
     /// An unknown client costs what a wrong secret costs, and both read the same outside.
     public static func authenticate(
-        _ request: TokenRequest, lookup: (String) -> RegisteredClient?
+        _ request: TokenRequest, certificate: ClientCertificate? = nil,
+        lookup: (String) -> RegisteredClient?
     ) throws(TokenRequestError) -> RegisteredClient {
         switch request.client {
         case .basic(let readings):
@@ -14,9 +15,28 @@ public enum TokenEndpoint {
             return try check(client, isNamedBy: request)
         case .post(let reading):
             return try prove([reading], by: .post, lookup)
-        case .oauth1, .none:
+        case .none:
+            // Without a secret, `client_id` says whose the certificate should be (RFC 8705 section 2).
+            guard let certificate, let id = request.namedClientID else {
+                throw .invalidClient(.noCredentials)
+            }
+            return try prove(id, by: certificate, lookup)
+        case .oauth1:
             throw .invalidClient(.noCredentials)
         }
+    }
+
+    private static func prove(
+        _ id: String, by certificate: ClientCertificate, _ lookup: (String) -> RegisteredClient?
+    ) throws(TokenRequestError) -> RegisteredClient {
+        guard let client = lookup(id), client.id.hasBytes(of: id) else {
+            throw .invalidClient(.unknownClient)
+        }
+        guard client.authMethod == .tls, let rule = client.certificate else {
+            throw .invalidClient(.methodNotAllowed)
+        }
+        guard rule.holds(for: certificate) else { throw .invalidClient(.wrongCertificate) }
+        return client
     }
 
     /// The client that an OAuth 1.0 signature has proven.
@@ -62,10 +82,13 @@ public enum TokenEndpoint {
 
     /// Decides what a proven client is granted.
     ///
-    /// - Parameter tokenID: random; becomes `jti`.
+    /// - Parameters:
+    ///   - tokenID: random; becomes `jti`.
+    ///   - certificate: on the client's connection: a client that is known by its certificate gets tokens that are good
+    ///     with it alone.
     public static func grant(
         _ request: TokenRequest, to client: RegisteredClient, under policy: AuthorityPolicy,
-        now: WallTime, tokenID: String
+        now: WallTime, tokenID: String, certificate: ClientCertificate? = nil
     ) throws(TokenRequestError) -> TokenGrant {
         guard let grantType = request.grantType else {
             throw .invalidRequest("grant_type is missing.")
@@ -76,7 +99,8 @@ public enum TokenEndpoint {
         return TokenGrant(
             issuer: policy.issuer, clientID: client.id, audiences: audiences, scopes: scopes,
             issuedAt: now.seconds, expiresAt: now.seconds + policy.tokenLifetimeSeconds,
-            tokenID: tokenID)
+            tokenID: tokenID,
+            certificateThumbprint: client.authMethod == .tls ? certificate?.thumbprint : nil)
     }
 
     /// Without a scope asked for: all of the client's (RFC 6749 section 3.3). A scope that is not the client's is refused

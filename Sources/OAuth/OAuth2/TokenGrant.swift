@@ -9,10 +9,12 @@ public struct TokenGrant: Sendable, Equatable {
     public let issuedAt: Int64
     public let expiresAt: Int64
     public let tokenID: String
+    /// Of the certificate that the token is bound to (RFC 8705 section 3.1).
+    public let certificateThumbprint: [UInt8]?
 
     public init(
         issuer: String, clientID: String, audiences: [String], scopes: [String], issuedAt: Int64,
-        expiresAt: Int64, tokenID: String
+        expiresAt: Int64, tokenID: String, certificateThumbprint: [UInt8]? = nil
     ) {
         self.issuer = issuer
         self.clientID = clientID
@@ -21,6 +23,7 @@ public struct TokenGrant: Sendable, Equatable {
         self.issuedAt = issuedAt
         self.expiresAt = expiresAt
         self.tokenID = tokenID
+        self.certificateThumbprint = certificateThumbprint
     }
 
     public var scope: String { scopes.joined(separator: " ") }
@@ -49,6 +52,11 @@ public struct TokenGrant: Sendable, Equatable {
         if !scopes.isEmpty {
             json.append(#","scope":"#)
             JSONText.appendString(scope, to: &json)
+        }
+        if let certificateThumbprint {
+            json.append(#","cnf":{"x5t#S256":"#)
+            JSONText.appendString(Base64.encode(certificateThumbprint, .url), to: &json)
+            json.append("}")
         }
         json.append("}")
         return json

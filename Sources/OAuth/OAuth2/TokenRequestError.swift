@@ -14,6 +14,7 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case malformedCredentials
         case unknownClient
         case wrongSecret
+        case wrongCertificate
         case methodNotAllowed
         case unsupportedMethod
     }

@@ -31,7 +31,8 @@ struct ClientCommand: ParsableCommand {
 
         func validate() throws {
             let known = RegisteredClient.AuthMethod.self
-            if let authMethod, known.init(rawValue: authMethod) == nil {
+            // A client of tls_client_auth has no secret to be shown; it is declared in the conf.
+            if let authMethod, [nil, .tls].contains(known.init(rawValue: authMethod)) {
                 throw ValidationError(
                     "\(authMethod) is not in this version: "
                         + "client_secret_basic or client_secret_post")

@@ -70,7 +70,7 @@ struct JWTVectorTests {
         ("aud-wrong", .wrongAudience), ("aud-missing", .missingClaim("aud")),
         ("aud-empty-array", .wrongAudience), ("aud-number", .invalidClaim("aud")),
         ("aud-prefix", .wrongAudience), ("cnf-jkt", .confirmationRequired),
-        ("cnf-x5t", .confirmationRequired), ("header-typ-id-token", .wrongType),
+        ("cnf-x5t", .invalidClaim("cnf")), ("header-typ-id-token", .wrongType),
         ("header-typ-dpop", .wrongType), ("header-typ-number", .malformed),
         ("header-kid-unknown", .unknownKey), ("header-kid-number", .malformed),
         ("header-kid-of-other-key", .badAlgorithm), ("header-kid-long", .unknownKey),

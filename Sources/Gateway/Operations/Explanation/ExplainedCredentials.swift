@@ -71,7 +71,14 @@ extension Explainer {
         let explanation = verifier.explain(head.span(range), now: now)
         say(.authentication, TokenReport.lines(explanation))
         switch explanation.verdict {
-        case .success(let token): return token
+        case .success(let token):
+            if token.certificateThumbprint != nil {
+                say(
+                    .authentication,
+                    "it is bound to a certificate; that the client's connection shows it is taken for granted here"
+                )
+            }
+            return token
         case .failure(let error): throw ExplainedRefusal(error.reason, status: 401)
         }
     }
