@@ -14,10 +14,10 @@ KEEP    ?=
 TEST_ARGUMENTS ?=
 
 BUILD_PACKAGES := libssl-dev libnghttp2-dev libsqlite3-dev libc-ares-dev
-RUN_PACKAGES   := nginx curl python3 python3-requests python3-requests-oauthlib
+RUN_PACKAGES   := nginx curl openssl python3 python3-requests python3-requests-oauthlib
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib python3-websockets \
     python3-h2 python3-hpack python3-wsproto nghttp2-client nghttp2-proxy \
-    python3-grpcio python3-httpx openssl wrk faketime
+    python3-grpcio python3-httpx wrk faketime
 
 BINARY     := .build/release/gatehouse
 bindir     := $(DESTDIR)$(PREFIX)/bin
@@ -76,6 +76,7 @@ install: ## PREFIX=/usr, DESTDIR: program, unit, conf (an existing conf is kept)
 	install -D -m 0755 $(BINARY) $(bindir)/gatehouse
 	install -D -m 0644 deploy/gatehouse.service $(unitdir)/gatehouse.service
 	sed -i 's#/usr/bin/gatehouse#$(PREFIX)/bin/gatehouse#' $(unitdir)/gatehouse.service
+	install -D -m 0644 deploy/gatehouse.socket $(unitdir)/gatehouse.socket
 	install -D -m 0644 deploy/sysusers.d/gatehouse.conf $(sysusers)/gatehouse.conf
 	install -D -m 0644 deploy/tmpfiles.d/gatehouse.conf $(tmpfiles)/gatehouse.conf
 	install -D -m 0644 deploy/logrotate.d/gatehouse $(logrotate)/gatehouse
@@ -92,7 +93,7 @@ uninstall: ## takes the program away; conf, state and logs stay
 ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ]; then systemctl disable --now gatehouse.service || true; fi
 endif
-	rm -f $(bindir)/gatehouse $(unitdir)/gatehouse.service $(sysusers)/gatehouse.conf
+	rm -f $(bindir)/gatehouse $(unitdir)/gatehouse.service $(unitdir)/gatehouse.socket $(sysusers)/gatehouse.conf
 	rm -f $(tmpfiles)/gatehouse.conf $(logrotate)/gatehouse $(docdir)/gateway.conf.example
 	if [ -d $(docdir) ]; then rmdir --ignore-fail-on-non-empty $(docdir); fi
 

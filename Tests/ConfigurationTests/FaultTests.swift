@@ -82,10 +82,6 @@ import Testing
             "upstream x { server systemd:api; } route /x { upstream x; }",
             "21: 'systemd:api' is no address"),
         Fault(
-            "listener l { address a:1; protocols h2; }",
-            "27: 'h2' is settled by TLS, and there is no 'tls' block here (expected h2c for HTTP/2 in clear)"
-        ),
-        Fault(
             "listener l { address a:1; protocols h2c; tls { certificate /k/open; key /k/key; } }",
             "27: 'h2c' is HTTP/2 in clear, and this listener has a 'tls' block (expected h2)"),
         Fault(

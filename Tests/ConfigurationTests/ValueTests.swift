@@ -297,6 +297,9 @@ import Testing
             "route.end_streams_with_credential",
             route("end_streams_with_credential on grace 250ms;")
         ) { $0.routes[1].streamGrace == .milliseconds(250) },
+        Value("listener.protocols", listener("protocols h2 http/1.1;")) {
+            $0.listeners[1].protocols == [.h2c, .http11]
+        },
         Value("listener.tls", tls("")) {
             $0.listeners[1].tls?.certificates
                 == [CertificateFiles(certificate: "/k/rsa.pem", key: "/k/key")]

@@ -33,17 +33,17 @@ extension Interpreter {
         configuration.listeners.append(listener)
     }
 
-    /// What is spoken where none is named: with TLS both by ALPN, in clear HTTP/1.1.
+    /// What is spoken where none is named: with TLS both by ALPN, in clear HTTP/1.1. In clear `h2` can only mean prior
+    /// knowledge, as with nginx.
     private mutating func protocols(
         _ named: (listed: [ListenerProtocol], span: SourceSpan)?, isTLS: Bool
     ) -> [ListenerProtocol] {
         guard let named else { return isTLS ? [.h2, .http11] : [.http11] }
-        if !isTLS, named.listed.contains(.h2) {
-            sink.error(
-                "'h2' is settled by TLS, and there is no 'tls' block here", at: named.span,
-                "expected h2c for HTTP/2 in clear")
+        guard isTLS else {
+            let clear: [ListenerProtocol] = named.listed.map { $0 == .h2 ? .h2c : $0 }
+            return clear.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
         }
-        if isTLS, named.listed.contains(.h2c) {
+        if named.listed.contains(.h2c) {
             sink.error(
                 "'h2c' is HTTP/2 in clear, and this listener has a 'tls' block", at: named.span,
                 "expected h2")

@@ -161,7 +161,7 @@ struct Explainer {
             limits: HTTP1Limits(
                 requestLineBytes: listener.limits.requestLineBytes,
                 headBytes: listener.limits.requestHeadBytes, fieldCount: listener.limits.headers))
-        say(.downstream, "listener \(listener.name), without TLS")
+        say(.downstream, "listener \(listener.name), \(origin.isTLS ? "with" : "without") TLS")
         let progress: HeadProgress
         do throws(HTTP1Error) {
             progress = try parser.parse(bytes.span, from: 0, into: head)
