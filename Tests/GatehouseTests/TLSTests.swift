@@ -120,6 +120,59 @@ struct TLSTests {
         }
     }
 
+    @Test func webSocketsPass() throws {
+        let authority = try TestAuthority()
+        try authority.issue("one", ["IP:127.0.0.1"])
+        let echo = try EchoServer()
+        let gateway = try Gateway(
+            testConf(
+                listener: "tls { certificate one.crt; key one.key; }",
+                """
+                upstream app { server 127.0.0.1:\(echo.port); }
+                route / { upstream app; authenticate none; websocket on; }
+                """), in: authority.folder)
+        let result = try echo.talk(through: gateway, authority: authority.certificate)
+        #expect(result.output == "5 echoes, closed 1000\n", "\(result.error)")
+    }
+
+    @Test func httpxSharesAConnection() throws {
+        let house = try House()
+        let python = try requirePython(module: "httpx, h2", package: "python3-httpx python3-h2")
+        let script = """
+            import asyncio, httpx, sys
+            async def main():
+                async with httpx.AsyncClient(http2=True, verify=sys.argv[2]) as client:
+                    url = "https://localhost:%s/" % sys.argv[1]
+                    first = await client.get(url)
+                    many = await asyncio.gather(*[client.post(url, content=b"x" * 100000) for _ in range(50)])
+                    print(first.http_version, {(r.status_code, r.http_version, r.headers["x-seen"]) for r in many})
+            asyncio.run(main())
+            """
+        let result = try run(
+            python, ["-c", script, "\(house.gateway.port)", house.authority.certificate])
+        #expect(result.output == "HTTP/2 {(200, 'HTTP/2', '100000')}\n", "\(result.error)")
+    }
+
+    /// Many records in one read, more than the loop reads at once, and none may be left lying.
+    @Test func pipelinedRequestsInManyRecordsAreAllAnswered() throws {
+        let house = try House()
+        let python = try requirePython(module: "ssl", package: "python3")
+        let script = """
+            import socket, ssl, sys
+            context = ssl.create_default_context(cafile=sys.argv[2])
+            sock = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="localhost")
+            request = b"GET /%d HTTP/1.1\\r\\nHost: localhost\\r\\nX-Pad: " + b"p" * 900 + b"\\r\\n\\r\\n"
+            last = b"GET /last HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n"
+            sock.sendall(b"".join(request % n for n in range(300)) + last)
+            data = b""
+            while piece := sock.recv(65536): data += piece
+            print(data.count(b"HTTP/1.1 200 OK"), b"GET /last" in data)
+            """
+        let result = try run(
+            python, ["-c", script, "\(house.gateway.port)", house.authority.certificate])
+        #expect(result.output == "301 True\n", "\(result.error)")
+    }
+
     @Test func oldVersionsAndWeakCiphersAreRefused() throws {
         let house = try House()
         for arguments in [

@@ -274,12 +274,16 @@ final class EchoServer {
     }
 
     /// Exchanges messages of many sizes by way of the gateway.
-    func talk(through gateway: Gateway) throws -> CommandResult {
-        try run(python, [script, "talk", "\(try gateway.port)"])
+    ///
+    /// - Parameter authority: the certificate of the gateway's; with it the client speaks TLS.
+    func talk(through gateway: Gateway, authority: String? = nil) throws -> CommandResult {
+        try run(
+            python,
+            [script, "talk", "\(try gateway.port)"] + [authority].compactMap(\.self))
     }
 
     private static let source = """
-        import asyncio, os, sys, websockets
+        import asyncio, os, ssl, sys, websockets
         from websockets import connect, serve
 
         async def echo(socket, path=None):
@@ -290,7 +294,9 @@ final class EchoServer {
             if mode == "serve":
                 async with serve(echo, "127.0.0.1", port, max_size=None):
                     await asyncio.Future()
-            async with connect(f"ws://127.0.0.1:{port}/", max_size=None) as socket:
+            tls = ssl.create_default_context(cafile=sys.argv[3]) if sys.argv[3:] else None
+            scheme = "wss" if tls else "ws"
+            async with connect(f"{scheme}://127.0.0.1:{port}/", max_size=None, ssl=tls) as socket:
                 count = 0
                 for message in ["", "hello", "é" * 1000, os.urandom(70000), os.urandom(3000000)]:
                     await socket.send(message)

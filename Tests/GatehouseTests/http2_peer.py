@@ -9,6 +9,7 @@ import time
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
+    PingAckReceived,
     ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
@@ -242,6 +243,10 @@ def cancelled_uploads(port):
             client.h2.send_data(stream, bytes(room))
             client.flush()
             left -= room
+        # By the answer the gateway has seen it all, and has begun to connect.
+        client.h2.ping(b"whatever")
+        client.flush()
+        client.until(PingAckReceived)
         client.h2.reset_stream(stream, 8)
         client.flush()
     print(client.status(client.request(client.headers())))

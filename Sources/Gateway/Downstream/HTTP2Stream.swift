@@ -25,6 +25,9 @@ final class HTTP2Stream: ClientStream {
     /// The client has ended its side: END_STREAM has come.
     private var hasEnded = false
     private var isHandingOver = false
+    /// The answer is complete, the request is not: the rest of it is dropped.
+    private var isDiscarding = false
+    private var discarded = 0
     /// The answer's head until it leaves.
     private var pendingHead: [UInt8] = []
     private var pendingStatus = 0
@@ -69,8 +72,10 @@ final class HTTP2Stream: ClientStream {
     func dataReceived(_ input: Span<UInt8>) {
         progressBytes += input.count
         guard let exchange else {
-            // The answer is out; what still comes is dropped.
+            // The answer is out; what still comes is dropped, up to a bound.
             connection.consumed(input.count, by: self)
+            discarded += input.count
+            if discarded > DownstreamConnection.discardLimitBytes { stopReceiving() }
             return
         }
         if pendingInput.isEmpty, exchange.wantsBody, !isHandingOver {
@@ -83,6 +88,7 @@ final class HTTP2Stream: ClientStream {
 
     func requestEnded() {
         hasEnded = true
+        isDiscarding = false
         hasPendingEnd = true
         handOver()
     }
@@ -206,15 +212,31 @@ final class HTTP2Stream: ClientStream {
     }
 
     func exchangeEnded(closes: Bool) {
-        guard exchange != nil else { return }
+        guard let exchange else { return }
+        // What was opened for a tunnel has no end of its own.
+        let isEndless = exchange.head.upgradesToWebSocket
         letGo()
-        // The client need not send what nobody will read (RFC 9113 section 8.1), nor hold the stream open.
-        if !hasEnded { connection.session.stopReceiving(id) }
         let waiting = pendingInput.count
         pendingInput = []
         connection.consumed(waiting, by: self)
         exchangeDeadline = nil
+        if !hasEnded {
+            // A reset behind the answer is right (RFC 9113 section 8.1), and clients lose the answer by it: one whose
+            // rest is small may send it, as over HTTP/1.1.
+            if closes || isEndless || connection.worker.isDraining {
+                stopReceiving()
+            } else {
+                isDiscarding = true
+            }
+        }
         rearm()
+        connection.needsFlush()
+    }
+
+    /// The client need not send what nobody will read, nor hold the stream open.
+    private func stopReceiving() {
+        isDiscarding = false
+        connection.session.stopReceiving(id)
         connection.needsFlush()
     }
 
@@ -241,7 +263,8 @@ final class HTTP2Stream: ClientStream {
     private func rearm() {
         progressBytes = 0
         let now = connection.worker.loop.now
-        let isWaiting = connection.session.queuedBytes(id) > 0 || exchange?.wantsBody == true
+        let isWaiting =
+            connection.session.queuedBytes(id) > 0 || exchange?.wantsBody == true || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
             next = now + listener.limits.idleTimeout
@@ -267,7 +290,7 @@ final class HTTP2Stream: ClientStream {
         let queued = connection.session.queuedBytes(id)
         progressBytes += max(0, queuedBefore - queued)
         queuedBefore = queued
-        if queued == 0, exchange?.wantsBody != true, exchange?.isTunnel != true,
+        if queued == 0, exchange?.wantsBody != true, exchange?.isTunnel != true, !isDiscarding,
             exchangeDeadline == nil
         {
             deadline = nil
@@ -297,6 +320,7 @@ final class HTTP2Stream: ClientStream {
         }
         guard let exchange, exchange.wantsBody || exchange.isBodyPaused else {
             deadline = nil
+            if isDiscarding { stopReceiving() }
             return
         }
         if exchange.isBodyPaused { exchange.upstreamTooSlow() } else { exchange.bodyTooSlow() }

@@ -201,6 +201,7 @@ extension HTTP2ServerSession {
 
     /// The answer is out. Where the rest of the request was refused, the stream ends here.
     func answerEnded(_ streamID: Int32) {
+        streams[streamID]?.isAnswered = true
         if stopped.contains(streamID) { reset(streamID, code: .noError) }
     }
 }

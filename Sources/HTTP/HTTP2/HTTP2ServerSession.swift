@@ -32,6 +32,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
         /// Of the trailer section: bytes and fields, which are counted and dropped.
         var trailers: (bytes: Int, fields: Int)?
         var output = StreamOutput()
+        /// The end of the answer has gone out.
+        var isAnswered = false
         /// Refused as malformed: nothing of it is passed on.
         var isMalformed = false
         /// Its head was whole and within the limits: answering it is work that the client may pay with.
@@ -211,8 +213,9 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// The answer is complete and the rest of the request is not wanted: the stream ends when the answer is out
     /// (section 8.1).
     public func stopReceiving(_ streamID: Int32) {
-        guard streams[streamID] != nil else { return }
+        guard let stream = streams[streamID] else { return }
         streams[streamID]?.isMalformed = true
+        if stream.isAnswered { return reset(streamID, code: .noError) }
         stopped.insert(streamID)
     }
 
