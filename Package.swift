@@ -82,7 +82,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "GatehouseTests",
-            dependencies: ["OAuth", "Cryptography", "Primitives", "TestSupport"],
+            dependencies: ["OAuth", "Cryptography", "Primitives", "TestSupport", "COpenSSL"],
             exclude: [
                 "http2_conformance.py", "http2_floods.py", "http2_frames.py", "http2_peer.py",
                 "http2_upstream.py", "grpc_peer.py", "oauth1_client.py",

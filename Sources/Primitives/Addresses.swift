@@ -8,6 +8,8 @@ public enum IPAddress: Sendable, Hashable {
 
     /// Reads `192.0.2.1` or `2001:db8::1` (without brackets or zone); `nil` for anything else.
     public init?(_ text: String) {
+        // The C function would stop reading there.
+        guard !text.utf8.contains(0) else { return nil }
         var four = in_addr()
         if unsafe inet_pton(AF_INET, text, &four) == 1 {
             self = .v4(UInt32(bigEndian: four.s_addr))

@@ -9,10 +9,10 @@ import time
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import (
-    PingAckReceived,
     ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
+    PingAckReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,

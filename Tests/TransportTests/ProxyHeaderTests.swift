@@ -67,7 +67,7 @@ struct ProxyHeaderTests {
         line("TCP4 192.0.2.1 192.0.2.2 65536 443"), line("TCP4 192.0.2.1 192.0.2.2 056 443"),
         line("TCP4 192.0.2.256 192.0.2.2 1 443"), line("UDP4 192.0.2.1 192.0.2.2 1 443"),
         line("tcp4 192.0.2.1 192.0.2.2 1 443"), Array("PROXY UNKNOWN\n".utf8), line(""),
-        line("TCP4  192.0.2.1 192.0.2.2 1 443"),
+        line("TCP4  192.0.2.1 192.0.2.2 1 443"), line("TCP4 192.0.2.1\0 192.0.2.2 1 443"),
         binary(0x11, 0x11, four), binary(0x22, 0x11, four),
         binary(0x21, 0x11, Array(four.dropLast())),
         binary(0x21, 0x21, Array(six.dropLast())),

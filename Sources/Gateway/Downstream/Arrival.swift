@@ -10,11 +10,17 @@ import Transport
 final class Arrival: ClientConnection {
     private enum Stage {
         case proxyHeader(ProxyHeaderReader)
+        /// Nothing has come yet; a session is made when it does.
+        case silent(TLSServerContext)
         case handshake
+        /// The handshake failed: our side is shut, and what still comes is dropped, so that no reset destroys the alert.
+        case leaving
         /// Which version it is, by its first bytes.
         case detecting(VersionDetector)
         case over
     }
+
+    private static let leavingTime: Duration = .seconds(1)
 
     var timer = TimerState()
 
@@ -57,12 +63,7 @@ final class Arrival: ClientConnection {
     /// The address is known: TLS comes next, or the first bytes of HTTP.
     private func goOn() {
         if let tls {
-            do throws(TLSError) {
-                try socket.secure(as: tls)
-                stage = .handshake
-            } catch {
-                fail("a TLS session could not begin", "\(error)")
-            }
+            stage = .silent(tls)
         } else if let detector = VersionDetector(listener.protocols) {
             stage = .detecting(detector)
         } else {
@@ -75,7 +76,9 @@ final class Arrival: ClientConnection {
     func ready(_ readiness: Readiness) {
         switch stage {
         case .proxyHeader(let reader): readProxyHeader(reader)
+        case .silent(let tls): secure(tls)
         case .handshake: shakeHands()
+        case .leaving: dropInput()
         case .detecting(let detector): detect(detector)
         case .over: break
         }
@@ -105,17 +108,42 @@ final class Arrival: ClientConnection {
         }
     }
 
+    private func secure(_ tls: TLSServerContext) {
+        do throws(TLSError) {
+            try socket.secure(as: tls)
+            stage = .handshake
+            shakeHands()
+        } catch {
+            fail("a TLS session could not begin", "\(error)")
+        }
+    }
+
+    private func dropInput() {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        switch socket.peek(into: buffer) {
+        case .bytes(let count): socket.skip(count, through: buffer)
+        case .wouldBlock: break
+        case .end, .failed: close()
+        }
+    }
+
     private func shakeHands() {
         switch socket.handshake() {
         case .wantsReadable: watch([.readable, .peerClosed])
         case .wantsWritable: watch([.writable])
-        case .failed(let cause): fail("a TLS handshake failed", cause)
+        case .failed(let cause):
+            tell("a TLS handshake failed", cause)
+            leaveBehindAlert()
         case .done(let version):
             watch([.readable, .peerClosed])
             guard
                 let facts = socket.facts(
                     verifiesPeer: tls?.verifiesClients == true, at: worker.loop.wallNow)
-            else { return fail("a TLS handshake failed", "the client's certificate has ended") }
+            else {
+                tell("a TLS handshake failed", "the client's certificate has ended")
+                return leaveBehindAlert()
+            }
             if version == .http2 || !listener.protocols.contains(.http11) {
                 serveHTTP2([], facts)
             } else {
@@ -180,9 +208,21 @@ final class Arrival: ClientConnection {
     // MARK: The end
 
     private func fail(_ what: StaticString, _ cause: String) {
+        tell(what, cause)
+        close()
+    }
+
+    private func tell(_ what: StaticString, _ cause: String) {
         worker.arrivalFailed(
             what, DownstreamConnection.text(of: peer), listener.name, cause: cause)
-        close()
+    }
+
+    private func leaveBehindAlert() {
+        guard let registration else { return }
+        stage = .leaving
+        socket.shutdownWriting()
+        watch([.readable, .peerClosed])
+        worker.loop.schedule(self, registration, at: worker.loop.now + Arrival.leavingTime)
     }
 
     private func close() {
@@ -200,14 +240,19 @@ final class Arrival: ClientConnection {
         case .proxyHeader(let reader) where reader.hasBegun:
             fail("a connection without a PROXY header was refused", "header_timeout")
         case .handshake: fail("a TLS handshake failed", "header_timeout")
-        case .proxyHeader, .detecting: close()
+        case .proxyHeader, .silent, .detecting, .leaving: close()
         case .over: break
         }
     }
 
     /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would.
     func drain() {
-        if case .detecting(let detector) = stage, detector.isEmpty { close() }
+        switch stage {
+        case .detecting(let detector) where detector.isEmpty: close()
+        case .proxyHeader(let reader) where !reader.hasBegun: close()
+        case .silent, .leaving: close()
+        case .detecting, .proxyHeader, .handshake, .over: break
+        }
     }
 
     func shutDown() {

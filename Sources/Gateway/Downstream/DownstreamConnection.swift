@@ -249,6 +249,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         case .idle, .readingHead, .discarding, .lingering, .closed:
             break
         }
+        // Under TLS an end is answered by an end (RFC 8446 section 6.1).
+        if tls != nil { socket.shutdownWriting() }
         close()
     }
 

@@ -6,7 +6,8 @@ import Primitives
 /// Proxies add at the right end, so that the list is read from there: what a trusted one has added is believed, up to the
 /// first address that is none of them. What stands further left is that client's invention. A proxy that writes one
 /// family of fields passes the other on as the client sent it; so one family is believed, X-Forwarded-For where it is
-/// there, and a Forwarded that names somebody else beside it makes the request one with two meanings.
+/// there (X-Forwarded-Proto and -Host count beside it alone), and a Forwarded that names somebody else beside it makes the
+/// request one with two meanings.
 struct ForwardedClient: Equatable {
     enum Fault: Error {
         case malformed
@@ -35,12 +36,10 @@ struct ForwardedClient: Equatable {
         let elements = try ForwardedClient.elements(head)
         let protocols = ForwardedClient.list(head, .xForwardedProto)
         let hosts = ForwardedClient.list(head, .xForwardedHost)
-        let isEmpty =
-            addresses.isEmpty && elements.isEmpty && protocols.isEmpty && hosts.isEmpty
-        guard !isEmpty else { return nil }
+        guard !addresses.isEmpty || !elements.isEmpty else { return nil }
         text = Array(peer.description.utf8)
         address = peer
-        if addresses.isEmpty, protocols.isEmpty, hosts.isEmpty {
+        if addresses.isEmpty {
             let index = try walk(elements.map { $0["for"] ?? [] }, peer, trusted)
             if let index {
                 isTLS = ForwardedClient.isTLS(elements[index]["proto"])
@@ -53,7 +52,7 @@ struct ForwardedClient: Equatable {
             ForwardedClient.pick(protocols, index, of: addresses.count))
         authority = ForwardedClient.authority(
             ForwardedClient.pick(hosts, index, of: addresses.count))
-        guard !addresses.isEmpty, !elements.isEmpty else { return }
+        guard !elements.isEmpty else { return }
         var other = self
         _ = try other.walk(elements.map { $0["for"] ?? [] }, peer, trusted)
         guard other.address == address else { throw .contradictory }
@@ -160,7 +159,8 @@ struct ForwardedClient: Equatable {
     /// An address, with or without a port; `nil` for `unknown` and for a name that hides one (RFC 7239 section 6).
     private static func node(_ bytes: [UInt8]) throws(Fault) -> IPAddress? {
         var text = String(decoding: bytes, as: UTF8.self)
-        if text.lowercased() == "unknown" || text.hasPrefix("_") { return nil }
+        // RFC 7239 lets an element say nothing of its client.
+        if text.isEmpty || text.lowercased() == "unknown" || text.hasPrefix("_") { return nil }
         if let address = IPAddress(text) { return address.unmapped }
         if let colon = text.lastIndex(of: ":"), text[..<colon].hasSuffix("]") || text.contains(".")
         {

@@ -12,6 +12,7 @@ import Transport
 public final class GatewayServer {
     public static let version = "0.1.0"
     private static let tick: Duration = .milliseconds(200)
+    private static let lookUpTime: Duration = .seconds(1)
     /// How far the ceiling of accepted timestamps runs ahead of the clock: what an honest client notices of a crash.
     private static let ceilingLead: Int64 = 3
 
@@ -71,7 +72,10 @@ public final class GatewayServer {
                 workerCount: workers, accessWriter: writer, errors: errors, store: store,
                 replay: opened.replay)
             let shared = self.shared
-            resolver = try Resolver { addresses in shared.postToAll(.addresses(addresses)) }
+            resolver = try Resolver { addresses in
+                shared.postToAll(.addresses(addresses))
+                shared.namesFound(addresses.keys)
+            }
         } catch {
             throw StartError(.software, "\(error)")
         }
@@ -80,8 +84,9 @@ public final class GatewayServer {
             configuration: configuration, material: try Material(configuration, state),
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
-        watchNames(configuration)
+        let names = watchNames(configuration)
         try startWorkers(workers)
+        waitForNames(names)
         observeStore(since: state.generation)
     }
 
@@ -129,12 +134,22 @@ public final class GatewayServer {
         }
     }
 
-    private func watchNames(_ configuration: Configuration) {
+    /// The first requests should find their upstreams; a name that is not found in this time is looked up again later.
+    private func waitForNames(_ names: Set<String>) {
+        let deadline = MonotonicInstant.now() + GatewayServer.lookUpTime
+        while !shared.areFound(names), MonotonicInstant.now() < deadline {
+            _ = poll(nil, 0, 2)
+        }
+    }
+
+    @discardableResult
+    private func watchNames(_ configuration: Configuration) -> Set<String> {
         var names: Set<String> = []
         for upstream in configuration.upstreams {
             for case .name(let name, _) in upstream.servers { names.insert(name) }
         }
         resolver.watch(names)
+        return names
     }
 
     // MARK: Running

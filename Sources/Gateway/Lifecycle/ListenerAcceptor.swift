@@ -70,8 +70,11 @@ final class ListenerAcceptor: EventHandler {
     private func turnAway(_ descriptor: Int32, _ peer: IPAddress?) {
         let socket = Socket(adopting: descriptor)
         let answer = worker.turnAway(from: bound.name, peer)
-        _ = socket.write(answer.span)
-        socket.shutdownWriting()
+        // An answer in clear would only confuse who begins with something else.
+        if bound.configuration.tls == nil, !bound.configuration.requiresProxyHeader {
+            _ = socket.write(answer.span)
+            socket.shutdownWriting()
+        }
         if !isFull { worker.shared.errors.warn("a listener is full", ["listener": bound.name]) }
         isFull = true
     }

@@ -18,6 +18,7 @@ final class SharedState: Sendable {
     let signing: SigningQueue
     private let pulses: Mutex<[Int]>
     private let idleWorkers: Mutex<Set<Int>>
+    private let foundNames = Mutex<Set<String>>([])
     private let storeIsAway = Atomic(false)
     private let workerHasFailed = Atomic(false)
 
@@ -51,6 +52,15 @@ final class SharedState: Sendable {
 
     func storeAnswered(_ isWell: Bool) {
         storeIsAway.store(!isWell, ordering: .relaxed)
+    }
+
+    /// Names have been looked up.
+    func namesFound(_ names: some Sequence<String>) {
+        foundNames.withLock { $0.formUnion(names) }
+    }
+
+    func areFound(_ names: Set<String>) -> Bool {
+        foundNames.withLock { $0.isSuperset(of: names) }
     }
 
     /// A worker could not go on: the process ends, and the service manager starts it anew.

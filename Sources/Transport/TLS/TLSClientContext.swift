@@ -64,9 +64,9 @@ public enum TLSServerName: Sendable, Equatable {
     /// Begins a connection to a server.
     ///
     /// - Returns: owned by the caller.
-    func makeSession(on descriptor: Int32, for name: TLSServerName) -> OpaquePointer? {
+    func makeSession(on wire: TLSWire, for name: TLSServerName) -> OpaquePointer? {
         guard let session = unsafe SSL_new(handle.raw) else { return nil }
-        guard unsafe expect(name, of: session), unsafe SSL_set_fd(session, descriptor) == 1 else {
+        guard unsafe expect(name, of: session), unsafe wire.attach(to: session) else {
             unsafe SSL_free(session)
             return nil
         }

@@ -233,9 +233,9 @@ public enum TLSMinimumVersion: Sendable {
     /// Begins a connection of a client.
     ///
     /// - Returns: owned by the caller.
-    func makeSession(on descriptor: Int32) -> OpaquePointer? {
+    func makeSession(on wire: TLSWire) -> OpaquePointer? {
         guard let session = unsafe SSL_new(contexts[0].raw) else { return nil }
-        guard unsafe SSL_set_fd(session, descriptor) == 1 else {
+        guard unsafe wire.attach(to: session) else {
             unsafe SSL_free(session)
             return nil
         }

@@ -2,7 +2,7 @@ import COpenSSL
 import Glibc
 import Primitives
 
-/// TLS on one connected, non-blocking socket. It reads and writes the descriptor itself, whose owner outlives it.
+/// TLS on one connected, non-blocking socket, which it reads and writes through a `TLSWire`; the socket's owner outlives it.
 @safe struct TLSSession: ~Copyable {
     /// How a handshake stands.
     enum Handshake: Equatable {
@@ -17,20 +17,26 @@ import Primitives
     private static let recordBytes = 16 << 10
 
     private let raw: OpaquePointer
+    private let wire: TLSWire
+    /// Content of a record that is sealed and waits for the socket: its owner was told that it was not written, and offers
+    /// it again.
+    private var owed = 0
     /// What the callbacks look things up in.
     private let context: AnyObject
     private let resumption: TLSResumption?
     /// Input was read from the socket that no caller has seen yet: the socket will not become readable for it.
     private(set) var hasMoreInput = false
-    /// The last read could not go on before something of TLS's own was written.
-    private(set) var wantsWritable = false
+    /// Something of TLS's own waits for the socket.
+    var wantsWritable: Bool { owed == 0 && wire.hasSealed }
     /// What came behind bytes that had to be handed over first.
     private var fault: Socket.Transfer?
 
     /// The server's side.
     init(server context: TLSServerContext, descriptor: Int32) throws(TLSError) {
-        guard let raw = unsafe context.makeSession(on: descriptor) else { throw .outOfMemory }
+        let wire = TLSWire(descriptor: descriptor)
+        guard let raw = unsafe context.makeSession(on: wire) else { throw .outOfMemory }
         unsafe self.raw = unsafe raw
+        self.wire = wire
         self.context = context
         resumption = nil
     }
@@ -44,10 +50,12 @@ import Primitives
         client context: TLSClientContext, name: TLSServerName, resumption: TLSResumption,
         descriptor: Int32
     ) throws(TLSError) {
-        guard let raw = unsafe context.makeSession(on: descriptor, for: name) else {
+        let wire = TLSWire(descriptor: descriptor)
+        guard let raw = unsafe context.makeSession(on: wire, for: name) else {
             throw .outOfMemory
         }
         unsafe self.raw = unsafe raw
+        self.wire = wire
         self.context = context
         self.resumption = resumption
         unsafe SSL_set_ex_data(raw, 0, Unmanaged.passUnretained(resumption).toOpaque())
@@ -63,13 +71,21 @@ import Primitives
     // MARK: The handshake
 
     mutating func handshake() -> Handshake {
+        guard wire.flush() else {
+            return wire.fault == nil ? .wantsWritable : .failed("the connection was lost")
+        }
         OpenSSLErrors.forget()
+        wire.beginCall()
         let result = unsafe SSL_do_handshake(raw)
         if result == 1 {
+            guard !wire.hasSealed else { return .wantsWritable }
+            wire.handshakeEnded()
             // A request may have come with the end of the handshake.
             hasMoreInput = unsafe SSL_has_pending(raw) == 1
             return .done
         }
+        // What was said last must be out before an answer can come.
+        if wire.hasSealed, wire.fault == nil { return .wantsWritable }
         switch unsafe SSL_get_error(raw, result) {
         case SSL_ERROR_WANT_READ: return .wantsReadable
         case SSL_ERROR_WANT_WRITE: return .wantsWritable
@@ -116,7 +132,9 @@ import Primitives
         if let fault {
             return fault
         }
+        _ = wire.flush()
         OpenSSLErrors.forget()
+        wire.beginCall()
         var total = 0
         while buffer.capacity - buffer.count >= TLSSession.recordBytes {
             let count = unsafe buffer.fill { room in
@@ -132,6 +150,7 @@ import Primitives
                 return .bytes(total)
             }
             total += count
+            wire.contentCame()
             if unsafe SSL_has_pending(raw) == 0 { return .bytes(total) }
         }
         hasMoreInput = true
@@ -141,25 +160,28 @@ import Primitives
     /// Whether a byte or an end waits, tickets and the like aside.
     mutating func hasInput() -> Bool {
         OpenSSLErrors.forget()
+        wire.beginCall()
         var byte: UInt8 = 0
         let count = unsafe SSL_peek(raw, &byte, 1)
         return count > 0 || outcome(of: Int(count)) != .wouldBlock
     }
 
-    /// Writes in records of at most 16 KiB. What was refused must be offered again, with or without more behind it:
-    /// part of it may be sealed already.
+    /// Writes in records of at most 16 KiB. What was refused must be offered again, with or without more behind it: the
+    /// first of it may be sealed already.
     mutating func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
+        guard wire.flush() else { return wire.fault.map { .failed($0) } ?? .wouldBlock }
         OpenSSLErrors.forget()
-        var total = 0
+        wire.beginCall()
+        var total = min(owed, bytes.count)
+        owed = 0
         while total < bytes.count {
             let count = unsafe bytes.extracting(total..<bytes.count).withUnsafeBytes { rest in
                 unsafe Int(SSL_write(raw, rest.baseAddress, Int32(clamping: rest.count)))
             }
-            guard count > 0 else {
-                if total > 0 { return .bytes(total) }
-                let wanted = wantsWritable
-                defer { wantsWritable = wanted }
-                return outcome(of: count)
+            guard count > 0 else { return total > 0 ? .bytes(total) : outcome(of: count) }
+            if wire.hasSealed {
+                owed = count
+                return total > 0 ? .bytes(total) : .wouldBlock
             }
             total += count
         }
@@ -169,21 +191,21 @@ import Primitives
     /// Says that no more will be sent; a peer that does not hear it takes what it has for cut off.
     mutating func shutdown() {
         OpenSSLErrors.forget()
+        wire.beginCall()
         _ = unsafe SSL_shutdown(raw)
+        // Where the socket is full the alert is lost: the peer has more to worry about.
+        _ = wire.flush()
+        wire.shut()
     }
 
-    private mutating func outcome(of result: Int) -> Socket.Transfer {
-        wantsWritable = false
+    private func outcome(of result: Int) -> Socket.Transfer {
         switch unsafe SSL_get_error(raw, Int32(clamping: result)) {
-        case SSL_ERROR_WANT_READ:
-            return .wouldBlock
-        case SSL_ERROR_WANT_WRITE:
-            wantsWritable = true
+        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE:
             return .wouldBlock
         case SSL_ERROR_ZERO_RETURN:
             return .end
         case SSL_ERROR_SYSCALL:
-            return .failed(errno == 0 ? ECONNRESET : errno)
+            return .failed(wire.fault ?? (errno == 0 ? ECONNRESET : errno))
         default:
             // An end without the alert counts as a reset: what came before may be cut (RFC 8446 section 6.1).
             OpenSSLErrors.forget()

@@ -1,0 +1,223 @@
+import CLinux
+import COpenSSL
+import Glibc
+
+/// What lies between OpenSSL and a socket: it reads no more at a time than a turn of the loop may cost, and takes every
+/// record that is to be written, so that nothing of OpenSSL's ever waits half done.
+///
+/// Left alone, OpenSSL reads until the socket is empty while it finds nothing to hand out, and a client that sends nothing
+/// but KeyUpdates would keep a worker for as long as it likes.
+@safe final class TLSWire {
+    /// Sealed bytes that one call may read.
+    private static let budgetBytes = 64 << 10
+    /// Handshake messages behind the handshake, without content between them: KeyUpdates, attempts to renegotiate,
+    /// a server's tickets. Honest peers send a few.
+    private static let chatterLimit = 32
+
+    private let descriptor: Int32
+    private var budget = 0
+    /// Records that the socket has not taken yet.
+    private var sealed: [UInt8] = []
+    private var start = 0
+    private var chatter = 0
+    private var isEstablished = false
+    fileprivate private(set) var hasEnded = false
+    /// Our side of the socket is shut: what TLS still wants to say goes nowhere.
+    private var isShut = false
+    /// The peer has talked without end, or the socket is broken.
+    private(set) var fault: Int32?
+
+    init(descriptor: Int32) {
+        self.descriptor = descriptor
+    }
+
+    /// Whether sealed records wait for the socket.
+    var hasSealed: Bool { start < sealed.count }
+
+    /// A call to OpenSSL follows.
+    func beginCall() {
+        budget = TLSWire.budgetBytes
+    }
+
+    /// The handshake is over; content has come: the peer may say something of TLS's own again.
+    func contentCame() {
+        isEstablished = true
+        chatter = 0
+    }
+
+    func handshakeEnded() {
+        isEstablished = true
+    }
+
+    func shut() {
+        isShut = true
+        sealed = []
+        start = 0
+    }
+
+    /// A handshake message has come.
+    func heard() {
+        guard isEstablished else { return }
+        chatter += 1
+        if chatter > TLSWire.chatterLimit { fault = EPROTO }
+    }
+
+    /// Writes what waits.
+    ///
+    /// - Returns: whether nothing waits any more.
+    func flush() -> Bool {
+        while hasSealed {
+            let count = unsafe sealed.withUnsafeBytes { bytes in
+                unsafe gh_send(
+                    descriptor, bytes.baseAddress?.advanced(by: start), bytes.count - start)
+            }
+            guard count >= 0 else {
+                if errno == EAGAIN || errno == EINTR { return false }
+                fault = fault ?? errno
+                shut()
+                return false
+            }
+            start += count
+        }
+        sealed.removeAll(keepingCapacity: sealed.capacity <= 4096)
+        start = 0
+        return true
+    }
+
+    // MARK: For OpenSSL
+
+    enum Read {
+        case bytes(Int)
+        case wouldBlock
+        case end
+        case failed
+    }
+
+    fileprivate func read(into room: UnsafeMutableRawBufferPointer) -> Read {
+        guard fault == nil else { return .failed }
+        guard budget > 0 else { return .wouldBlock }
+        let count = unsafe recv(descriptor, room.baseAddress, min(room.count, budget), 0)
+        if count > 0 {
+            budget -= count
+            return .bytes(count)
+        }
+        if count == 0 {
+            hasEnded = true
+            return .end
+        }
+        return errno == EAGAIN || errno == EINTR ? .wouldBlock : .failed
+    }
+
+    /// Takes all of it.
+    ///
+    /// - Returns: false when the socket is broken.
+    fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        if isShut { return true }
+        guard fault == nil else { return false }
+        var written = 0
+        if !hasSealed {
+            let count = unsafe gh_send(descriptor, bytes.baseAddress, bytes.count)
+            if count < 0, errno != EAGAIN, errno != EINTR {
+                fault = errno
+                return false
+            }
+            written = max(0, count)
+        }
+        if written < bytes.count { unsafe sealed.append(contentsOf: bytes[written...]) }
+        return true
+    }
+
+    /// Puts the wire under a session, which must not outlive it.
+    ///
+    /// - Returns: false when OpenSSL has no memory.
+    func attach(to session: OpaquePointer) -> Bool {
+        guard let method = unsafe TLSWireMethod.method, let bio = unsafe BIO_new(method) else {
+            return false
+        }
+        unsafe BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
+        unsafe BIO_set_init(bio, 1)
+        // One BIO for both ways: the session takes it over.
+        unsafe SSL_set_bio(session, bio, bio)
+        unsafe SSL_set_msg_callback(session) { isWritten, _, type, bytes, count, session, _ in
+            unsafe messagePassed(isWritten, type, bytes, count, session)
+        }
+        return true
+    }
+}
+
+/// The BIO_METHOD of wires; made once, never freed.
+private enum TLSWireMethod {
+    nonisolated(unsafe) static let method: OpaquePointer? = unsafe make()
+
+    private static func make() -> OpaquePointer? {
+        guard
+            let method = unsafe BIO_meth_new(
+                BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "gatehouse wire")
+        else { return nil }
+        unsafe BIO_meth_set_read_ex(method) { bio, room, count, read in
+            unsafe readWire(bio, room, count, read)
+        }
+        unsafe BIO_meth_set_write_ex(method) { bio, bytes, count, written in
+            unsafe writeWire(bio, bytes, count, written)
+        }
+        unsafe BIO_meth_set_ctrl(method) { bio, command, _, _ in
+            switch command {
+            case BIO_CTRL_FLUSH: 1
+            case BIO_CTRL_EOF: unsafe wire(of: bio)?.hasEnded == true ? 1 : 0
+            default: 0
+            }
+        }
+        return unsafe method
+    }
+}
+
+private func wire(of bio: OpaquePointer?) -> TLSWire? {
+    guard let bio = unsafe bio, let raw = unsafe BIO_get_data(bio) else { return nil }
+    return unsafe Unmanaged<TLSWire>.fromOpaque(raw).takeUnretainedValue()
+}
+
+private let retryRead = BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY
+private let retryFlags =
+    BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY
+
+private func readWire(
+    _ bio: OpaquePointer?, _ room: UnsafeMutablePointer<CChar>?, _ count: Int,
+    _ read: UnsafeMutablePointer<Int>?
+) -> Int32 {
+    guard let wire = unsafe wire(of: bio), let room = unsafe room, let read = unsafe read else {
+        return 0
+    }
+    unsafe read.pointee = 0
+    unsafe BIO_clear_flags(bio, retryFlags)
+    switch unsafe wire.read(into: UnsafeMutableRawBufferPointer(start: room, count: count)) {
+    case .bytes(let count):
+        unsafe read.pointee = count
+        return 1
+    case .wouldBlock:
+        unsafe BIO_set_flags(bio, retryRead)
+        return 0
+    case .end, .failed:
+        return 0
+    }
+}
+
+private func writeWire(
+    _ bio: OpaquePointer?, _ bytes: UnsafePointer<CChar>?, _ count: Int,
+    _ written: UnsafeMutablePointer<Int>?
+) -> Int32 {
+    guard let wire = unsafe wire(of: bio), let bytes = unsafe bytes, let written = unsafe written
+    else { return 0 }
+    unsafe BIO_clear_flags(bio, retryFlags)
+    guard unsafe wire.write(UnsafeRawBufferPointer(start: bytes, count: count)) else { return 0 }
+    unsafe written.pointee = count
+    return 1
+}
+
+/// Every message of TLS passes here; only what comes in as a handshake message counts.
+private func messagePassed(
+    _ isWritten: Int32, _ type: Int32, _ bytes: UnsafeRawPointer?, _ count: Int,
+    _ session: OpaquePointer?
+) {
+    guard isWritten == 0, type == SSL3_RT_HANDSHAKE, let session = unsafe session else { return }
+    unsafe wire(of: SSL_get_rbio(session))?.heard()
+}
