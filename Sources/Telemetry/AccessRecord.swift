@@ -20,12 +20,13 @@ public struct AccessRecord {
     }
 
     public enum Scheme: Sendable {
-        case bearer, oauth1
+        case bearer, oauth1, certificate
 
         var text: StaticString {
             switch self {
             case .bearer: "bearer"
             case .oauth1: "oauth1"
+            case .certificate: "certificate"
             }
         }
     }

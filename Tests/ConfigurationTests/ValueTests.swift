@@ -404,6 +404,9 @@ import Testing
             "route.require",
             certificates + " " + authority("") + route("require certificate_bound;")
         ) { $0.routes[1].requirements == [.certificateBound] },
+        Value(
+            "route.authenticate", certificates + " " + route("authenticate any certificate oauth1;")
+        ) { $0.routes[1].authenticate == .any([.certificate, .oauth1]) },
         Value("route.shadow", route("shadow off;")) { $0.routes.count == 2 },
     ]
 

@@ -34,6 +34,8 @@ struct CertificateTests {
                     client plain { secret_file secret; scopes read; }
                     upstream app { server 127.0.0.1:\(upstream.port); }
                     route / { upstream app; authenticate bearer; }
+                    route /machines { upstream app; authenticate certificate; require scope read; }
+                    route /either { upstream app; authenticate any certificate bearer; }
                     route /bound { upstream app; authenticate bearer; require certificate_bound; }
                     """), in: authority.folder)
         }
@@ -131,6 +133,35 @@ struct CertificateTests {
         #expect(try house.token("robot", as: "self").status == 401)
         #expect(try house.token("robot", as: "robot").status == 401)
         #expect(try house.token("plain", as: "self", ["-u", "plain:s3cret"]).status == 200)
+    }
+
+    @Test func aRouteTakesTheCertificateItself() throws {
+        let house = try House()
+        let (status, seen) = try house.curl("/machines", as: "robot", [])
+        #expect(status == 200)
+        #expect(seen.contains("X-Auth-Scheme: certificate\r\nX-Auth-Client: robot\r\n"))
+        #expect(seen.contains("X-Auth-Scopes: read\r\n"))
+        let line = try house.gateway.accessLine { $0["path"] as? String == "/machines" }
+        #expect(line["scheme"] as? String == "certificate" && line["client"] as? String == "robot")
+        // Known, and without the scope; unknown; none at all. There is no challenge for any of them.
+        for (name, reason) in [
+            ("uri", "insufficient_scope"), ("other", "invalid_credentials"),
+            (nil, "no_credentials"),
+        ] {
+            let (status, problem) = try house.curl("/machines", as: name, [])
+            #expect(status == 403 && problem.contains(reason), "\(problem)")
+        }
+        // A token goes before the certificate, a wrong one too; where none is taken it counts for nothing.
+        let plain = try house.token("plain", as: nil, ["-u", "plain:s3cret"])
+        let bearer = try #require(plain.body["access_token"] as? String)
+        #expect(try house.get("/either", bearer, as: "robot").1.contains("X-Auth-Client: plain"))
+        #expect(try house.get("/either", "wrong", as: "robot").0 == 401)
+        #expect(try house.curl("/either", as: "robot", []).1.contains("X-Auth-Client: robot"))
+        #expect(try house.get("/machines", bearer, as: "robot").1.contains("X-Auth-Client: robot"))
+        #expect(try house.curl("/either", as: nil, []).0 == 401)
+        // Nobody vouches for it: no name.
+        let open = try House(tls: "client_certificate request;")
+        #expect(try open.curl("/machines", as: "self", []).0 == 403)
     }
 
     @Test func theMetadataTellsOfIt() throws {

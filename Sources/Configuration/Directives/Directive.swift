@@ -167,7 +167,7 @@ extension Directive {
                 name: "set_header", syntax: "set_header NAME VALUE;", argumentCount: 2...2,
                 isRepeatable: true),
             .one("remove_header", "NAME", repeatable: true), .list("methods", "NAME…"),
-            .list("authenticate", "[any|all] bearer oauth1, or authenticate none"),
+            .list("authenticate", "[any|all] bearer oauth1 certificate, or authenticate none"),
             .list("require", "scope|audience|claim|client|certificate_bound …", repeatable: true),
             .list("allow", "CIDR…", repeatable: true), .list("deny", "CIDR…", repeatable: true),
             .one("authorization", "strip|forward"), .block("limits"), .one("timeout", "DURATION"),

@@ -24,8 +24,18 @@ extension Interpreter {
         }
         let names = CredentialKind.allCases.map(\.rawValue) + ["none"]
         let kinds = list(Array(rest)) { reader, argument in
-            reader.choice(argument, names, later: ["certificate", "session"])
+            reader.choice(argument, names, later: ["session"])
                 .flatMap(CredentialKind.init(rawValue:))
+        }
+        if let certificate = rest.first(where: { $0.text == "certificate" }) {
+            if needsAll {
+                sink.error(
+                    "'authenticate all' with a certificate is not in this version of Gatehouse",
+                    at: certificate.span,
+                    "'require certificate_bound' asks for a token and its certificate")
+                return nil
+            }
+            certificateUses.append(certificate.span)
         }
         return kinds.map { needsAll ? .all($0) : .any($0) }
     }

@@ -263,6 +263,8 @@ public struct HostConfiguration: Sendable, Equatable {
 
 public enum CredentialKind: String, Sendable, Equatable, CaseIterable {
     case bearer, oauth1
+    /// The certificate on the client's connection (`tls_client_auth` clients).
+    case certificate
 }
 
 /// `authenticate`: which credentials a route takes.

@@ -11,11 +11,31 @@ enum CredentialPlan: Equatable {
     case searchForm
     case bearer(Range<Int>)
     case oauth1
+    /// The certificate on the connection: the request itself carries nothing that counts here.
+    case certificate
     /// The token first, then the signature, of the same client.
     case both(Range<Int>)
     case refuse(Reason)
 
-    init(_ policy: AuthenticationPolicy, _ credentials: PresentedCredentials) {
+    /// - Parameter hasCertificate: the client has shown one that leads to an authority. It belongs to the connection: what
+    ///   the request itself carries goes before it, where the route takes that.
+    init(
+        _ policy: AuthenticationPolicy, _ credentials: PresentedCredentials,
+        hasCertificate: Bool = false
+    ) {
+        if hasCertificate, policy.takesCertificate {
+            let isElsewhere =
+                switch credentials {
+                case .none: false
+                case .bearer: policy.takes(.bearer)
+                case .oauth1: policy.takes(.oauth1)
+                case .both, .duplicate, .malformed: true
+                }
+            if !isElsewhere {
+                self = .certificate
+                return
+            }
+        }
         self =
             switch (policy, credentials) {
             case (.open, _): .open
@@ -41,6 +61,8 @@ extension CredentialPlan {
     /// The refusal of a plan. A credential that was given and is unusable is told as such to who takes bearer tokens
     /// (RFC 6750 section 3.1).
     static func refusal(_ reason: Reason, on route: CompiledRoute) -> Refusal {
+        // No challenge asks for a certificate, and a 401 must carry one (RFC 9110 section 15.5.2).
+        if route.accepted == .certificate { return Refusal(reason, status: 403) }
         let isGiven = reason != .noCredentials
         let attempted: CredentialKind? =
             isGiven && route.accepted.contains(.bearer) ? .bearer : nil
@@ -49,9 +71,12 @@ extension CredentialPlan {
 }
 
 extension AuthenticationPolicy {
-    var takesOAuth1: Bool {
+    var takesOAuth1: Bool { takes(.oauth1) }
+    var takesCertificate: Bool { takes(.certificate) }
+
+    func takes(_ kind: CredentialKind) -> Bool {
         switch self {
-        case .any(let kinds), .all(let kinds): kinds.contains(.oauth1)
+        case .any(let kinds), .all(let kinds): kinds.contains(kind)
         case .open: false
         }
     }

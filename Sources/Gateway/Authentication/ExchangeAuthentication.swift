@@ -12,23 +12,43 @@ extension Exchange {
         guard let route else { return refuse(.internalError) }
         if route.isOpen { return authorizeAndForward(nil) }
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
-        switch CredentialPlan(route.authentication, credentials) {
+        let hasCertificate = downstream?.tls?.certificate?.isVerified == true
+        switch CredentialPlan(
+            route.authentication, credentials, hasCertificate: hasCertificate)
+        {
         case .open: authorizeAndForward(nil)
         case .searchForm: findInBody()
         case .bearer(let token), .both(let token): proveBearer(token)
         case .oauth1: proveOAuth1()
+        case .certificate: proveCertificate()
         case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
 
     /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
     private func findInBody() {
-        guard route?.authentication.takesOAuth1 == true,
-            worker.authenticator.oauth1.mayCarryInBody(head)
+        guard let route else { return refuse(.internalError) }
+        guard route.authentication.takesOAuth1, worker.authenticator.oauth1.mayCarryInBody(head)
         else {
-            return refuse(.noCredentials)
+            return refuse(CredentialPlan.refusal(.noCredentials, on: route))
         }
         hold(for: .authentication, limitBytes: snapshot.oauth1.heldBodyBytes)
+    }
+
+    // MARK: Certificate
+
+    /// The client whose name stands in the certificate; two whom it could mean are nobody.
+    private func proveCertificate() {
+        guard let certificate else { return refuse(.internalError) }
+        let named = snapshot.certificateClients.filter {
+            $0.certificate?.holds(for: certificate) == true
+        }
+        guard let client = named.first, named.count == 1 else {
+            return refuse(
+                Refusal(.unknownClient, status: route?.accepted == .certificate ? 403 : nil))
+        }
+        proved(
+            .certificate(clientID: client.id, scopes: client.scopes, audiences: client.audiences))
     }
 
     // MARK: Bearer
@@ -175,7 +195,12 @@ extension Exchange {
     /// One credential holds. Where the route wants both, the other is proven and must name the same client; what the
     /// token grants is what counts.
     private func proved(_ principal: Principal) {
-        record.scheme = principal.schemes.contains(.bearer) ? .bearer : .oauth1
+        record.scheme =
+            if principal.schemes.contains(.bearer) {
+                .bearer
+            } else {
+                principal.schemes.contains(.oauth1) ? .oauth1 : .certificate
+            }
         if case .all(let kinds)? = route?.authentication, kinds.count > 1 {
             guard let token = self.principal?.token else {
                 self.principal = principal

@@ -8,7 +8,7 @@ import OAuth
 public final class Principal: Sendable {
     /// What was proven; both for a route that asks for all.
     public let schemes: CredentialSet
-    /// As the log and `X-Auth-Scheme` name it: `bearer` or `oauth1`.
+    /// As the log and `X-Auth-Scheme` name it: `bearer`, `oauth1` or `certificate`.
     public let scheme: String
     public let clientID: String
     /// The token's `sub`; for OAuth 1.0 the client itself. Empty when the token has none.
@@ -67,6 +67,15 @@ public final class Principal: Sendable {
         Principal(
             schemes: .oauth1, scheme: "oauth1", clientID: clientID, subject: clientID, issuer: "",
             scopes: scopes, audiences: audiences, token: nil)
+    }
+
+    /// A client that is known by the certificate on its connection, with what is registered for it.
+    public static func certificate(
+        clientID: String, scopes: [String], audiences: [String]
+    ) -> Principal {
+        Principal(
+            schemes: .certificate, scheme: "certificate", clientID: clientID, subject: clientID,
+            issuer: "", scopes: scopes, audiences: audiences, token: nil)
     }
 
     /// Both credentials of one request, for `authenticate all`; the token says what may be done.

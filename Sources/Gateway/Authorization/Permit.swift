@@ -56,7 +56,13 @@ extension Permit {
             var refusal = Refusal(reason)
             // Another token would do: RFC 8705 section 3 wants `invalid_token`.
             refusal.status = reason == .proofMismatch ? 401 : 403
-            refusal.attempted = principal.schemes.contains(.bearer) ? .bearer : .oauth1
+            if principal.schemes.contains(.bearer) {
+                refusal.attempted = .bearer
+            } else if principal.schemes.contains(.oauth1) {
+                refusal.attempted = .oauth1
+            } else if reason == .proofMismatch, route.accepted == .certificate {
+                refusal.status = 403
+            }
             if reason == .insufficientScope {
                 refusal.neededScopes = route.neededScopes(method, methodName)
             }

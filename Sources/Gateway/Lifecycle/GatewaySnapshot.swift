@@ -72,6 +72,8 @@ final class GatewaySnapshot: Sendable {
     let routes: RouteTable
     let issuers: [TrustedIssuer]
     let clients: [String: KnownClient]
+    /// Those that are known by a certificate.
+    let certificateClients: [RegisteredClient]
     let oauth1: OAuth1Policy
     let authority: AuthoritySnapshot?
     let tls: TLSMaterial
@@ -85,6 +87,9 @@ final class GatewaySnapshot: Sendable {
         self.tls = tls
         routes = RouteTable(configuration: configuration)
         clients = material.clients
+        certificateClients = material.clients.values.map(\.registered).filter {
+            $0.certificate != nil
+        }
         oauth1 = OAuth1Policy(configuration.oauth1)
         authority = material.authority
         issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
@@ -95,6 +100,7 @@ final class GatewaySnapshot: Sendable {
         listeners = other.listeners
         routes = other.routes
         clients = other.clients
+        certificateClients = other.certificateClients
         oauth1 = other.oauth1
         authority = other.authority
         issuers = other.issuers

@@ -86,11 +86,13 @@ public struct CredentialSet: OptionSet, Sendable, Hashable {
 
     public static let bearer = CredentialSet(rawValue: 1)
     public static let oauth1 = CredentialSet(rawValue: 2)
+    public static let certificate = CredentialSet(rawValue: 4)
 
     public init(_ kind: CredentialKind) {
         switch kind {
         case .bearer: self = .bearer
         case .oauth1: self = .oauth1
+        case .certificate: self = .certificate
         }
     }
 

@@ -138,6 +138,8 @@ extension HTTP2ServerSession {
     /// A client that takes much may say so often, by windows and by a PING to measure with, as gRPC's do. A small piece
     /// was useful where it was all there was; one that a window of a few bytes cut off was not (CVE-2019-9511).
     func dataSent(_ streamID: Int32, count: Int) {
+        // What answers a head that was refused pays for nothing.
+        guard streams[streamID]?.isUseful == true else { return }
         guard count >= FloodGuard.fairPiece || (count > 0 && queuedBytes(streamID) == 0) else {
             return
         }

@@ -7,6 +7,12 @@ import Telemetry
 extension Explainer {
     mutating func authenticate(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
         say(.authentication, "the route takes \(names(route.authentication))")
+        if route.authentication.takesCertificate {
+            say(
+                .authentication,
+                "a certificate belongs to the connection, not to the request: none is looked at here"
+            )
+        }
         let found = PresentedCredentials.find(in: head, oauth1)
         say(.authentication, "found: \(name(found))")
         switch CredentialPlan(route.authentication, found) {
@@ -18,6 +24,9 @@ extension Explainer {
             return .bearer(try prove(token))
         case .oauth1:
             return try proveOAuth1(body: nil)
+        case .certificate:
+            // Not without a connection, of which a saved request has none.
+            throw ExplainedRefusal(.internalError)
         case .both(let range):
             let token = try prove(range)
             let signer = try proveOAuth1(body: nil)
