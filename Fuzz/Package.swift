@@ -22,6 +22,7 @@ let package = Package(
         harness("FuzzRequestHead", ["HTTP"]),
         harness("FuzzChunkedBody", ["HTTP"]),
         harness("FuzzHTTP2", ["HTTP"]),
+        harness("FuzzUpstreamHTTP2", ["HTTP"]),
         harness("FuzzConf", ["Configuration"]),
         harness("FuzzJWT", ["OAuth", "Cryptography", "Primitives"]),
         harness("FuzzOAuth1", ["HTTP", "OAuth"]),

@@ -69,7 +69,7 @@ private func refuse(
     for known in [credentials, nil] {
         do throws(OAuth1Error) {
             _ = try verifier.verify(
-                claim, head, isTLS: isTLS, body: body.span, credentials: known,
+                claim, head, from: RequestOrigin(isTLS: isTLS), body: body.span, credentials: known,
                 now: WallTime(seconds: 1_767_225_600))
         } catch {
             precondition(error.status == 401)
