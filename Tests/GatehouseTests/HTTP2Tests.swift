@@ -256,6 +256,20 @@ struct HTTP2Tests {
         #expect(!pair.server.hasWaiting)
     }
 
+    @Test func aClientThatVanishedIsFoundOut() throws {
+        // Takes requests and never answers: nothing but the clients themselves can tell whether they are there.
+        let server = try ManualServer()
+        let gateway = try Gateway(
+            testConf(
+                listener: "protocols h2c; limits { idle_timeout 300ms; header_timeout 300ms; }",
+                """
+                upstream app { server 127.0.0.1:\(server.port); response_timeout 1h; }
+                route = / { upstream app; authenticate none; }
+                """))
+        #expect(try Self.result("keepalive", gateway) == "404\n")
+        _ = consume server
+    }
+
     @Test func cancelledUploadsGiveTheirWindowBack() throws {
         // Reads no request to its end: the gateway must hold the content up.
         let server = try ManualServer(backlog: 256)

@@ -13,6 +13,7 @@ from h2.events import (
     DataReceived,
     InformationalResponseReceived,
     PingAckReceived,
+    PingReceived,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -250,6 +251,24 @@ def cancelled_uploads(port):
         client.h2.reset_stream(stream, 8)
         client.flush()
     print(client.status(client.request(client.headers())))
+
+
+def keepalive(port):
+    """A client that waits for an answer and gives signs of life, and one that has vanished."""
+    alive, gone = Client(port), Client(port)
+    stream = alive.request(alive.headers())
+    gone.request(gone.headers())
+    for _ in range(3):
+        alive.until(PingReceived)
+    # Whoever listens to nobody is given up; the other goes on.
+    try:
+        while gone.socket.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    alive.h2.reset_stream(stream, 8)
+    alive.flush()
+    print(alive.status(alive.request(alive.headers("GET", "/missing"))))
 
 
 def grpc(port):

@@ -43,6 +43,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private var isIdle = false
     /// The deadline is that of a preface or head in progress.
     private var isHeadTimed = true
+    /// When the client was heard last, and when it was asked for a sign of life since.
+    private var heardAt: MonotonicInstant
+    private var askedAt: MonotonicInstant?
     /// Bytes that the client has taken since the deadline was set.
     private var takenBytes = 0
     private var earnedAt: MonotonicInstant
@@ -61,6 +64,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         peerText = DownstreamConnection.text(of: peer)
         self.tls = tls
         earnedAt = worker.loop.now
+        heardAt = worker.loop.now
         session = try HTTP2ServerSession(settings: listener.http2Settings)
         session.delegate = self
         worker.loop.replace(registration, with: self)
@@ -108,6 +112,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     /// Takes what the client sent.
     func receive(_ input: Span<UInt8>) {
+        heardAt = worker.loop.now
+        askedAt = nil
         earnForTime()
         do throws(HTTP2Error) {
             try session.receive(input)
@@ -136,7 +142,29 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         } else {
             isIdle = false
             if output.isEmpty { ownDeadline = nil }
+            deadlineMoved(to: keepAliveDeadline)
         }
+    }
+
+    // MARK: Signs of life
+
+    /// A client with open streams that says nothing for as long as an idle one may stay is asked for a sign of life, which
+    /// any bytes are; it has the time of a head to give one. One that has vanished without a word would hold its streams
+    /// for as long as their upstreams go on.
+    private var keepAliveDeadline: MonotonicInstant {
+        askedAt.map { $0 + listener.limits.headerTimeout } ?? heardAt + listener.limits.idleTimeout
+    }
+
+    /// - Returns: false when the client is gone.
+    private func keepAlive(at now: MonotonicInstant) -> Bool {
+        guard !streams.isEmpty, !isLingering, session.isOpen, keepAliveDeadline <= now else {
+            return true
+        }
+        guard askedAt == nil else { return false }
+        askedAt = now
+        session.ping()
+        needsFlush()
+        return true
     }
 
     /// What a client may cost it earns anew as time goes by.
@@ -227,6 +255,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
                 case .bytes(let count):
                     output.removeFirst(count)
                     takenBytes += count
+                    // Room in a socket that was full is a sign of life: what the client says may lie far behind.
+                    heardAt = worker.loop.now
+                    askedAt = nil
                     // A client that trickles is as slow as one that stops.
                     if takenBytes >= HTTP2Connection.progressFloor {
                         setOwnDeadline(after: listener.limits.bodyTimeout)
@@ -318,11 +349,15 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
             }
             return close()
         }
+        guard keepAlive(at: now) else { return close() }
         for stream in streams.values {
             if let deadline = stream.deadline, deadline <= now { stream.deadlineReached(now: now) }
         }
         guard !isClosed else { return }
         var next = ownDeadline
+        if !streams.isEmpty, next.map({ keepAliveDeadline < $0 }) ?? true {
+            next = keepAliveDeadline
+        }
         for stream in streams.values {
             guard let deadline = stream.deadline else { continue }
             if next.map({ deadline < $0 }) ?? true { next = deadline }

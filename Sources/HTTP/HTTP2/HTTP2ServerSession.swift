@@ -234,6 +234,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
         _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
     }
 
+    /// Asks the client for a sign of life.
+    public func ping() {
+        _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+    }
+
     /// Appends frames that are to be sent, until there is none or about `limit` bytes are there.
     public func appendOutput(to output: inout [UInt8], upTo limit: Int) {
         while output.count < limit {
