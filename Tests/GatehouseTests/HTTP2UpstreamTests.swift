@@ -232,6 +232,17 @@ struct HTTP2UpstreamTests {
         #expect(try fresh.get("/x").status == 200)
     }
 
+    @Test func allWhoLostAConnectionShareTheNext() throws {
+        let pair = try Pair()
+        #expect(try pair.get("/x").status == 200)
+        let clients = try (0..<10).map { _ in try pair.gateway.connect() }
+        for client in clients { try client.send("GET /lose?10 HTTP/1.1\r\n\(hostLine)\r\n") }
+        for client in clients {
+            let reply = try client.readReply()
+            #expect(reply.status == 200 && reply.values("x-connection") == ["1"])
+        }
+    }
+
     @Test(arguments: [
         "/reset", "/upper", "/connection", "/no-status", "/switch", "/big-head", "/many-interims",
     ])

@@ -170,6 +170,9 @@ class Upstream:
             self.pour(stream)
         elif name == "early":
             self.send(stream, status=413, body=b"too much")
+        elif name == "lose" and self.number == 0:
+            self.gathered.append(stream)
+            return len(self.gathered) < int(self.requests[stream][":path"].split("?")[1])
         elif name == "gather":
             # Answers when so many wait at once.
             self.gathered.append(stream)

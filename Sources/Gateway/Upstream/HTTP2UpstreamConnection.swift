@@ -105,6 +105,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     /// Whether another request may go out here.
     var takesRequests: Bool { state != .closed && !isDraining && session.canOpen }
 
+    var isConnecting: Bool { state == .connecting }
+
     /// Begins an exchange.
     ///
     /// - Parameter request: the head as HTTP/1.1 has it, with the content behind it where that is whole.

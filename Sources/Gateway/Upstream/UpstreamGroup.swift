@@ -91,7 +91,8 @@ final class UpstreamGroup {
         // An upgrade is HTTP/1.1's.
         let isShared = speaksHTTP2(server) && exchange.upgrade == nil
         if isShared {
-            let open = isFresh ? nil : server.shared.first(where: \.takesRequests)
+            // All who were on a connection that was lost share the one that takes its place.
+            let open = server.shared.first { $0.takesRequests && (!isFresh || $0.isConnecting) }
             let connection: HTTP2UpstreamConnection
             if let open { connection = open } else { connection = try share(server) }
             return try connection.begin(exchange, request, outgoing)
