@@ -100,6 +100,16 @@ struct UpstreamTLSTests {
         try house.gateway.process.waitUntil("trust") { try house.get().status == 200 }
     }
 
+    /// Neither a kept connection nor a session that is taken up again outlives the trust that it began under.
+    @Test func whoIsTrustedNoMoreIsNotReached() throws {
+        let house = try House("ca ca.pem;")
+        for _ in 0..<3 { #expect(try house.get().status == 200) }
+        let other = try TestAuthority()
+        try house.authority.folder.write("ca.pem", other.folder.read("ca.pem"))
+        try house.gateway.process.waitUntil("distrust") { try house.get().status == 502 }
+        try house.refused("/address", because: "unable to get local issuer certificate")
+    }
+
     @Test func anAnswerThatEndsWithoutTheAlertIsCut() throws {
         let authority = try TestAuthority()
         let files = try authority.issue("one", ["DNS:localhost"])

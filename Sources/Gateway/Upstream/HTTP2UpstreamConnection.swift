@@ -87,6 +87,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         worker.loop.replace(registration, with: self)
         state = .open
         interest = []
+        restOrWork()
         updateInterest()
         needsFlush()
         readOn()

@@ -12,7 +12,7 @@ final class UpstreamServer {
     let label: [UInt8]
     /// What the last handshake with `protocol auto` settled on; `nil` before the first.
     var speaksHTTP2: Bool?
-    let resumption = TLSResumption()
+    fileprivate(set) var resumption = TLSResumption()
     fileprivate var idle: [UpstreamConnection] = []
     fileprivate var shared: [HTTP2UpstreamConnection] = []
 
@@ -33,8 +33,17 @@ final class UpstreamGroup {
     let configuration: UpstreamConfiguration
     private unowned let worker: Worker
     private(set) var servers: [UpstreamServer] = []
-    /// How its servers are spoken to; `nil` is in clear. A reload replaces it.
-    var tls: UpstreamTLSContexts?
+    /// How its servers are spoken to; `nil` is in clear. A reload or a changed file replaces it, and with it whom we trust:
+    /// a session that is taken up again would be verified by the rules that it began under, and a kept connection was.
+    var tls: UpstreamTLSContexts? {
+        didSet {
+            guard oldValue?.preferred !== tls?.preferred else { return }
+            for server in servers {
+                server.resumption = TLSResumption()
+                closeIdle(server)
+            }
+        }
+    }
     private var turn = 0
     private var faultLoggedAt: MonotonicInstant?
     /// A reload replaced this group: what comes back is closed.
@@ -60,7 +69,10 @@ final class UpstreamGroup {
                 found += (addresses[name] ?? []).map { (.ip($0, port: port), name) }
             }
         }
-        guard found.map(\.endpoint) != servers.map(\.endpoint) else { return }
+        let isSame = found.elementsEqual(servers) {
+            $0.endpoint == $1.endpoint && $0.name == $1.name
+        }
+        guard !isSame else { return }
         let before = servers
         servers = found.map { endpoint, name in
             before.first { $0.endpoint == endpoint && $0.name == name }
@@ -125,7 +137,7 @@ final class UpstreamGroup {
         return connection
     }
 
-    /// A connection turned out to speak HTTP/2: it is shared from now on, unless there is one already and room on it.
+    /// A connection turned out to speak HTTP/2: it is shared from now on.
     func adopt(
         _ socket: SocketBox, _ registration: Registration, _ server: UpstreamServer
     ) throws(UpstreamError) -> HTTP2UpstreamConnection {

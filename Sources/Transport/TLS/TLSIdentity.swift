@@ -4,7 +4,7 @@ import Primitives
 
 /// A server's or client's certificate with its chain and private key, as read from PEM files.
 ///
-/// Immutable once made; OpenSSL counts the references of what it holds.
+/// Immutable once made; OpenSSL counts the references of what it holds. Unchecked, since pointers are no values to Swift.
 @safe public final class TLSIdentity: @unchecked Sendable {
     /// The names a client may ask for, in lower case; `*.example.com` is one label in front.
     public let names: [String]

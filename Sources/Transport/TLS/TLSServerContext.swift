@@ -21,7 +21,8 @@ public enum TLSMinimumVersion: Sendable {
     }
 }
 
-/// The owner of an SSL_CTX.
+/// The owner of an SSL_CTX. Unchecked, since the pointer is no value to Swift: nothing changes the context once its owner is
+/// made, and OpenSSL locks what it counts and remembers.
 @safe final class TLSContextHandle: @unchecked Sendable {
     let raw: OpaquePointer
 
@@ -81,7 +82,7 @@ public enum TLSMinimumVersion: Sendable {
 }
 
 /// How a listener speaks TLS: its certificates, chosen by the name that a client asks for, and its rules. Immutable;
-/// shared by all workers, kept by each connection that began with it.
+/// shared by all workers, kept by each connection that began with it. Unchecked as its handles are.
 @safe public final class TLSServerContext: @unchecked Sendable {
     public enum ClientCertificates: Sendable, Equatable {
         case off

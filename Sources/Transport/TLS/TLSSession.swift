@@ -72,7 +72,7 @@ import Primitives
 
     mutating func handshake() -> Handshake {
         guard wire.flush() else {
-            return wire.fault == nil ? .wantsWritable : .failed("the connection was lost")
+            return wire.writeFault == nil ? .wantsWritable : .failed("the connection was lost")
         }
         OpenSSLErrors.forget()
         wire.beginCall()
@@ -85,7 +85,7 @@ import Primitives
             return .done
         }
         // What was said last must be out before an answer can come.
-        if wire.hasSealed, wire.fault == nil { return .wantsWritable }
+        if wire.hasSealed { return .wantsWritable }
         switch unsafe SSL_get_error(raw, result) {
         case SSL_ERROR_WANT_READ: return .wantsReadable
         case SSL_ERROR_WANT_WRITE: return .wantsWritable
@@ -169,7 +169,8 @@ import Primitives
     /// Writes in records of at most 16 KiB. What was refused must be offered again, with or without more behind it: the
     /// first of it may be sealed already.
     mutating func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
-        guard wire.flush() else { return wire.fault.map { .failed($0) } ?? .wouldBlock }
+        guard wire.flush() else { return wire.writeFault.map { .failed($0) } ?? .wouldBlock }
+        if let fault = wire.writeFault { return .failed(fault) }
         OpenSSLErrors.forget()
         wire.beginCall()
         var total = min(owed, bytes.count)
@@ -179,6 +180,7 @@ import Primitives
                 unsafe Int(SSL_write(raw, rest.baseAddress, Int32(clamping: rest.count)))
             }
             guard count > 0 else { return total > 0 ? .bytes(total) : outcome(of: count) }
+            if let fault = wire.writeFault { return .failed(fault) }
             if wire.hasSealed {
                 owed = count
                 return total > 0 ? .bytes(total) : .wouldBlock
@@ -205,7 +207,7 @@ import Primitives
         case SSL_ERROR_ZERO_RETURN:
             return .end
         case SSL_ERROR_SYSCALL:
-            return .failed(wire.fault ?? (errno == 0 ? ECONNRESET : errno))
+            return .failed(errno == 0 ? ECONNRESET : errno)
         default:
             // An end without the alert counts as a reset: what came before may be cut (RFC 8446 section 6.1).
             OpenSSLErrors.forget()

@@ -24,8 +24,10 @@ import Glibc
     fileprivate private(set) var hasEnded = false
     /// Our side of the socket is shut: what TLS still wants to say goes nowhere.
     private var isShut = false
-    /// The peer has talked without end, or the socket is broken.
-    private(set) var fault: Int32?
+    /// The peer has talked without end.
+    private var isTalkative = false
+    /// Why the socket takes no more. What the peer has sent before may still be read.
+    private(set) var writeFault: Int32?
 
     init(descriptor: Int32) {
         self.descriptor = descriptor
@@ -59,7 +61,7 @@ import Glibc
     func heard() {
         guard isEstablished else { return }
         chatter += 1
-        if chatter > TLSWire.chatterLimit { fault = EPROTO }
+        if chatter > TLSWire.chatterLimit { isTalkative = true }
     }
 
     /// Writes what waits.
@@ -73,7 +75,7 @@ import Glibc
             }
             guard count >= 0 else {
                 if errno == EAGAIN || errno == EINTR { return false }
-                fault = fault ?? errno
+                writeFault = errno
                 shut()
                 return false
             }
@@ -94,7 +96,7 @@ import Glibc
     }
 
     fileprivate func read(into room: UnsafeMutableRawBufferPointer) -> Read {
-        guard fault == nil else { return .failed }
+        guard !isTalkative else { return .failed }
         guard budget > 0 else { return .wouldBlock }
         let count = unsafe recv(descriptor, room.baseAddress, min(room.count, budget), 0)
         if count > 0 {
@@ -108,23 +110,19 @@ import Glibc
         return errno == EAGAIN || errno == EINTR ? .wouldBlock : .failed
     }
 
-    /// Takes all of it.
-    ///
-    /// - Returns: false when the socket is broken.
-    fileprivate func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        if isShut { return true }
-        guard fault == nil else { return false }
+    /// Takes all of it, also where it goes nowhere any more: OpenSSL must not take that for the end of the reading too.
+    fileprivate func write(_ bytes: UnsafeRawBufferPointer) {
+        if isShut { return }
         var written = 0
         if !hasSealed {
             let count = unsafe gh_send(descriptor, bytes.baseAddress, bytes.count)
             if count < 0, errno != EAGAIN, errno != EINTR {
-                fault = errno
-                return false
+                writeFault = errno
+                return shut()
             }
             written = max(0, count)
         }
         if written < bytes.count { unsafe sealed.append(contentsOf: bytes[written...]) }
-        return true
     }
 
     /// Puts the wire under a session, which must not outlive it.
@@ -208,7 +206,7 @@ private func writeWire(
     guard let wire = unsafe wire(of: bio), let bytes = unsafe bytes, let written = unsafe written
     else { return 0 }
     unsafe BIO_clear_flags(bio, retryFlags)
-    guard unsafe wire.write(UnsafeRawBufferPointer(start: bytes, count: count)) else { return 0 }
+    unsafe wire.write(UnsafeRawBufferPointer(start: bytes, count: count))
     unsafe written.pointee = count
     return 1
 }

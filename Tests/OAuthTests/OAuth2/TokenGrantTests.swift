@@ -125,4 +125,14 @@ struct TokenGrantTests {
         #expect(!text.isEmpty)
         #expect(text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C })
     }
+
+    /// A client that is known by its certificate gets bound tokens alone: a signature would bring one that is not.
+    @Test func aSignatureIsNoCertificate() {
+        let client = RegisteredClient(
+            id: "robot", secrets: [], scopes: ["read"], audiences: [], authMethod: .tls,
+            certificate: .dns("robot.test"))
+        #expect(throws: TokenRequestError.invalidClient(.methodNotAllowed)) {
+            try TokenEndpoint.accept(oauth1Client: client, TokenRequest(scopes: []))
+        }
+    }
 }

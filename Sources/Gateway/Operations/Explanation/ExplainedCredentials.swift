@@ -39,13 +39,13 @@ extension Explainer {
             if reason == .noCredentials {
                 say(.authentication, "which does not suffice here")
             }
-            throw ExplainedRefusal(reason)
+            throw ExplainedRefusal(CredentialPlan.refusal(reason, on: route))
         }
     }
 
     private mutating func searchForm(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
         guard route.authentication.takesOAuth1, oauth1.mayCarryInBody(head) else {
-            throw ExplainedRefusal(.noCredentials)
+            throw ExplainedRefusal(CredentialPlan.refusal(.noCredentials, on: route))
         }
         let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
         guard oauth1.detects(form: body) else {
