@@ -42,7 +42,9 @@ struct Material: Sendable {
         authority = try configuration.authority.map { authority throws(StartError) in
             try AuthoritySnapshot(
                 authority, keys: state.keys, clientAudiences: audiences,
-                takesCertificates: configuration.listeners.contains { $0.tls?.clientCA != nil })
+                takesCertificates: configuration.listeners.contains { listener in
+                    listener.tls.map { $0.clientCA != nil && $0.clientCertificate != .off } ?? false
+                })
         }
     }
 
