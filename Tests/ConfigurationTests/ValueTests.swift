@@ -287,6 +287,9 @@ import Testing
         Value("routeLimits.body", route("limits { body 1k; }")) { $0.routes[1].bodyBytes == 1024 },
         Value("route.timeout", route("timeout 5s;")) { $0.routes[1].timeout == .seconds(5) },
         Value("route.request_buffering", route("request_buffering off;")) { $0.routes.count == 2 },
+        Value("route.request_trailers", route("request_trailers on;")) {
+            $0.routes.map(\.passesRequestTrailers) == [false, true]
+        },
         Value("route.websocket", route("websocket on;")) {
             $0.routes.map(\.allowsWebSocket) == [false, true]
         },
@@ -428,7 +431,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 116)
+        #expect(known.count == 117)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

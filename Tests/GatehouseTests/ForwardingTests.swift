@@ -10,9 +10,11 @@ struct ManualPair {
     /// - Parameters:
     ///   - upstream: further directives of the upstream.
     ///   - listener: further directives of the listener.
+    ///   - route: further directives of the route.
     ///   - timeout: the limit of each wait on the server's side.
     init(
-        upstream: String = "", listener: String = "", timeout: Duration = .seconds(10)
+        upstream: String = "", listener: String = "", route: String = "",
+        timeout: Duration = .seconds(10)
     ) throws {
         server = try ManualServer(timeout: timeout)
         gateway = try Gateway(
@@ -20,7 +22,7 @@ struct ManualPair {
                 listener: listener,
                 """
                 upstream app { server 127.0.0.1:\(server.port); \(upstream) }
-                route / { upstream app; authenticate none; }
+                route / { upstream app; authenticate none; \(route) }
                 """))
     }
 }
@@ -73,6 +75,41 @@ struct ForwardingTests {
         try server.send("0\r\nX-Sum: 2\r\n\r\n")
         #expect(text(try client.read(through: "\r\n\r\n")) == "0\r\nX-Sum: 2\r\n\r\n")
         #expect(server.received.isEmpty)
+    }
+
+    /// Of a route that asks for them; without those that would say something of the request or of its client.
+    @Test func trailersOfARequestPass() throws {
+        let pair = try ManualPair(route: "request_trailers on; remove_header X-Secret;")
+        let client = try pair.gateway.connect()
+        try client.send(
+            "POST / HTTP/1.1\r\n\(hostLine)Transfer-Encoding: chunked\r\nConnection: X-Named\r\n\r\n"
+                + "2\r\nab\r\n0\r\nX-Sum: 1\r\nX_Auth-Client: admin\r\nX-Named: 1\r\n"
+                + "Authorization: Bearer x\r\nContent-Length: 4\r\nX-Request-Id: 5\r\n"
+                + "X-Forwarded-Host: h\r\nX-Secret: s\r\nHost: h\r\nX-Last: z\r\n\r\n")
+        let server = try pair.server.accept()
+        _ = try server.read(through: "\r\n\r\n")
+        #expect(
+            text(try server.read(through: "\r\n\r\n"))
+                == "2\r\nab\r\n0\r\nX-Sum: 1\r\nX-Last: z\r\n\r\n")
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        #expect(try client.readReply().status == 200)
+    }
+
+    /// A burst of requests in one piece waits in order, and is not copied anew for each of them.
+    @Test func aBurstOfRequestsIsAnsweredInOrder() throws {
+        let pair = try ManualPair()
+        let client = try pair.gateway.connect()
+        let count = 200
+        let burst = (0..<count).map { "GET /\($0) HTTP/1.1\r\n\(hostLine)\r\n" }
+        try client.send(burst.joined())
+        let server = try pair.server.accept()
+        for index in 0..<count {
+            #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /\(index) "))
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n" + String(1000 + index))
+        }
+        for index in 0..<count {
+            #expect(try client.readReply().text == String(1000 + index))
+        }
     }
 
     @Test func headHasNoBodyButTheLength() throws {

@@ -154,6 +154,20 @@ struct HTTP2UpstreamTests {
         #expect(both.contains("final"))
     }
 
+    /// Those of a gRPC call do without being asked for; those of another request do not.
+    @Test func trailersOfACallPass() throws {
+        let pair = try Pair()
+        let python = try requirePython(module: "h2", package: "python3-h2")
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("http2_peer.py").path
+        let client = try run(python, [script, "request_trailers", "\(pair.gateway.port)"])
+        #expect(client.output == "200 200\n", "\(client.error)")
+        let seen = pair.server.events.filter { $0["what"] as? String == "trailers" }
+        #expect(seen.count == 1)
+        #expect(seen.first?["fields"] as? [[String]] == [["x-sum", "7"], ["x-last", "8"]])
+        #expect(pair.server.requests("/x").map { $0["body"] as? Int } == [3, 3])
+    }
+
     // MARK: Sharing
 
     @Test func requestsShareAConnection() throws {

@@ -179,6 +179,21 @@ def trailers(port):
     print(hints[b":status"].decode(), status, ",".join(fields))
 
 
+def request_trailers(port):
+    client = Client(port)
+    statuses = []
+    for kind in ("text/plain", "application/grpc"):
+        stream = client.request(
+            client.headers("POST", "/x", ("content-type", kind), ("te", "trailers")), ends=False)
+        client.h2.send_data(stream, b"abc")
+        client.h2.send_headers(
+            stream, [("x-sum", "7"), ("x-auth-client", "forged"), ("x-last", "8")],
+            end_stream=True)
+        client.flush()
+        statuses.append(client.status(stream))
+    print(*statuses)
+
+
 def window(port):
     """A stream whose window stays shut must not hold up its neighbour, nor be read on for."""
     client = Client(port, window=1000)

@@ -76,6 +76,8 @@ class Upstream:
         elif isinstance(event, h2.events.StreamEnded):
             if not self.requests[event.stream_id][":path"].startswith("/early"):
                 return self.answer(event.stream_id)
+        elif isinstance(event, h2.events.TrailersReceived):
+            self.log("trailers", event.stream_id, fields=event.headers)
         elif isinstance(event, h2.events.StreamReset):
             self.log("reset", event.stream_id, code=int(event.error_code))
             self.waiting.pop(event.stream_id, None)

@@ -37,8 +37,12 @@ struct HTTP2ServerSessionTests {
             events.append("\(streamID) data \(text(bytes[...]))")
         }
 
-        func requestEnded(streamID: Int32) {
-            events.append("\(streamID) end")
+        func requestEnded(streamID: Int32, _ trailers: Trailers) {
+            let lines = trailers.fields.map { line in
+                " " + text(trailers.bytes[line.name.range]) + "="
+                    + text(trailers.bytes[line.value.range])
+            }
+            events.append("\(streamID) end" + lines.joined())
         }
 
         func streamClosed(streamID: Int32, code: UInt32) {
@@ -122,7 +126,7 @@ struct HTTP2ServerSessionTests {
             + Frame.make(9, 4, 1, Array(fields[30...])) + Frame.make(0, 0, 1, Array("abc".utf8))
             + Frame.make(1, 5, 1, Frame.block([("x-sum", "1")]))
         let expected = [
-            "1 POST h/p?q [\"x-a=1\", \"cookie=a; b\"] chunked", "1 data abc", "1 end",
+            "1 POST h/p?q [\"x-a=1\", \"cookie=a; b\"] chunked", "1 data abc", "1 end x-sum=1",
         ]
         for size in 1...bytes.count {
             let (session, recorder) = try session()

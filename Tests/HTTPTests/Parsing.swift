@@ -99,9 +99,9 @@ func decode(
                 case .end:
                     body.isEnded = true
                     body.rest = bytes.count - start - offset
-                    body.trailers = decoder.trailerFields.map { line in
-                        let name = decoder.trailers[line.name.range]
-                        let value = decoder.trailers[line.value.range]
+                    body.trailers = decoder.trailers.fields.map { line in
+                        let name = decoder.trailers.bytes[line.name.range]
+                        let value = decoder.trailers.bytes[line.value.range]
                         return String(decoding: name + [0x3D] + value, as: UTF8.self)
                     }
                     break reading

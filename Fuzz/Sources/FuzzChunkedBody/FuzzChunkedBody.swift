@@ -28,10 +28,12 @@ private func decode(_ bytes: [UInt8], cuts: [Int], _ limits: HTTP1Limits) -> Out
                     break reading
                 case .end:
                     outcome.end = start + offset
-                    outcome.trailers = decoder.trailers
-                    outcome.trailerCount = decoder.trailerFields.count
-                    for line in decoder.trailerFields {
-                        _ = decoder.trailers[line.name.range] + decoder.trailers[line.value.range]
+                    outcome.trailers = decoder.trailers.bytes
+                    outcome.trailerCount = decoder.trailers.fields.count
+                    for line in decoder.trailers.fields {
+                        _ =
+                            decoder.trailers.bytes[line.name.range]
+                            + decoder.trailers.bytes[line.value.range]
                     }
                     return outcome
                 }

@@ -68,7 +68,7 @@ private final class Listener: HTTP2ServerDelegate {
         session.consumed(streamID, input.count)
     }
 
-    func requestEnded(streamID: Int32) {
+    func requestEnded(streamID: Int32, _ trailers: Trailers) {
         precondition(heads[streamID] != nil, "the end of no stream")
         events.append(.end(streamID))
     }

@@ -61,9 +61,9 @@ private final class Listener: HTTP2ClientDelegate {
         session.consumed(streamID, input.count)
     }
 
-    func responseEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
+    func responseEnded(streamID: Int32, _ trailers: Trailers) {
         precondition(open.contains(streamID) && ended.insert(streamID).inserted, "ended twice")
-        events.append(.end(streamID, trailers: parts(trailers, bytes)))
+        events.append(.end(streamID, trailers: parts(trailers.fields, trailers.bytes)))
     }
 
     func streamClosed(streamID: Int32, _ end: HTTP2StreamEnd) {

@@ -171,7 +171,8 @@ extension Directive {
             .list("require", "scope|audience|claim|client|certificate_bound …", repeatable: true),
             .list("allow", "CIDR…", repeatable: true), .list("deny", "CIDR…", repeatable: true),
             .one("authorization", "strip|forward"), .block("limits"), .one("timeout", "DURATION"),
-            .one("request_buffering", "off"), .one("websocket", "on|off"), .one("shadow", "off"),
+            .one("request_buffering", "off"), .one("request_trailers", "on|off"),
+            .one("websocket", "on|off"), .one("shadow", "off"),
             Directive(
                 name: "end_streams_with_credential",
                 syntax: "end_streams_with_credential on|off [grace DURATION];",

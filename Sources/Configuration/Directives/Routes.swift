@@ -117,6 +117,8 @@ extension Interpreter {
             }
         case "timeout": route.timeout = duration(value)
         case "request_buffering", "shadow": offOnly(statement)
+        case "request_trailers":
+            route.passesRequestTrailers = flag(value) ?? route.passesRequestTrailers
         case "websocket": route.allowsWebSocket = flag(value) ?? route.allowsWebSocket
         case "end_streams_with_credential": endOfStreams(statement, &route)
         default: unread(statement)

@@ -329,6 +329,8 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var timeout: Duration?
     /// `websocket on`: upgrades to the WebSocket protocol are let through.
     public var allowsWebSocket = false
+    /// `request_trailers on`: trailers of requests are passed on; those of gRPC calls always are.
+    public var passesRequestTrailers = false
     /// `end_streams_with_credential`: how long after its credential's end a WebSocket, an event stream or a gRPC call may
     /// go on; `nil` is for ever.
     public var streamGrace: Duration? = .seconds(5)

@@ -227,6 +227,7 @@ extension RouteConfiguration {
             if let bodyBytes { text.block("limits") { $0.line("body", sizeText(bodyBytes)) } }
             if let timeout { text.line("timeout", durationText(timeout)) }
             text.line("request_buffering", "off")
+            text.line("request_trailers", passesRequestTrailers ? "on" : "off")
             text.line("websocket", allowsWebSocket ? "on" : "off")
             text.line(
                 "end_streams_with_credential",

@@ -1,12 +1,6 @@
 import HTTP
 import Primitives
 
-/// A trailer section: field lines over their bytes.
-struct Trailers {
-    var fields: [FieldLine] = []
-    var bytes: [UInt8] = []
-}
-
 /// Takes a message body out of the bytes of its connection, by its framing, and counts it.
 struct BodyReader {
     private enum Framing {
@@ -28,6 +22,8 @@ struct BodyReader {
     private var framing = Framing.finished
     /// Made for the first chunked body, then reused.
     private var decoder: ChunkedDecoder?
+    /// Told with the end of a framed body.
+    private var framedTrailers = Trailers()
     /// Content bytes so far.
     private(set) var received = 0
 
@@ -46,14 +42,13 @@ struct BodyReader {
         }
     }
 
-    /// The trailer section of a chunked body that has ended.
-    var trailers: Trailers {
-        Trailers(fields: decoder?.trailerFields ?? [], bytes: decoder?.trailers ?? [])
-    }
+    /// The trailer section of a body that has ended.
+    var trailers: Trailers { decoder?.trailers ?? framedTrailers }
 
     mutating func begin(_ bodyFraming: BodyFraming) {
         received = 0
         decoder = nil
+        framedTrailers = Trailers()
         switch bodyFraming {
         case .none, .length(0):
             framing = .finished
@@ -71,6 +66,7 @@ struct BodyReader {
     mutating func beginFramed(_ bodyFraming: BodyFraming) {
         received = 0
         decoder = nil
+        framedTrailers = Trailers()
         switch bodyFraming {
         case .none: framing = .finished
         case .length(let count): framing = .framed(remaining: count)
@@ -86,8 +82,9 @@ struct BodyReader {
     }
 
     /// A framed body has ended.
-    mutating func end() {
+    mutating func end(_ trailers: Trailers) {
         framing = .finished
+        framedTrailers = trailers
     }
 
     /// The next piece of content in `input` from `offset`, which moves behind what was taken.

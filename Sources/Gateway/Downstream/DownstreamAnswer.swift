@@ -73,7 +73,7 @@ extension DownstreamConnection {
         if answerFraming == .chunked {
             claimAnswerBuffer()
             worker.answer.append("0\r\n")
-            TrailerWriter.append(trailers.fields, trailers.bytes, to: &worker.answer)
+            TrailerWriter.append(trailers, to: &worker.answer)
             worker.answer.append("\r\n")
         }
         flushAnswer()

@@ -40,8 +40,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     private var parser: RequestHeadParser
     var exchange: Exchange?
     /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
-    var pendingInput: [UInt8] = []
-    var output = OutputQueue()
+    var pendingInput = ByteQueue()
+    var output = ByteQueue()
     private var isProcessing = false
     private var discarded = 0
     /// The client has ended its side of a tunnel, which goes on the other way.
@@ -133,54 +133,43 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     }
 
     private func take(_ input: Span<UInt8>) {
-        if !pendingInput.isEmpty || (state == .exchanging && exchange?.wantsBody != true) {
-            stash(input, from: 0)
-            updateInterest()
-            return
+        var used = 0
+        if pendingInput.isEmpty, state != .exchanging || exchange?.wantsBody == true {
+            used = process(input)
         }
-        process(input)
+        if used < input.count { pendingInput.append(input, from: used) }
+        updateInterest()
     }
 
-    private func stash(_ input: Span<UInt8>, from offset: Int) {
-        for index in offset..<input.count { pendingInput.append(input[index]) }
-    }
-
-    /// Uses what it can of `input`; what must wait is stashed, and reading stops until it is used.
-    private func process(_ input: Span<UInt8>) {
+    /// Uses what it can of `input`.
+    ///
+    /// - Returns: where it stopped; what is behind must wait, and reading stops until it is used.
+    private func process(_ input: Span<UInt8>) -> Int {
         isProcessing = true
-        defer {
-            isProcessing = false
-            updateInterest()
-        }
+        defer { isProcessing = false }
         var offset = 0
         while offset < input.count {
             switch state {
             case .idle, .readingHead:
-                guard output.isEmpty else {
-                    // A client that sends requests and takes no answers would make the queue grow without end.
-                    stash(input, from: offset)
-                    return
-                }
-                guard let next = parseHead(input, from: offset) else { return }
+                // A client that sends requests and takes no answers would make the queue grow without end.
+                guard output.isEmpty else { return offset }
+                guard let next = parseHead(input, from: offset) else { return input.count }
                 offset = next
             case .exchanging:
-                guard let exchange, exchange.wantsBody else {
-                    stash(input, from: offset)
-                    return
-                }
+                guard let exchange, exchange.wantsBody else { return offset }
                 let before = offset
                 progressBytes += input.count - offset
                 offset = exchange.takeBody(input, from: offset)
                 if offset == before, state == .exchanging, self.exchange === exchange {
-                    stash(input, from: offset)
-                    return
+                    return offset
                 }
             case .discarding:
                 offset = discard(input, from: offset)
             case .lingering, .closed:
-                return
+                return input.count
             }
         }
+        return offset
     }
 
     private func parseHead(_ input: Span<UInt8>, from offset: Int) -> Int? {
@@ -350,13 +339,17 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// Uses bytes that waited, unless the caller is in the middle of using them.
     func resume() {
         guard !isProcessing else { return }
-        while !pendingInput.isEmpty, state != .closed {
+        while !pendingInput.isEmpty {
             if state == .exchanging, exchange?.wantsBody != true { break }
             if state == .idle, !output.isEmpty { break }
-            let waiting = pendingInput
-            pendingInput = []
-            process(waiting.span)
-            if pendingInput.count == waiting.count { break }
+            // Moved out and back, so that a burst of requests is never copied for each of them.
+            var waiting = pendingInput
+            pendingInput.removeAll()
+            let used = process(waiting.pending.span)
+            waiting.removeFirst(used)
+            if state == .lingering || state == .closed { break }
+            pendingInput = waiting
+            if used == 0 { break }
         }
         updateInterest()
     }
@@ -373,7 +366,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         if let exchange { worker.giveBack(exchange) }
         exchange = nil
         state = .lingering
-        pendingInput = []
+        pendingInput.removeAll()
         socket.shutdownWriting()
         setDeadline(after: DownstreamConnection.lingerTime)
         updateInterest()
@@ -384,7 +377,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         state = .closed
         if let exchange { worker.giveBack(exchange) }
         exchange = nil
-        pendingInput = []
+        pendingInput.removeAll()
         output.removeAll()
         _ = retractAnswer()
         if let registration { worker.loop.unregister(registration) }

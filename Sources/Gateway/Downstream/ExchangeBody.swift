@@ -104,8 +104,8 @@ extension Exchange {
     }
 
     /// A framed body has ended.
-    func endFramedBody() {
-        body.end()
+    func endFramedBody(_ trailers: Trailers) {
+        body.end(trailers)
         bodyEnded()
     }
 

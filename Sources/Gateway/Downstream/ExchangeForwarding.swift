@@ -65,7 +65,7 @@ extension Exchange {
     /// The head is on its way. A body without content may have ended before: then its end is still to be said.
     private func requestBegun() {
         guard body.isFinished else { return }
-        if outgoingFraming == .chunked { upstream?.endContent() }
+        if outgoingFraming == .chunked { upstream?.endContent(trailerLines: requestTrailerLines) }
         upstream?.requestEnded()
     }
 
@@ -97,8 +97,18 @@ extension Exchange {
 
     /// The request's body is complete.
     func streamEnded() {
-        upstream?.endContent()
+        upstream?.endContent(trailerLines: requestTrailerLines)
         upstream?.requestEnded()
+    }
+
+    /// What follows the content: a gRPC call's trailers, or those of a route that asks for them. Others are dropped: a
+    /// field that was not there when the request was judged must not turn up behind it unasked.
+    private var requestTrailerLines: [UInt8] {
+        let trailers = body.trailers
+        guard !trailers.isEmpty, let route = permit?.route,
+            route.passesRequestTrailers || head.isGRPC
+        else { return [] }
+        return worker.requestWriter.trailerLines(trailers, of: head, route)
     }
 
     /// The server has taken what was sent: the client may send more.

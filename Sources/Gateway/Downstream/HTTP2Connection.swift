@@ -29,7 +29,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private let registration: Registration
     private var interest: Readiness = [.readable, .peerClosed]
     private var streams: [Int32: HTTP2Stream] = [:]
-    private var output = OutputQueue()
+    private var output = ByteQueue()
     private var isClosed = false
     private var isFlushNeeded = false
     private var isDraining = false
@@ -199,8 +199,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         stream.dataReceived(input)
     }
 
-    func requestEnded(streamID: Int32) {
-        streams[streamID]?.requestEnded()
+    func requestEnded(streamID: Int32, _ trailers: Trailers) {
+        streams[streamID]?.requestEnded(trailers)
     }
 
     func streamClosed(streamID: Int32, code: UInt32) {
@@ -220,7 +220,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     /// Trailers as field lines, those left out that must not stand there.
     func trailerLines(_ trailers: Trailers) -> [UInt8] {
         self.trailers.removeAll(keepingCapacity: true)
-        TrailerWriter.append(trailers.fields, trailers.bytes, to: &self.trailers)
+        TrailerWriter.append(trailers, to: &self.trailers)
         return self.trailers
     }
 

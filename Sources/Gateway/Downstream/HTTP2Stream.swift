@@ -21,7 +21,7 @@ final class HTTP2Stream: ClientStream {
     private var exchangeDeadline: MonotonicInstant?
     /// Of the request's body: bytes that came before they could be used, and whether its end has come.
     private var pendingInput: [UInt8] = []
-    private var hasPendingEnd = false
+    private var pendingEnd: Trailers?
     /// The client has ended its side: END_STREAM has come.
     private var hasEnded = false
     private var isHandingOver = false
@@ -86,10 +86,10 @@ final class HTTP2Stream: ClientStream {
         }
     }
 
-    func requestEnded() {
+    func requestEnded(_ trailers: Trailers) {
         hasEnded = true
         isDiscarding = false
-        hasPendingEnd = true
+        pendingEnd = trailers
         handOver()
     }
 
@@ -142,9 +142,9 @@ final class HTTP2Stream: ClientStream {
             exchange.takeFramedContent(waiting.span)
             connection.consumed(waiting.count, by: self)
         }
-        if pendingInput.isEmpty, hasPendingEnd, let exchange, exchange.takesBodyEnd {
-            hasPendingEnd = false
-            exchange.endFramedBody()
+        if pendingInput.isEmpty, let trailers = pendingEnd, let exchange, exchange.takesBodyEnd {
+            pendingEnd = nil
+            exchange.endFramedBody(trailers)
         }
     }
 

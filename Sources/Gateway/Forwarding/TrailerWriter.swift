@@ -1,27 +1,26 @@
 import HTTP
 
-/// Relays the trailers of an upstream's chunked answer (RFC 9110 section 6.5).
-///
-/// Trailers of requests are not relayed at all in this version: a field that was not there when the request
-/// was judged must not turn up behind it.
+/// Relays trailers (RFC 9110 section 6.5).
 public enum TrailerWriter {
-    /// Appends the lines of a trailer section, without the empty line that ends it.
+    /// Appends the lines of an answer's trailer section, without the empty line that ends it.
     ///
     /// What frames, routes or authenticates a message, or says how to read its content, has no meaning behind
     /// it and is left out (section 6.5.1), and so are the identity fields, in every spelling.
     ///
-    /// - Parameters:
-    ///   - fields: as the decoder found them, ranges of `bytes`.
-    public static func append(_ fields: [FieldLine], _ bytes: [UInt8], to output: inout [UInt8]) {
-        for line in fields where isTrailer(line.id) {
-            output.append(contentsOf: bytes[line.name.range])
-            output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
-            output.append("\r\n")
+    public static func append(_ trailers: Trailers, to output: inout [UInt8]) {
+        for line in trailers.fields where isTrailer(line.id) {
+            append(line, of: trailers, to: &output)
         }
     }
 
-    private static func isTrailer(_ id: FieldName) -> Bool {
+    static func append(_ line: FieldLine, of trailers: Trailers, to output: inout [UInt8]) {
+        output.append(contentsOf: trailers.bytes[line.name.range])
+        output.append(": ")
+        output.append(contentsOf: trailers.bytes[line.value.range])
+        output.append("\r\n")
+    }
+
+    static func isTrailer(_ id: FieldName) -> Bool {
         guard !id.isHopByHop else { return false }
         switch id {
         case .identity, .host, .contentLength, .contentType, .expect, .authorization, .cookie,

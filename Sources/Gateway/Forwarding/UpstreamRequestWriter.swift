@@ -84,6 +84,23 @@ public struct UpstreamRequestWriter {
         output.append("\r\n")
     }
 
+    /// The lines of a request's trailer section, without those that no trailer section may have and those that no head
+    /// of this client may: what was judged must not change behind it.
+    mutating func trailerLines(
+        _ trailers: Trailers, of head: RequestHead, _ route: CompiledRoute
+    ) -> [UInt8] {
+        var output: [UInt8] = []
+        for line in trailers.fields where TrailerWriter.isTrailer(line.id) {
+            guard
+                filter.passes(
+                    line, of: head, trailers.bytes, route: route, continuesTrace: false),
+                !head.connectionNames(trailers.bytes.span.extracting(line.name.range))
+            else { continue }
+            TrailerWriter.append(line, of: trailers, to: &output)
+        }
+        return output
+    }
+
     private func appendRequestLine(
         _ head: RequestHead, _ bytes: [UInt8], path: [UInt8], _ route: CompiledRoute,
         to output: inout [UInt8]

@@ -23,6 +23,8 @@ public final class CompiledRoute: Sendable {
     public let timeout: Duration?
     /// Whether upgrades to the WebSocket protocol are let through.
     public let allowsWebSocket: Bool
+    /// Whether trailers of requests are passed on; those of gRPC always are.
+    let passesRequestTrailers: Bool
     /// How long a stream may outlive its credential; `nil` is for ever.
     let streamGrace: Duration?
 
@@ -55,6 +57,7 @@ public final class CompiledRoute: Sendable {
         bodyLimitBytes = route.bodyBytes
         timeout = route.timeout
         allowsWebSocket = route.allowsWebSocket
+        passesRequestTrailers = route.passesRequestTrailers
         streamGrace = route.streamGrace
         requirements = route.requirements.map(CompiledRequirement.init)
         addressRules = AddressRules(route.addressRules)

@@ -39,7 +39,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var interest: Readiness = [.writable]
     private var state = State.connecting
     private var streams: [Int32: HTTP2UpstreamStream] = [:]
-    private var output = OutputQueue()
+    private var output = ByteQueue()
     private var isFlushNeeded = false
     /// No further stream is opened here.
     private var isDraining = false
@@ -132,7 +132,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         if state == .open { ownDeadline = nil }
         if hasContent, outgoing.isWhole {
             session.sendData(streamID, request.extracting(headCount..<request.count))
-            stream.endContent()
+            stream.endContent(trailerLines: [])
         }
         needsFlush()
         return stream
@@ -234,8 +234,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         stream.data(input)
     }
 
-    func responseEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8]) {
-        streams[streamID]?.responseEnded(Trailers(fields: trailers, bytes: bytes))
+    func responseEnded(streamID: Int32, _ trailers: Trailers) {
+        streams[streamID]?.responseEnded(trailers)
     }
 
     func streamClosed(streamID: Int32, _ end: HTTP2StreamEnd) {

@@ -46,10 +46,10 @@ final class HTTP2UpstreamStream: UpstreamStream {
         connection.needsFlush()
     }
 
-    func endContent() {
+    func endContent(trailerLines: [UInt8]) {
         guard !isRequestOut else { return }
         isRequestOut = true
-        connection.session.finish(id)
+        connection.session.finish(id, trailerLines: trailerLines.span)
         connection.needsFlush()
     }
 

@@ -38,7 +38,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
     private var parser = ResponseHeadParser(limits: headLimits)
     private let head = ResponseHead()
     private var body = BodyReader()
-    private var output = OutputQueue()
+    private var output = ByteQueue()
     private var interims = 0
     private var requestFraming = BodyFraming.none
     /// Both sides have gone over to another protocol; its silence is limited by the client's connection.
@@ -94,12 +94,12 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
         send(chunk.span)
     }
 
-    /// The request's content is complete. Its trailers are dropped: no route asks for them (threats.md, Framing). Of a
-    /// tunnel it is the client's end: the server sees it behind all that came before.
-    func endContent() {
+    /// The request's content is complete. Of a tunnel it is the client's end: the server sees it behind all that came
+    /// before.
+    func endContent(trailerLines: [UInt8]) {
         switch requestFraming {
         case .chunked:
-            let last = Array("0\r\n\r\n".utf8)
+            let last = Array("0\r\n".utf8) + trailerLines + Array("\r\n".utf8)
             send(last.span)
         case .untilClose:
             endsWhenFlushed = true

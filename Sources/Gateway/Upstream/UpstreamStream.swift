@@ -10,7 +10,9 @@ protocol UpstreamStream: AnyObject {
     /// Sends more of the request's content.
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>)
     /// The request's content is complete.
-    func endContent()
+    ///
+    /// - Parameter trailerLines: field lines that follow it, where the framing has a place for them; may be empty.
+    func endContent(trailerLines: [UInt8])
     /// The request is complete: from now on the server's time runs. Called again when the server has taken the last of it.
     func requestEnded()
     /// Stops or goes on reading the answer, as the client takes it.

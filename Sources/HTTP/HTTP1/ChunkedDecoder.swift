@@ -31,10 +31,8 @@ public struct ChunkedDecoder {
     private var overhead = 0
     private var content = 0
     private var lines = HeadLines()
-    /// The trailer section: whole field lines with their CR LF, without the empty line. Valid after `.end`.
-    public private(set) var trailers: [UInt8] = []
-    /// The trailer fields, over `trailers`.
-    public private(set) var trailerFields: [FieldLine] = []
+    /// The trailer section; valid after `.end`. Its bytes are whole lines with their CR LF, without the empty one.
+    public private(set) var trailers = Trailers()
 
     public init(limits: HTTP1Limits = HTTP1Limits()) {
         self.limits = limits
@@ -121,18 +119,18 @@ public struct ChunkedDecoder {
             let event: HeadLines.Event
             do throws(HTTP1Error) {
                 event = try lines.next(
-                    input, from: &offset, into: &trailers, allowsTab: true,
+                    input, from: &offset, into: &trailers.bytes, allowsTab: true,
                     limit: limits.headBytes)
             } catch {
                 throw error == .headTooLarge ? .trailersTooLarge : error
             }
             guard case .line(let line) = event else { return false }
             if line.isEmpty {
-                trailers.removeLast(2)
+                trailers.bytes.removeLast(2)
                 return true
             }
-            guard trailerFields.count < limits.fieldCount else { throw .trailersTooLarge }
-            trailerFields.append(try HeadLines.field(trailers.span, line))
+            guard trailers.fields.count < limits.fieldCount else { throw .trailersTooLarge }
+            trailers.fields.append(try HeadLines.field(trailers.bytes.span, line))
         }
     }
 }

@@ -11,7 +11,7 @@ public protocol HTTP2ClientDelegate: AnyObject {
     /// Content; `consumed` must follow when it has been used, or the server may send no more of this stream.
     func data(streamID: Int32, _ input: Span<UInt8>)
     /// The answer is complete, with its trailers.
-    func responseEnded(streamID: Int32, trailers: [FieldLine], bytes: [UInt8])
+    func responseEnded(streamID: Int32, _ trailers: Trailers)
     /// The stream is closed; it is unknown from now on. Without `responseEnded` before it the answer is cut.
     func streamClosed(streamID: Int32, _ end: HTTP2StreamEnd)
 }
@@ -34,7 +34,7 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         var isToHead = false
         var hasEnded = false
         var isMalformed = false
-        var trailers: (fields: [FieldLine], bytes: [UInt8])?
+        var trailers: Trailers?
         var interims = 0
         var output = StreamOutput()
     }
@@ -156,9 +156,12 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     }
 
     /// The request's content is complete.
-    public func finish(_ streamID: Int32) {
+    ///
+    /// - Parameter trailerLines: field lines that follow it; may be empty.
+    public func finish(_ streamID: Int32, trailerLines: Span<UInt8>) {
         guard streams[streamID] != nil else { return }
         streams[streamID]?.output.isEnded = true
+        streams[streamID]?.output.trailers.append(trailerLines)
         resumeData(streamID)
     }
 
@@ -207,30 +210,18 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     func headersBegin(_ streamID: Int32) {
         guard let stream = streams[streamID], !stream.isMalformed else { return }
         if stream.hasFinalHead {
-            streams[streamID]?.trailers = ([], [])
+            streams[streamID]?.trailers = Trailers()
         } else if let head = delegate?.makeHead(streamID: streamID) {
             streams[streamID]?.reader = HTTP2ResponseReader(head: head, limits: settings.head)
         }
     }
 
     func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
-        guard streams[streamID]?.trailers != nil else {
+        if streams[streamID]?.trailers == nil {
             streams[streamID]?.reader?.take(name, value)
-            return
+        } else if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
+            malformed(streamID)
         }
-        guard var (fields, bytes) = streams[streamID]?.trailers else { return }
-        streams[streamID]?.trailers = ([], [])
-        guard fields.count < settings.head.fieldCount,
-            bytes.count + name.count + value.count <= settings.head.headBytes
-        else { return malformed(streamID) }
-        let start = bytes.count
-        bytes.append(name)
-        bytes.append(value)
-        fields.append(
-            FieldLine(
-                id: FieldName.lookup(name), name: ByteRange(start: start, count: name.count),
-                value: ByteRange(start: start + name.count, count: value.count)))
-        streams[streamID]?.trailers = (fields, bytes)
     }
 
     /// No answer: what came of it counts for nothing (section 8.1.1).
@@ -262,7 +253,7 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
             streams[streamID]?.hasFinalHead = true
         }
         delegate?.responseHead(streamID: streamID)
-        if endsStream { ended(streamID, ([], [])) }
+        if endsStream { ended(streamID, Trailers()) }
     }
 
     func dataReceived(_ streamID: Int32, _ input: Span<UInt8>) {
@@ -280,16 +271,13 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         guard let stream = streams[streamID], stream.hasFinalHead, !stream.isMalformed else {
             return
         }
-        ended(streamID, ([], []))
+        ended(streamID, Trailers())
     }
 
-    private func ended(
-        _ streamID: Int32, _ trailers: (fields: [FieldLine], bytes: [UInt8])
-    ) {
+    private func ended(_ streamID: Int32, _ trailers: Trailers) {
         guard streams[streamID]?.hasEnded == false else { return }
         streams[streamID]?.hasEnded = true
-        delegate?.responseEnded(
-            streamID: streamID, trailers: trailers.fields, bytes: trailers.bytes)
+        delegate?.responseEnded(streamID: streamID, trailers)
     }
 
     /// - Parameter isOurs: the library refused a frame of the stream: what it is reset for is the server's fault.
@@ -326,12 +314,14 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         // The only reference moves out, so that the bytes are not copied.
         streams[streamID]?.output = StreamOutput()
         defer { streams[streamID]?.output = output }
-        let count = unsafe output.copy(into: room)
-        if count == 0, !output.isEnded {
-            output.isDeferred = true
-            return nil
+        let count = unsafe output.give(into: room, &flags)
+        if flags & NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue != 0 {
+            block.removeAll()
+            block.append(lines: output.trailers.span)
+            _ = unsafe block.withFields { fields, count in
+                unsafe nghttp2_submit_trailer(session, streamID, fields, count)
+            }
         }
-        if output.count == 0, output.isEnded { flags |= NGHTTP2_DATA_FLAG_EOF.rawValue }
         return count
     }
 }

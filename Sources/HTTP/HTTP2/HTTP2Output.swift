@@ -1,3 +1,4 @@
+import CNghttp2
 import Primitives
 
 /// Content of one stream on its way out, and what ends it.
@@ -17,8 +18,25 @@ struct StreamOutput {
         bytes.append(content)
     }
 
-    /// Copies the next content into the room that the library gives.
-    mutating func copy(into room: UnsafeMutableBufferPointer<UInt8>) -> Int {
+    /// Gives the library what it asks for: content, or the end, or the word that trailers follow.
+    ///
+    /// - Returns: how many bytes were put into `room`; `nil` when nothing is there yet.
+    mutating func give(
+        into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
+    ) -> Int? {
+        let amount = unsafe copy(into: room)
+        if amount == 0, !isEnded {
+            isDeferred = true
+            return nil
+        }
+        if count == 0, isEnded {
+            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            if !trailers.isEmpty { flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue }
+        }
+        return amount
+    }
+
+    private mutating func copy(into room: UnsafeMutableBufferPointer<UInt8>) -> Int {
         let amount = min(count, room.count)
         for index in 0..<amount { unsafe room[index] = bytes[start + index] }
         start += amount

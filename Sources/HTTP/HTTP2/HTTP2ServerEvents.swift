@@ -48,16 +48,15 @@ extension HTTP2ServerSession {
             stream.reader = HTTP2HeadReader(head: head, limits: settings.head)
             streams[streamID] = stream
         } else {
-            streams[streamID]?.trailers = (0, 0)
+            streams[streamID]?.trailers = Trailers()
         }
     }
 
     func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
-        if streams[streamID]?.trailers != nil {
-            streams[streamID]?.trailers?.bytes += name.count + value.count + 4
-            streams[streamID]?.trailers?.fields += 1
-        } else {
+        if streams[streamID]?.trailers == nil {
             streams[streamID]?.reader?.take(name, value)
+        } else if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
+            headerIsInvalid(streamID)
         }
     }
 
@@ -72,11 +71,11 @@ extension HTTP2ServerSession {
         headInProgress = 0
         guard var stream = streams[streamID], !stream.isMalformed else { return }
         guard isRequest else {
-            // Trailers end the stream (section 8.1), and have the bounds of a head.
-            guard endsStream, let (bytes, fields) = stream.trailers,
-                bytes <= settings.head.headBytes, fields <= settings.head.fieldCount
-            else { return headerIsInvalid(streamID) }
-            delegate?.requestEnded(streamID: streamID)
+            // Trailers end the stream (section 8.1).
+            guard endsStream, let trailers = stream.trailers else {
+                return headerIsInvalid(streamID)
+            }
+            delegate?.requestEnded(streamID: streamID, trailers)
             return
         }
         guard var reader = stream.reader else { return }
@@ -121,7 +120,7 @@ extension HTTP2ServerSession {
         if contentCount == 0, !endsStream { spend(FloodGuard.emptyCost) }
         if contentCount >= FloodGuard.fairPiece { flood.earn(FloodGuard.frameCost) }
         guard endsStream, streams[streamID]?.isMalformed == false else { return }
-        delegate?.requestEnded(streamID: streamID)
+        delegate?.requestEnded(streamID: streamID, Trailers())
     }
 
     /// The client has seen the first GOAWAY.
@@ -181,21 +180,12 @@ extension HTTP2ServerSession {
         // The only reference moves out, so that the bytes are not copied.
         streams[streamID]?.output = StreamOutput()
         defer { streams[streamID]?.output = output }
-        let count = unsafe output.copy(into: room)
-        if count == 0, !output.isEnded {
-            output.isDeferred = true
-            return nil
-        }
-        if output.count == 0, output.isEnded {
-            flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
-            if !output.trailers.isEmpty {
-                flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
-                let lines = output.trailers
-                block.removeAll()
-                block.append(lines: lines.span)
-                _ = unsafe block.withFields { fields, count in
-                    unsafe nghttp2_submit_trailer(session, streamID, fields, count)
-                }
+        let count = unsafe output.give(into: room, &flags)
+        if flags & NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue != 0 {
+            block.removeAll()
+            block.append(lines: output.trailers.span)
+            _ = unsafe block.withFields { fields, count in
+                unsafe nghttp2_submit_trailer(session, streamID, fields, count)
             }
         }
         return count

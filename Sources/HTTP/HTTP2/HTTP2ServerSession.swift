@@ -11,8 +11,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
     func headRefused(streamID: Int32, _ error: HTTP1Error)
     /// Content; `consumed` must follow when it has been used, or the client may send no more.
     func data(streamID: Int32, _ input: Span<UInt8>)
-    /// The request is complete. Its trailers, if it had any, are dropped: nothing asks for them.
-    func requestEnded(streamID: Int32)
+    /// The request is complete, with its trailers.
+    func requestEnded(streamID: Int32, _ trailers: Trailers)
     /// The stream is closed; it is unknown from now on.
     func streamClosed(streamID: Int32, code: UInt32)
 }
@@ -29,8 +29,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     struct Stream {
         var reader: HTTP2HeadReader?
-        /// Of the trailer section: bytes and fields, which are counted and dropped.
-        var trailers: (bytes: Int, fields: Int)?
+        /// Once its section has begun.
+        var trailers: Trailers?
         var output = StreamOutput()
         /// The end of the answer has gone out.
         var isAnswered = false

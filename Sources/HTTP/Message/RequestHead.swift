@@ -147,6 +147,17 @@ public final class RequestHead {
         return false
     }
 
+    /// Whether `Connection` names a field of this name, which need not be one of the head's.
+    public func connectionNames(_ name: Span<UInt8>) -> Bool {
+        for line in fields where line.id == .connection {
+            var tokens = TokenList(line.value.range)
+            while let token = tokens.next(in: bytes.span) {
+                if ASCII.equalIgnoringCase(bytes.span.extracting(token), name) { return true }
+            }
+        }
+        return false
+    }
+
     /// Whether the field line is named by `Connection`, so that it must not be passed on (RFC 9110 section 7.6.1).
     public func connectionNames(_ line: FieldLine) -> Bool {
         line.isConnectionOption

@@ -23,7 +23,7 @@ import Testing
                 Issue.record("the body does not end")
                 return
             }
-            TrailerWriter.append(decoder.trailerFields, decoder.trailers, to: &output)
+            TrailerWriter.append(decoder.trailers, to: &output)
         } catch {
             // The decoder may refuse the line by itself; relayed it is then neither.
             #expect(!relayed)

@@ -1,20 +1,22 @@
-/// Bytes that a socket would not take yet, in order. Empty, it holds no memory.
+import Primitives
+
+/// Bytes that wait, in order: for a socket that would not take them yet, or for an exchange that cannot. Empty, it holds
+/// no memory.
 ///
 /// It is bounded by its callers: they stop reading from the other side while `isEmpty` is false, so that it holds one
 /// read's worth and a head at most.
-struct OutputQueue {
+struct ByteQueue {
     private var bytes: [UInt8] = []
     private var start = 0
 
     var isEmpty: Bool { start == bytes.count }
     var count: Int { bytes.count - start }
 
-    /// The bytes to write next.
+    /// What comes next.
     var pending: ArraySlice<UInt8> { bytes[start...] }
 
     mutating func append(_ span: Span<UInt8>, from offset: Int = 0) {
-        bytes.reserveCapacity(bytes.count + span.count - offset)
-        for index in offset..<span.count { bytes.append(span[index]) }
+        bytes.append(span, offset..<span.count)
     }
 
     mutating func removeFirst(_ count: Int) {
