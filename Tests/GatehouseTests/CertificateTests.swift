@@ -116,6 +116,26 @@ struct CertificateTests {
         }
     }
 
+    @Test func aTokenOfTheCommandLineIsBoundToo() throws {
+        let house = try House()
+        let conf = house.gateway.folder.file("gateway.conf")
+        func issue(_ client: String, _ more: String...) throws -> CommandResult {
+            try run(
+                gatehouseBinary(), ["token", "issue", "--client", client, "--config", conf] + more)
+        }
+        let unbound = try issue("robot")
+        #expect(unbound.status == .code(64) && unbound.output.isEmpty)
+        #expect(unbound.error.contains("name it with --certificate"))
+        let certificate = house.authority.folder.file("robot.crt")
+        #expect(try issue("plain", "--certificate", certificate).status == .code(64))
+        #expect(try issue("robot", "--certificate", conf).status == .code(64))
+        let issued = try issue("robot", "--certificate", certificate)
+        #expect(issued.status == .code(0), "\(issued.error)")
+        let token = issued.output.trimmingCharacters(in: .newlines)
+        #expect(try house.get("/bound", token, as: "robot").0 == 200)
+        #expect(try house.get("/bound", token, as: "other").0 == 401)
+    }
+
     @Test func aCertificateIsNoSecretAndASecretNoCertificate() throws {
         let house = try House()
         // Known by a secret: its certificate proves nothing. Known by a certificate: no secret does.

@@ -332,17 +332,23 @@ struct TLSTests {
         // The authority answers for its own certificates, from an index as `openssl ca` keeps it.
         let serial = try authority.command(["x509", "-in", issued.certificate, "-noout", "-serial"])
             .split(separator: "=")[1].trimmingCharacters(in: .whitespacesAndNewlines)
-        let index = try authority.folder.write(
-            "index.txt", "V\t351231235959Z\t\t\(serial)\tunknown\t/O=Gatehouse/CN=one\n")
-        let request = authority.folder.file("one.ocsp-request")
         let staple = authority.folder.file("one.ocsp")
-        try authority.command(
-            ["ocsp", "-issuer", authority.certificate, "-cert", issued.certificate]
-                + ["-no_nonce", "-reqout", request])
-        try authority.command(
-            ["ocsp", "-index", index, "-CA", authority.certificate, "-rsigner"]
-                + [authority.certificate, "-rkey", authority.folder.file("ca.key"), "-reqin"]
-                + [request, "-respout", staple, "-ndays", "1"])
+        func respond(_ index: String, about certificate: TestAuthority.Issued) throws {
+            let request = authority.folder.file("one.ocsp-request")
+            let answer = authority.folder.file("answer")
+            try authority.command(
+                ["ocsp", "-issuer", authority.certificate, "-cert", certificate.certificate]
+                    + ["-no_nonce", "-reqout", request])
+            try authority.command(
+                ["ocsp", "-index", authority.folder.write("index.txt", index)]
+                    + ["-CA", authority.certificate, "-rsigner", authority.certificate]
+                    + ["-rkey", authority.folder.file("ca.key"), "-reqin", request]
+                    + ["-respout", answer, "-ndays", "1"])
+            // In one step: the gateway reads it when it changes.
+            try #require(rename(answer, staple) == 0)
+        }
+        let entry = "\(serial)\tunknown\t/O=Gatehouse/CN=one\n"
+        try respond("V\t351231235959Z\t\t\(entry)", about: issued)
         let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
         let gateway = try Gateway(
             testConf(
@@ -353,10 +359,21 @@ struct TLSTests {
             ["s_client", "-connect", "127.0.0.1:\(gateway.port)", "-status"])
         #expect(said.contains("OCSP Response Status: successful (0x0)"))
         #expect(said.contains("Cert Status: good"))
-        // What is no response at all is refused, and the old one goes on.
+        // What is no response at all is refused, and the old one goes on; so is one about another certificate.
         try authority.folder.write("one.ocsp", "junk")
         try gateway.process.waitUntil("the refusal") {
             gateway.process.standardError.contains("one.ocsp: no successful OCSP response (DER)")
+        }
+        try respond("R\t351231235959Z\t251231235959Z\t\(entry)", about: issued)
+        try gateway.process.waitUntil("the refusal of a revoked one") {
+            gateway.process.standardError.contains(
+                "one.ocsp: the OCSP response does not call the certificate good")
+        }
+        let other = try authority.issue("other", ["DNS:localhost"])
+        try respond("", about: other)
+        try gateway.process.waitUntil("the refusal of another's") {
+            gateway.process.standardError.contains(
+                "one.ocsp: the OCSP response is not about this certificate")
         }
     }
 

@@ -1,6 +1,7 @@
 import Cryptography
 import OAuth
 import Primitives
+import Transport
 
 /// A worker's means of proving credentials: verifiers with their prepared contexts, and the cache of verified tokens.
 /// A new configuration makes a new one; the cache starts empty then, so that no token outlives its key or issuer.
@@ -30,5 +31,15 @@ final class Authenticator {
         let verified = try tokens.verify(token, now: now)
         cache?.insert(token, verified)
         return verified
+    }
+}
+
+extension ClientCertificate {
+    /// What the connection's handshake established.
+    init(_ shown: PeerCertificate) {
+        self.init(
+            thumbprint: shown.thumbprint, subject: shown.subject, dnsNames: shown.dnsNames,
+            uris: shown.uris, emails: shown.emails, addresses: shown.addresses,
+            isVerified: shown.isVerified)
     }
 }

@@ -214,12 +214,7 @@ final class Exchange {
 
     /// The certificate on the client's connection.
     var certificate: ClientCertificate? {
-        downstream?.tls?.certificate.map { shown in
-            ClientCertificate(
-                thumbprint: shown.thumbprint, subject: shown.subject, dnsNames: shown.dnsNames,
-                uris: shown.uris, emails: shown.emails, addresses: shown.addresses,
-                isVerified: shown.isVerified)
-        }
+        downstream?.tls?.certificate.map(ClientCertificate.init)
     }
 
     private func canonicalise() -> Bool {

@@ -7,6 +7,8 @@ import Store
 /// Why the gateway cannot start or reload: one clear line.
 public struct StartError: Error, Sendable, CustomStringConvertible {
     public enum Kind: Sendable {
+        /// EX_USAGE, 64
+        case usage
         /// EX_CONFIG, 78
         case configuration
         /// EX_UNAVAILABLE, 69

@@ -107,7 +107,8 @@ struct TLSMaterial: Sendable {
             let path =
                 switch error {
                 case .noKey, .keyDoesNotMatch: files.key
-                case .stapleUnreadable: files.staple ?? files.certificate
+                case .stapleUnreadable, .stapleOfAnother, .stapleNotGood:
+                    files.staple ?? files.certificate
                 default: files.certificate
                 }
             throw StartError(.configuration, "\(place): \(path): \(error)")

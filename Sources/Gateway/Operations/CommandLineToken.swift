@@ -3,6 +3,7 @@ import Cryptography
 import OAuth
 import Primitives
 import Store
+import Transport
 
 /// A token that `gatehouse token issue` makes, by the token endpoint's own rules.
 public struct CommandLineToken {
@@ -10,9 +11,12 @@ public struct CommandLineToken {
     /// The endpoint's answer as JSON.
     public let reply: String
 
+    /// - Parameter certificate: PEM; for a client of `tls_client_auth`, whose tokens are good with it alone, and for no
+    ///   other. Its name is not judged: the gateway does that when the token is used.
     /// - Throws: for an unknown client, a scope that is not the client's, or a store without a key.
     public init(
-        client id: String, scopes: [String], configuration: Configuration, state: StoreSnapshot
+        client id: String, scopes: [String], certificate pem: [UInt8]? = nil,
+        configuration: Configuration, state: StoreSnapshot
     ) throws(StartError) {
         let material = try Material(configuration, state)
         guard let authority = material.authority, let key = authority.signingKey else {
@@ -24,11 +28,21 @@ public struct CommandLineToken {
         guard let client = material.clients[id]?.registered else {
             throw StartError(.unavailable, "no client \(id)")
         }
+        let certificate = pem.flatMap(PeerCertificate.init(pem:)).map(ClientCertificate.init)
+        if pem != nil, certificate == nil { throw StartError(.usage, "no certificate (PEM) in it") }
+        guard (client.authMethod == .tls) == (certificate != nil) else {
+            let problem =
+                client.authMethod == .tls
+                ? "tokens of \(id) are bound to its certificate: name it with --certificate"
+                : "tokens of \(id) are bound to no certificate"
+            throw StartError(.usage, problem)
+        }
         do {
             let grant = try TokenEndpoint.grant(
                 TokenRequest(scopes: scopes), to: client, under: authority.policy,
                 now: WallTime.now(),
-                tokenID: Base64.encode(try RandomBytes.make(count: 16), .url))
+                tokenID: Base64.encode(try RandomBytes.make(count: 16), .url),
+                certificate: certificate)
             let bytes = try JWTSigner.sign(claims: grant.claims, with: key)
             token = String(decoding: bytes, as: UTF8.self)
             reply = String(decoding: grant.reply(token: bytes), as: UTF8.self)

@@ -17,6 +17,10 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
     case noAuthority
     /// The staple is no successful OCSP response.
     case stapleUnreadable
+    /// The staple is about another certificate.
+    case stapleOfAnother
+    /// The staple says that the certificate is revoked, or that nobody knows it.
+    case stapleNotGood
     /// Two certificates of one kind for the same names.
     case certificateTwice(String)
 
@@ -31,6 +35,8 @@ public enum TLSError: Error, Equatable, Sendable, CustomStringConvertible {
         case .ciphersUnknown(let list): "OpenSSL knows no such ciphers: \(list)"
         case .noAuthority: "no PEM certificate of an authority in it"
         case .stapleUnreadable: "no successful OCSP response (DER) in it"
+        case .stapleOfAnother: "the OCSP response is not about this certificate"
+        case .stapleNotGood: "the OCSP response does not call the certificate good"
         case .certificateTwice(let names):
             "there is another certificate with a key of the same kind for \(names)"
         }

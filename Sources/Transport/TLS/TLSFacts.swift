@@ -44,6 +44,16 @@ public struct PeerCertificate: Sendable, Equatable {
     /// possession of its key and nothing about who that is.
     public let isVerified: Bool
 
+    /// The first certificate in a PEM text. Nobody has shown it: it is not verified.
+    public init?(pem: [UInt8]) {
+        guard let (leaf, chain) = unsafe try? PEMFile.certificates(pem) else { return nil }
+        defer {
+            unsafe X509_free(leaf)
+            unsafe gatehouse_free_chain(chain)
+        }
+        unsafe self.init(leaf, isVerified: false)
+    }
+
     init?(_ certificate: OpaquePointer, isVerified: Bool) {
         guard let der = unsafe PeerCertificate.der(certificate) else { return nil }
         thumbprint = Digest.hash(der.span, .sha256)

@@ -35,15 +35,22 @@ import Primitives
         unsafe chain = unsafe owned.chain
         names = unsafe CertificateNames.hosts(of: certificate)
         expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
-        // All is owned now: what is thrown from here on frees it.
-        self.staple = staple.flatMap { bytes in
-            OCSPStaple.validity(of: bytes).map { (bytes, $0) }
+        var validity: WallTime?
+        var fault: TLSError?
+        if let staple {
+            do throws(TLSError) {
+                validity = unsafe try OCSPStaple.validity(of: staple, for: certificate)
+            } catch {
+                fault = error
+            }
         }
+        // All is owned now: what is thrown from here on frees it.
+        self.staple = staple.flatMap { bytes in validity.map { (bytes, $0) } }
+        if let fault { throw fault }
         guard unsafe X509_check_private_key(certificate, key) == 1 else {
             OpenSSLErrors.forget()
             throw .keyDoesNotMatch
         }
-        if staple != nil, self.staple == nil { throw .stapleUnreadable }
     }
 
     deinit {
@@ -120,25 +127,56 @@ enum PEMFile {
 
 /// An OCSP response that a server sends along (RFC 6066 section 8).
 enum OCSPStaple {
-    /// - Returns: until when it counts; `nil` when it is no successful response for one certificate.
-    static func validity(of bytes: [UInt8]) -> WallTime? {
+    /// Holds the response to what a client would: it must be about the certificate, and call it good.
+    ///
+    /// - Returns: until when it counts.
+    static func validity(
+        of bytes: [UInt8], for certificate: OpaquePointer
+    ) throws(TLSError) -> WallTime {
         defer { OpenSSLErrors.forget() }
-        return unsafe bytes.withUnsafeBufferPointer { buffer -> WallTime? in
+        let response = unsafe bytes.withUnsafeBufferPointer { buffer in
             var cursor = buffer.baseAddress
-            guard let response = unsafe d2i_OCSP_RESPONSE(nil, &cursor, buffer.count) else {
-                return nil
-            }
-            defer { unsafe OCSP_RESPONSE_free(response) }
-            guard unsafe OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL,
-                let basic = unsafe OCSP_response_get1_basic(response)
-            else { return nil }
-            defer { unsafe OCSP_BASICRESP_free(basic) }
-            guard let single = unsafe OCSP_resp_get0(basic, 0) else { return nil }
+            return unsafe d2i_OCSP_RESPONSE(nil, &cursor, buffer.count)
+        }
+        guard let response = unsafe response else { throw .stapleUnreadable }
+        defer { unsafe OCSP_RESPONSE_free(response) }
+        guard unsafe OCSP_response_status(response) == OCSP_RESPONSE_STATUS_SUCCESSFUL,
+            let basic = unsafe OCSP_response_get1_basic(response)
+        else { throw .stapleUnreadable }
+        defer { unsafe OCSP_BASICRESP_free(basic) }
+        let count = unsafe OCSP_resp_count(basic)
+        for index in 0..<count {
+            guard let single = unsafe OCSP_resp_get0(basic, index),
+                unsafe isAbout(certificate, single)
+            else { continue }
             var next: UnsafeMutablePointer<ASN1_GENERALIZEDTIME>?
-            _ = unsafe OCSP_single_get0_status(single, nil, nil, nil, &next)
+            let status = unsafe OCSP_single_get0_status(single, nil, nil, nil, &next)
+            guard status == V_OCSP_CERTSTATUS_GOOD else { throw .stapleNotGood }
             // Without a next update it is the newest there is, whenever that was (RFC 6960 section 4.2.2.1).
             guard let next = unsafe next else { return WallTime(seconds: .max / 2_000_000_000) }
             return unsafe CertificateNames.time(next)
         }
+        throw .stapleOfAnother
+    }
+
+    /// By the serial number and the hash of the issuer's name (RFC 6960 section 4.1.1).
+    private static func isAbout(_ certificate: OpaquePointer, _ single: OpaquePointer) -> Bool {
+        var nameHash: UnsafeMutablePointer<ASN1_OCTET_STRING>?
+        var algorithm: OpaquePointer?
+        var serial: UnsafeMutablePointer<ASN1_INTEGER>?
+        guard let id = unsafe OCSP_SINGLERESP_get0_id(single),
+            unsafe OCSP_id_get0_info(&nameHash, &algorithm, nil, &serial, id) == 1,
+            unsafe ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate)) == 0,
+            let digest = unsafe EVP_get_digestbyname(OBJ_nid2sn(OBJ_obj2nid(algorithm)))
+        else { return false }
+        var hash = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var count: UInt32 = 0
+        guard
+            unsafe X509_NAME_digest(X509_get_issuer_name(certificate), digest, &hash, &count) == 1,
+            unsafe ASN1_STRING_length(nameHash) == Int32(count),
+            let expected = unsafe ASN1_STRING_get0_data(nameHash)
+        else { return false }
+        return unsafe UnsafeBufferPointer(start: expected, count: Int(count))
+            .elementsEqual(hash[..<Int(count)])
     }
 }

@@ -30,6 +30,7 @@ extension StartError {
     /// As sysexits.h has it.
     var exitCode: ExitCode {
         switch kind {
+        case .usage: return ExitCode(64)
         case .configuration: return ExitCode(78)
         case .unavailable: return ExitCode(69)
         case .permission: return ExitCode(77)

@@ -19,15 +19,20 @@ struct TokenCommand: ParsableCommand {
         @Option(name: .long, help: "The client it is for.") var client: String
         @Option(name: .long, help: "A scope; repeatable; all of the client's by default.")
         var scope: [String] = []
+        @Option(
+            name: .long,
+            help: "The certificate (PEM) that a client of tls_client_auth will use the token with.")
+        var certificate: String?
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
+            let pem = try certificate.map { try InputFile.read($0) }
             let facts = try CurrentFacts(options)
             let issued: CommandLineToken
             do throws(StartError) {
                 issued = try CommandLineToken(
-                    client: client, scopes: scope, configuration: facts.configuration,
-                    state: facts.state)
+                    client: client, scopes: scope, certificate: pem,
+                    configuration: facts.configuration, state: facts.state)
             } catch {
                 throw error.exit
             }
