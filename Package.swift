@@ -85,7 +85,7 @@ let package = Package(
             dependencies: ["OAuth", "Cryptography", "Primitives", "TestSupport", "COpenSSL"],
             exclude: [
                 "http2_conformance.py", "http2_floods.py", "http2_frames.py", "http2_peer.py",
-                "http2_upstream.py", "grpc_peer.py", "oauth1_client.py",
+                "http2_upstream.py", "grpc_peer.py", "oauth1_client.py", "tls_client.py",
             ], swiftSettings: tests),
     ]
 )

@@ -41,6 +41,10 @@ static inline void gatehouse_set_options(SSL_CTX *context, int tickets) {
                                      (tickets ? 0 : SSL_OP_NO_TICKET));
 }
 
+static inline void gatehouse_set_certificate_list_limit(SSL_CTX *context, long bytes) {
+    SSL_CTX_set_max_cert_list(context, bytes);
+}
+
 static inline int gatehouse_set_groups(SSL_CTX *context, const char *list) {
     return (int)SSL_CTX_set1_groups_list(context, list);
 }

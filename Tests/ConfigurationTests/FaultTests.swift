@@ -126,6 +126,9 @@ import Testing
             "client c { auth_method tls_client_auth; tls_client_auth_san_dns a; tls_client_auth_san_ip b; }",
             "68: the certificate of the client has a name already", "91: 'b' is no IP address"),
         Fault(
+            "client c { auth_method tls_client_auth; tls_client_auth_san_dns *.test; }",
+            "65: '*.test' is no host name"),
+        Fault(
             "route /x { upstream app; require certificate_bound x; }",
             "52: 'require certificate_bound' takes no argument"),
         Fault("listener \"a b\" { address a:1; }", "10: 'a b' is no name"),

@@ -9,7 +9,11 @@ struct CertificateTests {
         let upstream: ScriptedUpstream
         let gateway: Gateway
 
-        init(tls: String = "client_ca ca.pem; client_certificate request;") throws {
+        /// - Parameter turnsClock: the gateway's clock is that of `tls_client.py`.
+        init(
+            tls: String = "client_ca ca.pem; client_certificate request;",
+            turnsClock: Bool = false
+        ) throws {
             authority = try TestAuthority()
             try authority.issue("server", ["DNS:localhost", "IP:127.0.0.1"])
             for (name, names) in [
@@ -18,6 +22,7 @@ struct CertificateTests {
                 ("email", ["email:robot@test"]),
             ] { try authority.issue(name, names) }
             try authority.issue("self", ["DNS:robot.test"], isSelfSigned: true)
+            try authority.issue("renewed", ["DNS:robot.test"], days: 365)
             upstream = try ScriptedUpstream { request in [.respond(body: request.head)] }
             try authority.folder.write("secret", "s3cret")
             gateway = try Gateway(
@@ -31,13 +36,36 @@ struct CertificateTests {
                     client subject { auth_method tls_client_auth; tls_client_auth_subject_dn "CN=subject,O=Gatehouse"; }
                     client address { auth_method tls_client_auth; tls_client_auth_san_ip 10.1.2.3; }
                     client email { auth_method tls_client_auth; tls_client_auth_san_email robot@test; }
-                    client plain { secret_file secret; scopes read; }
+                    client plain { secret_file secret; oauth1_secret_file secret; scopes read; }
                     upstream app { server 127.0.0.1:\(upstream.port); }
                     route / { upstream app; authenticate bearer; }
                     route /machines { upstream app; authenticate certificate; require scope read; }
                     route /either { upstream app; authenticate any certificate bearer; }
                     route /bound { upstream app; authenticate bearer; require certificate_bound; }
-                    """), in: authority.folder)
+                    route /meant { upstream app; authenticate any bearer certificate oauth1; require audience https://localhost; }
+                    """), in: authority.folder,
+                through: turnsClock ? House.clock(authority.folder) : [])
+        }
+
+        /// Starts a program under the clock of `tls_client.py`; its timers run on.
+        private static func clock(_ folder: TemporaryDirectory) throws -> [String] {
+            try folder.write("clock", "+0\n")
+            return [
+                // Its own offset would go before the file's.
+                try requireTool("faketime", package: "faketime"), "-f", "+0",
+                try requireTool("env", package: "coreutils"), "-u", "FAKETIME",
+                "FAKETIME_TIMESTAMP_FILE=\(folder.file("clock"))", "FAKETIME_NO_CACHE=1",
+                "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            ]
+        }
+
+        /// A case of `tls_client.py`.
+        func client(_ test: String) throws -> RunningProcess {
+            let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+                .appendingPathComponent("tls_client.py").path
+            return try RunningProcess(
+                requireTool("python3", package: "python3"),
+                [script, test, "\(gateway.port)", authority.folder.path])
         }
 
         func curl(_ path: String, as name: String?, _ more: [String]) throws -> (Int, String) {
@@ -184,6 +212,123 @@ struct CertificateTests {
         #expect(try open.curl("/machines", as: "self", []).0 == 403)
     }
 
+    // MARK: Time and change
+
+    /// Whoever has a session need not prove the certificate's key again: no longer than two hours after it was proven.
+    @Test func aSessionIsGoodForTwoHours() throws {
+        let house = try House(turnsClock: true)
+        let client = try house.client("sessions")
+        #expect(client.waitForExit(within: .seconds(20)) == .code(0), "\(client.standardError)")
+        let line = "new:200 reused:200 reused:200 new:200 reused:200\n"
+        #expect(client.standardOutput == line + line)
+    }
+
+    /// It is judged at each use, and who comes back with a session is asked for the one that took its place.
+    @Test func aCertificateThatHasEndedCountsNoMore() throws {
+        let house = try House(turnsClock: true)
+        let client = try house.client("ended")
+        #expect(client.waitForExit(within: .seconds(20)) == .code(0), "\(client.standardError)")
+        #expect(client.standardOutput == "200 403 200 new\n200 403 200 new\n")
+    }
+
+    @Test(arguments: ["client_ca other.pem; client_certificate request;", ""])
+    func rulesThatChangeHoldForOpenConnections(rules: String) throws {
+        let house = try House()
+        let folder = house.authority.folder
+        let client = try house.client("changed")
+        try client.waitUntil("the first answer") { client.standardOutput == "200\n" }
+        let other = try TestAuthority()
+        try folder.write(
+            "other.pem", String(contentsOfFile: other.certificate, encoding: .utf8))
+        let conf = try String(contentsOfFile: folder.file("gateway.conf"), encoding: .utf8)
+        // Without client_ca the conf must not speak of certificates.
+        var changed = conf.replacing(
+            "client_ca ca.pem; client_certificate request;", with: rules)
+        if rules.isEmpty {
+            changed = changed.replacing("authenticate certificate;", with: "authenticate oauth1;")
+            changed = changed.components(separatedBy: "\n").filter {
+                !$0.contains("certificate_bound") && !$0.contains("tls_client_auth")
+                    && !$0.contains("any certificate bearer") && !$0.contains("/meant")
+            }.joined(separator: "\n")
+        }
+        try folder.write("gateway.conf", changed)
+        house.gateway.process.signal(SIGHUP)
+        #expect(
+            client.waitForExit(within: .seconds(20)) == .code(0),
+            "\(house.gateway.process.standardError)")
+        #expect(client.standardOutput == (rules.isEmpty ? "200\n401\n" : "200\n403\n"))
+    }
+
+    /// Many names in it cost memory for each connection, before anybody has vouched for them.
+    @Test func aCertificateOfManyNamesIsRefused() throws {
+        let house = try House(tls: "client_certificate request;")
+        try house.authority.issue("many", (0..<5000).map { "DNS:name-\($0).test" })
+        #expect(try house.curl("/", as: "many", []).0 == 0)
+        #expect(try house.curl("/", as: "robot", []).0 == 401)
+    }
+
+    // MARK: Beside other credentials
+
+    /// As much as a token would grant: the authority's audience where the client has none of its own.
+    @Test func aClientWithoutATokenHasTheAuthoritysAudience() throws {
+        let house = try House()
+        #expect(try house.curl("/meant", as: "robot", []).0 == 200)
+        let signed = try run(
+            gatehouseBinary(),
+            [
+                "sign", "--consumer-key", "plain", "--consumer-secret-file",
+                house.authority.folder.file("secret"), "GET",
+                "https://localhost:\(house.gateway.port)/meant",
+            ])
+        let field = signed.output.trimmingCharacters(in: .newlines)
+        #expect(try house.curl("/meant", as: nil, ["-H", field]).0 == 200, "\(field)")
+    }
+
+    @Test func whatTheRequestCarriesGoesBeforeTheCertificate() throws {
+        let house = try House()
+        let forged = [
+            "-d", "oauth_consumer_key=plain&oauth_signature_method=HMAC-SHA1&oauth_timestamp=1",
+            "-d", "oauth_nonce=n&oauth_signature=bogus",
+        ]
+        #expect(try house.curl("/meant", as: "robot", forged).0 == 401)
+        let (status, seen) = try house.curl("/meant", as: "robot", ["-d", "a=b"])
+        #expect(status == 200 && seen.contains("X-Auth-Client: robot"))
+        // Where no token is taken, one that cannot be read is no matter.
+        let junk = ["-H", "Authorization: Bearer"]
+        #expect(try house.curl("/machines", as: "robot", junk).0 == 200)
+        #expect(try house.curl("/meant", as: "robot", junk).0 == 400)
+    }
+
+    @Test func explainIsShownTheCertificate() throws {
+        let house = try House()
+        let folder = house.authority.folder
+        let token = try #require(
+            try house.token("robot", as: "robot").body["access_token"] as? String)
+        let bound = "GET /bound HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer \(token)\r\n\r\n"
+        let form = "grant_type=client_credentials&client_id=robot"
+        let asked =
+            "POST /oauth2/token HTTP/1.1\r\nHost: h\r\nContent-Length: \(form.utf8.count)\r\n"
+            + "Content-Type: application/x-www-form-urlencoded\r\n\r\n\(form)"
+        for (request, name, verdict) in [
+            (bound, nil, "refused, 401 proof_mismatch"), (bound, "robot", "passes"),
+            (bound, "other", "refused, 401 proof_mismatch"),
+            ("GET /machines HTTP/1.1\r\nHost: h\r\n\r\n", nil, "refused, 403 no_credentials"),
+            ("GET /machines HTTP/1.1\r\nHost: h\r\n\r\n", "robot", "passes"),
+            (
+                "GET /machines HTTP/1.1\r\nHost: h\r\n\r\n", "other",
+                "refused, 403 unknown_client"
+            ),
+            (asked, nil, "refused, 401 no_credentials"), (asked, "robot", "passes"),
+            (asked, "other", "refused, 401 proof_mismatch"),
+        ] {
+            var arguments = ["explain", "--request", "-", "--config", folder.file("gateway.conf")]
+            if let name { arguments += ["--certificate", folder.file(name + ".crt")] }
+            let result = try run(gatehouseBinary(), arguments, input: request)
+            #expect(
+                result.output.contains("verdict: \(verdict)"), "\(result.output)\(result.error)")
+        }
+    }
+
     @Test func theMetadataTellsOfIt() throws {
         let (_, document) = try House().curl("/.well-known/oauth-authorization-server", as: nil, [])
         #expect(document.contains(#""tls_client_auth""#))
@@ -191,5 +336,23 @@ struct CertificateTests {
         let (_, other) = try House(tls: "").curl(
             "/.well-known/oauth-authorization-server", as: nil, [])
         #expect(!other.contains("tls_client"))
+        // Of the listeners it answers on, that is.
+        let authority = try TestAuthority()
+        try authority.issue("server", ["DNS:localhost"])
+        let gateway = try Gateway(
+            """
+            store memory;
+            secrets { key_file secrets.key; }
+            log { access off; }
+            listener api { address 127.0.0.1:0; }
+            listener secure {
+                address 127.0.0.1:0;
+                tls { certificate server.crt; key server.key; client_ca ca.pem; client_certificate request; }
+            }
+            authority { issuer https://localhost; listeners api; }
+            """, in: authority.folder)
+        let answer = try gateway.request(
+            "GET /.well-known/oauth-authorization-server HTTP/1.1\r\n\(hostLine)\r\n")
+        #expect(answer.status == 200 && !answer.text.contains("tls_client"))
     }
 }

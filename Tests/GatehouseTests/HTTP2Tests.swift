@@ -121,6 +121,38 @@ struct HTTP2Tests {
         #expect(upstream.requests[0].values("via") == ["2 gatehouse"])
     }
 
+    @Test func aPageIsNoTunnel() throws {
+        let pair = try Pair()
+        let peer = try Self.peer("no_tunnel", pair.gateway)
+        let server = try pair.server.accept()
+        _ = try server.read(through: "\r\n\r\n")
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage")
+        #expect(try Self.result(peer) == "502\n")
+    }
+
+    @Test func aFaultThatComesWithTheHeadIsTold() throws {
+        let pair = try Pair()
+        let peer = try Self.peer("broken_answer", pair.gateway)
+        let server = try pair.server.accept()
+        _ = try server.read(through: "\r\n\r\n")
+        try server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\n")
+        #expect(try Self.result(peer) == "502\n")
+    }
+
+    @Test func aFirstFlightOfTooManyIsServedAsFarAsItMay() throws {
+        let pair = try Pair()
+        #expect(try Self.result("first_flight", pair.gateway) == "128 272\n")
+    }
+
+    @Test func theEndIsSaidToWhoDoesNotListenToo() throws {
+        let pair = try Pair()
+        let peer = try Self.peer("deaf_to_goaway", pair.gateway)
+        try peer.waitUntil("the request") { peer.standardOutput == "open\n" }
+        _ = try pair.server.accept()
+        pair.gateway.process.signal(SIGTERM)
+        #expect(try Self.result(peer) == "open\nlast 1\n")
+    }
+
     @Test func interimAnswersAndTrailersArePassedOn() throws {
         let pair = try Pair()
         let peer = try Self.peer("trailers", pair.gateway)

@@ -108,7 +108,7 @@ def continuation_byte_by_byte():
 
 def hpack_bomb():
     """One large field in the table, then named again and again."""
-    big = b"\x40\x01x" + b"\x7f" + b"\x81\x1e" + b"y" * 4000
+    big = b"\x40\x01x" + b"\x7f" + b"\xa1\x1e" + b"y" * 4000
     stream = 1
     yield frame(HEADERS, 5, stream, raw(GET) + big)
     while True:

@@ -179,6 +179,53 @@ def trailers(port):
     print(hints[b":status"].decode(), status, ",".join(fields))
 
 
+def no_tunnel(port):
+    """A server that answers an upgrade with a page has opened no tunnel."""
+    client = Client(port)
+    print(client.status(tunnel_request(client)))
+
+
+def first_flight(port):
+    """More streams than are allowed, before our settings can be known: those above are refused, the rest served."""
+    client = Client(port)
+    for _ in range(400):
+        client.h2.send_headers(
+            client.h2.get_next_available_stream_id(), client.headers("GET", "/closed"),
+            end_stream=True)
+    client.flush()
+    while client.receive():
+        ended = [e for e in client.events if isinstance(e, (StreamEnded, StreamReset))]
+        if len(ended) == 400 or any(isinstance(e, ConnectionTerminated) for e in client.events):
+            break
+    statuses = [e for e in client.events if isinstance(e, ResponseReceived)]
+    refused = [e for e in client.events if isinstance(e, StreamReset) and int(e.error_code) == 7]
+    print(len(statuses), len(refused))
+
+
+def broken_answer(port):
+    """A fault that comes with the head is told; one behind it cuts the answer."""
+    client = Client(port)
+    print(client.status(client.request(client.headers("GET", "/broken"))))
+
+
+def deaf_to_goaway(port):
+    """Takes no notice of the announcement of the end, nor of the PING behind it."""
+    client = Client(port)
+    kept = client.request(client.headers("POST", "/", ("content-length", "9")), ends=False)
+    print("open", flush=True)
+    last = 0
+    while last != kept:
+        data = client.socket.recv(65536)
+        if not data:
+            break
+        for event in client.h2.receive_data(data):
+            if isinstance(event, ConnectionTerminated):
+                last = event.last_stream_id
+        # What is to be sent (the acknowledgement of the PING) is not.
+        client.h2.data_to_send()
+    print("last", last)
+
+
 def request_trailers(port):
     client = Client(port)
     statuses = []

@@ -61,7 +61,7 @@ extension Interpreter {
             case "tls_client_auth_subject_dn":
                 certificateName(inner, &client, text(value, limit: 4096).map { .subject($0) })
             case "tls_client_auth_san_dns":
-                certificateName(inner, &client, text(value).map { .dns($0) })
+                certificateName(inner, &client, clientHost(value).map { .dns($0) })
             case "tls_client_auth_san_uri":
                 certificateName(inner, &client, text(value, limit: 4096).map { .uri($0) })
             case "tls_client_auth_san_email":
@@ -150,6 +150,24 @@ extension Interpreter {
             )
         }
         if client.authMethod == .tls { certificateUses.append(statement.name.span) }
+    }
+
+    /// A host name that a certificate can have: a wildcard there is no name of a client, and no name ends with a dot.
+    private mutating func clientHost(_ argument: Argument) -> String? {
+        let labels = argument.text.split(separator: ".", omittingEmptySubsequences: false)
+        let isLegal = labels.allSatisfy { label in
+            1...63 ~= label.utf8.count
+                && label.utf8.allSatisfy {
+                    $0 == 0x2D || $0 == 0x5F || $0 &- 0x30 < 10 || ($0 | 0x20) &- 0x61 < 26
+                }
+        }
+        guard isLegal, argument.text.utf8.count <= 253 else {
+            sink.error(
+                "\(shown(argument.text)) is no host name", at: argument.span,
+                "expected labels of ASCII letters, digits, '-' and '_' with dots between them")
+            return nil
+        }
+        return argument.text
     }
 
     private mutating func address(_ argument: Argument) -> IPAddress? {

@@ -17,19 +17,23 @@ enum CredentialPlan: Equatable {
     case both(Range<Int>)
     case refuse(Reason)
 
-    /// - Parameter hasCertificate: the client has shown one that leads to an authority. It belongs to the connection: what
-    ///   the request itself carries goes before it, where the route takes that.
+    /// - Parameters:
+    ///   - hasCertificate: the client has shown one that leads to an authority. It belongs to the connection: what the
+    ///     request itself carries goes before it, where the route takes that.
+    ///   - mayHoldForm: the body may hold OAuth 1.0 parameters.
     init(
         _ policy: AuthenticationPolicy, _ credentials: PresentedCredentials,
-        hasCertificate: Bool = false
+        hasCertificate: Bool = false, mayHoldForm: Bool = false
     ) {
         if hasCertificate, policy.takesCertificate {
             let isElsewhere =
                 switch credentials {
-                case .none: false
+                case .none: mayHoldForm && policy.takesOAuth1
                 case .bearer: policy.takes(.bearer)
                 case .oauth1: policy.takes(.oauth1)
-                case .both, .duplicate, .malformed: true
+                // Only a Bearer field can be so.
+                case .malformed: policy.takes(.bearer)
+                case .both, .duplicate: true
                 }
             if !isElsewhere {
                 self = .certificate

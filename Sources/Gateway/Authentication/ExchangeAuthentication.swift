@@ -12,9 +12,9 @@ extension Exchange {
         guard let route else { return refuse(.internalError) }
         if route.isOpen { return authorizeAndForward(nil) }
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
-        let hasCertificate = downstream?.tls?.certificate?.isVerified == true
         switch CredentialPlan(
-            route.authentication, credentials, hasCertificate: hasCertificate)
+            route.authentication, credentials, hasCertificate: hasCertificate,
+            mayHoldForm: worker.authenticator.oauth1.mayCarryInBody(head))
         {
         case .open: authorizeAndForward(nil)
         case .searchForm: findInBody()
@@ -24,6 +24,8 @@ extension Exchange {
         case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
+
+    private var hasCertificate: Bool { shownCertificate?.isVerified == true }
 
     /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
     private func findInBody() {
@@ -40,15 +42,11 @@ extension Exchange {
     /// The client whose name stands in the certificate; two whom it could mean are nobody.
     private func proveCertificate() {
         guard let certificate else { return refuse(.internalError) }
-        let named = snapshot.certificateClients.filter {
-            $0.certificate?.holds(for: certificate) == true
-        }
-        guard let client = named.first, named.count == 1 else {
+        guard let principal = snapshot.principal(of: certificate) else {
             return refuse(
                 Refusal(.unknownClient, status: route?.accepted == .certificate ? 403 : nil))
         }
-        proved(
-            .certificate(clientID: client.id, scopes: client.scopes, audiences: client.audiences))
+        proved(principal)
     }
 
     // MARK: Bearer
@@ -60,7 +58,7 @@ extension Exchange {
                 head.span(token), now: worker.loop.wallNow)
             // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
             if let thumbprint = verified.certificateThumbprint,
-                downstream?.tls?.certificate?.thumbprint != thumbprint
+                shownCertificate?.thumbprint != thumbprint
             {
                 return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
             }
@@ -90,6 +88,10 @@ extension Exchange {
         if oauth1Claim == nil, purpose == .authentication,
             !worker.authenticator.oauth1.detects(form: heldBody)
         {
+            // Nothing in the request itself: now the certificate counts, where the route takes one.
+            if route?.authentication.takesCertificate == true, hasCertificate {
+                return proveCertificate()
+            }
             return refuse(.noCredentials)
         }
         do throws(OAuth1Error) {
@@ -179,7 +181,7 @@ extension Exchange {
         // A reload may have taken the client while the nonce was made durable. The id is the registered one: two
         // spellings of a text that Unicode calls equal must not make two clients.
         guard let client else { return refuseOAuth1(.unknownConsumer) }
-        proved(.oauth1(clientID: client.id, scopes: client.scopes, audiences: client.audiences))
+        proved(snapshot.principal(oauth1: client))
     }
 
     private func refuseOAuth1(_ error: OAuth1Error) {
@@ -234,6 +236,28 @@ extension GatewaySnapshot {
     /// No access token exists in this version: only the consumer's own secret signs.
     func credentials(for claim: OAuth1Claim) -> OAuth1Credentials? {
         claim.token == nil ? clients[claim.consumerKey]?.oauth1 : nil
+    }
+
+    /// The client whose name stands in the certificate; two whom it could mean are nobody.
+    func principal(of certificate: ClientCertificate) -> Principal? {
+        let named = certificateClients.filter { $0.certificate?.holds(for: certificate) == true }
+        guard let client = named.first, named.count == 1 else { return nil }
+        return .certificate(
+            clientID: client.id, scopes: scopes(of: client), audiences: audiences(of: client))
+    }
+
+    /// A client that has signed by its own secret.
+    func principal(oauth1 client: RegisteredClient) -> Principal {
+        .oauth1(clientID: client.id, scopes: scopes(of: client), audiences: audiences(of: client))
+    }
+
+    /// What a client has that shows no token: as much as a token of ours would grant it.
+    private func scopes(of client: RegisteredClient) -> [String] {
+        authority?.policy.scopes(of: client) ?? client.scopes
+    }
+
+    private func audiences(of client: RegisteredClient) -> [String] {
+        authority?.policy.audiences(of: client) ?? client.audiences
     }
 
     /// To the client both read the same; the log tells which of consumer and token is not known.

@@ -137,13 +137,7 @@ final class Arrival: ClientConnection {
             leaveBehindAlert()
         case .done(let version):
             watch([.readable, .peerClosed])
-            guard
-                let facts = socket.facts(
-                    verifiesPeer: tls?.verifiesClients == true, at: worker.loop.wallNow)
-            else {
-                tell("a TLS handshake failed", "the client's certificate has ended")
-                return leaveBehindAlert()
-            }
+            let facts = socket.facts(under: tls)
             if version == .http2 || !listener.protocols.contains(.http11) {
                 serveHTTP2([], facts)
             } else {

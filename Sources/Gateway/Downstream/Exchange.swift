@@ -2,6 +2,7 @@ import HTTP
 import OAuth
 import Primitives
 import Telemetry
+import Transport
 
 /// One request and its answer, on its way through the phases. Pooled by the worker; it does not know which protocol
 /// version is on either side.
@@ -212,9 +213,14 @@ final class Exchange {
             isTLS: forwarded?.isTLS ?? (downstream?.tls != nil), authority: forwarded?.authority)
     }
 
-    /// The certificate on the client's connection.
+    /// The certificate on the client's connection, as long as it counts: like a token it is judged at each use.
+    var shownCertificate: PeerCertificate? {
+        guard let facts = downstream?.tls, facts.certificate != nil else { return nil }
+        return facts.certificate(at: worker.loop.wallNow, under: listener.tls?.clientRules)
+    }
+
     var certificate: ClientCertificate? {
-        downstream?.tls?.certificate.map(ClientCertificate.init)
+        shownCertificate.map(ClientCertificate.init)
     }
 
     private func canonicalise() -> Bool {

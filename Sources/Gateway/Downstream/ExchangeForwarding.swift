@@ -139,6 +139,10 @@ extension Exchange {
 
     func upstreamHead(_ answer: ResponseHead) {
         guard stage == .forwarding else { return }
+        if upgrade != nil, head.version == .http2, 200..<300 ~= answer.status {
+            // It would say that the tunnel is open (RFC 8441 section 5), and the server has opened none.
+            return refuse(.upstreamBadResponse)
+        }
         stage = .answering
         record.status = answer.status
         record.upstreamStatus = answer.status
@@ -183,13 +187,17 @@ extension Exchange {
 
     /// A stream without an end of its own ends with its credential (`end_streams_with_credential`).
     private func endWithCredential() {
-        guard let grace = permit?.route.streamGrace, let token = permit?.principal?.token else {
+        guard let grace = permit?.route.streamGrace, let principal = permit?.principal else {
             return
+        }
+        var end = principal.token?.expiresAt ?? .max
+        if principal.schemes.contains(.certificate) || principal.token?.certificateThumbprint != nil
+        {
+            end = min(end, shownCertificate?.expiresAt.seconds ?? end)
         }
         // Beyond a year no connection lives; the clamp keeps a far `exp` from overflowing.
         let year: Int64 = 366 * 86_400
-        let (left, overflows) = token.expiresAt.subtractingReportingOverflow(
-            worker.loop.wallNow.seconds)
+        let (left, overflows) = end.subtractingReportingOverflow(worker.loop.wallNow.seconds)
         guard !overflows, left < year else { return }
         let rest = Duration.seconds(max(0, left)) + grace
         credentialEnd = worker.loop.now + rest

@@ -13,7 +13,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     static let progressFloor = 1024
     private static let writeBytes = 64 << 10
     private static let earnedPerSecond = 50
-    /// How long an idle client may take to answer the announcement of the end.
+    /// How long a client may take to answer the announcement of the end.
     private static let goAwayTime: Duration = .seconds(1)
     private static let lingerTime: Duration = .seconds(2)
 
@@ -40,6 +40,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private var scheduled: MonotonicInstant?
     /// When the connection itself must have moved: a preface, a whole head, a write, a next request.
     private var ownDeadline: MonotonicInstant?
+    /// When no further stream is taken, though the client has not answered the announcement of that.
+    private var announcementEnd: MonotonicInstant?
     private var isIdle = false
     /// The deadline is that of a preface or head in progress.
     private var isHeadTimed = true
@@ -349,12 +351,20 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
             }
             return close()
         }
+        if let announcementEnd, announcementEnd <= now {
+            self.announcementEnd = nil
+            session.endAnnouncement()
+            needsFlush()
+        }
         guard keepAlive(at: now) else { return close() }
         for stream in streams.values {
             if let deadline = stream.deadline, deadline <= now { stream.deadlineReached(now: now) }
         }
         guard !isClosed else { return }
         var next = ownDeadline
+        if let announcementEnd, next.map({ announcementEnd < $0 }) ?? true {
+            next = announcementEnd
+        }
         if !streams.isEmpty, next.map({ keepAliveDeadline < $0 }) ?? true {
             next = keepAliveDeadline
         }
@@ -375,6 +385,9 @@ extension HTTP2Connection: ClientConnection {
         isDraining = true
         session.announceGoAway()
         if streams.isEmpty { setOwnDeadline(after: HTTP2Connection.goAwayTime) }
+        let due = worker.loop.now + HTTP2Connection.goAwayTime
+        announcementEnd = due
+        deadlineMoved(to: due)
         needsFlush()
     }
 

@@ -31,6 +31,8 @@ final class HTTP2Stream: ClientStream {
     /// The answer's head until it leaves.
     private var pendingHead: [UInt8] = []
     private var pendingStatus = 0
+    /// Content that came in the same turn as the head: a fault in that turn can still be told.
+    private var pendingContent: [UInt8] = []
     private var hasBody = false
     /// A whole head has come, good or bad.
     private var isHeadKnown = false
@@ -166,7 +168,10 @@ final class HTTP2Stream: ClientStream {
     }
 
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
-        flushAnswer()
+        guard pendingStatus == 0 else {
+            pendingContent.append(input, range)
+            return
+        }
         connection.session.sendData(id, input.extracting(range))
         connection.needsFlush()
         watchOutput()
@@ -180,12 +185,18 @@ final class HTTP2Stream: ClientStream {
         pendingHead = []
         pendingStatus = 0
         connection.needsFlush()
+        guard !pendingContent.isEmpty else { return }
+        let content = pendingContent
+        pendingContent = []
+        connection.session.sendData(id, content.span)
+        watchOutput()
     }
 
     func retractAnswer() -> Bool {
         guard pendingStatus != 0 else { return false }
         pendingHead = []
         pendingStatus = 0
+        pendingContent = []
         return true
     }
 

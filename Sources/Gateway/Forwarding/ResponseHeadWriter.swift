@@ -91,7 +91,9 @@ public enum ResponseHeadWriter {
             case .contentLength:
                 // With a body `framing` says it. Without one it tells how long the body would be, which only
                 // an answer to HEAD and a 304 may (RFC 9110 section 8.6).
-                guard framing == .none, isHead || response.status == 304 else { continue }
+                // Never a 204, not even to HEAD.
+                guard framing == .none, isHead || response.status == 304, response.status != 204
+                else { continue }
             case .date:
                 hasDate = true
             default:

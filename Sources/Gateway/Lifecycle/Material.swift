@@ -45,7 +45,10 @@ struct Material: Sendable {
             try AuthoritySnapshot(
                 authority, keys: state.keys, clientAudiences: audiences,
                 takesCertificates: configuration.listeners.contains { listener in
-                    listener.tls.map { $0.clientCA != nil && $0.clientCertificate != .off } ?? false
+                    guard authority.listeners.isEmpty || authority.listeners.contains(listener.name)
+                    else { return false }
+                    return listener.tls.map { $0.clientCA != nil && $0.clientCertificate != .off }
+                        ?? false
                 })
         }
     }

@@ -28,7 +28,8 @@ public struct CommandLineToken {
         guard let client = material.clients[id]?.registered else {
             throw StartError(.unavailable, "no client \(id)")
         }
-        let certificate = pem.flatMap(PeerCertificate.init(pem:)).map(ClientCertificate.init)
+        let certificate = pem.flatMap { PeerCertificate(pem: $0, isVerified: false) }
+            .map(ClientCertificate.init)
         if pem != nil, certificate == nil { throw StartError(.usage, "no certificate (PEM) in it") }
         guard (client.authMethod == .tls) == (certificate != nil) else {
             let problem =

@@ -3,6 +3,9 @@ import Primitives
 
 /// Content of one stream on its way out, and what ends it.
 struct StreamOutput {
+    /// Bytes that have gone out and may be kept before those that wait.
+    private static let spentLimit = 64 << 10
+
     private var bytes: [UInt8] = []
     private var start = 0
     /// No more content will come.
@@ -13,6 +16,8 @@ struct StreamOutput {
     var isDeferred = false
 
     var count: Int { bytes.count - start }
+    /// With what has gone out already.
+    var heldBytes: Int { bytes.count }
 
     mutating func append(_ content: Span<UInt8>) {
         bytes.append(content)
@@ -42,6 +47,10 @@ struct StreamOutput {
         start += amount
         if start == bytes.count {
             bytes.removeAll(keepingCapacity: bytes.capacity <= 64 << 10)
+            start = 0
+        } else if start >= StreamOutput.spentLimit {
+            // A peer that opens its window in small steps may never let the queue run empty.
+            bytes.removeSubrange(..<start)
             start = 0
         }
         return amount

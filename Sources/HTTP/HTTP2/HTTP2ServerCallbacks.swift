@@ -47,10 +47,11 @@ enum HTTP2ServerCallbacks {
             guard let frame = unsafe frame else { return 0 }
             let name = unsafe UnsafeBufferPointer(start: name, count: nameCount)
             let value = unsafe UnsafeBufferPointer(start: value, count: valueCount)
-            unsafe owner(context)?.header(
+            let isBearable = unsafe owner(context)?.header(
                 frame.pointee.hd.stream_id, Span(_unsafeElements: name),
                 Span(_unsafeElements: value))
-            return 0
+            // Otherwise the library would go on decoding what is left of the block.
+            return isBearable == false ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0
         }
         unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) {
             _, frame, _, _, _, _, _, context in
@@ -88,7 +89,8 @@ enum HTTP2ServerCallbacks {
                     header.stream_id, contentCount: header.length - padding,
                     endsStream: endsStream)
             case NGHTTP2_SETTINGS.rawValue:
-                owner.settingsReceived()
+                owner.settingsReceived(
+                    acknowledges: UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0)
             case NGHTTP2_PING.rawValue
             where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
                 owner.pingAnswered()

@@ -42,6 +42,7 @@ extension HTTP2ServerSession {
 
     func headersBegin(_ streamID: Int32, isRequest: Bool) {
         headInProgress = streamID
+        decodedBytes = 0
         if isRequest {
             guard let head = delegate?.makeHead(streamID: streamID) else { return }
             var stream = Stream()
@@ -52,12 +53,21 @@ extension HTTP2ServerSession {
         }
     }
 
-    func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
+    /// - Returns: false when so much has been decoded that the connection ends.
+    func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
+        // A few bytes may stand for kilobytes: what is past the limit is refused, what is far past it an attack
+        // (CVE-2016-6581).
+        decodedBytes += name.count + value.count + 32
+        guard decodedBytes <= 4 * (settings.head.headBytes + 32 * settings.head.fieldCount) else {
+            terminate(.enhanceYourCalm)
+            return false
+        }
         if streams[streamID]?.trailers == nil {
             streams[streamID]?.reader?.take(name, value)
         } else if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
             headerIsInvalid(streamID)
         }
+        return true
     }
 
     /// A field whose name or value no message may have (section 8.2.1). The library would only leave it out.
@@ -125,13 +135,12 @@ extension HTTP2ServerSession {
 
     /// The client has seen the first GOAWAY.
     func pingAnswered() {
-        guard isAnnounced else { return }
-        isAnnounced = false
-        goAway(code: .noError)
+        endAnnouncement()
     }
 
-    func settingsReceived() {
-        hasSettings = true
+    /// - Parameter acknowledges: the client has seen ours.
+    func settingsReceived(acknowledges: Bool) {
+        if acknowledges { hasAcknowledgement = true } else { hasSettings = true }
     }
 
     /// A client that takes much may say so often, by windows and by a PING to measure with, as gRPC's do. A small piece
@@ -147,7 +156,10 @@ extension HTTP2ServerSession {
 
     func resetSent(_ streamID: Int32, code: UInt32) {
         // A reset that the client provoked costs what its own would (CVE-2025-8671).
-        if code != HTTP2Code.noError.rawValue, code != HTTP2Code.internalError.rawValue {
+        if code == HTTP2Code.refusedStream.rawValue, !hasAcknowledgement {
+            // It could not know how many streams it may open: nothing was done for them.
+            spend(FloodGuard.frameCost)
+        } else if code != HTTP2Code.noError.rawValue, code != HTTP2Code.internalError.rawValue {
             spend(FloodGuard.resetCost)
         }
         // A window that a setting made overflow is the connection's fault (section 6.9.2); one of a WINDOW_UPDATE may be

@@ -47,7 +47,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
     var flood = FloodGuard()
     var block = FieldBlock()
     var hasSettings = false
+    /// The client has acknowledged our settings.
+    var hasAcknowledgement = false
     var headInProgress: Int32 = 0
+    /// Of the block in progress, as section 6.5.2 counts it.
+    var decodedBytes = 0
     var lastStreamID: Int32 = 0
     var closed = ClosedStreams()
     var isTerminated = false
@@ -232,6 +236,13 @@ public protocol HTTP2ServerDelegate: AnyObject {
         isAnnounced = true
         _ = unsafe nghttp2_submit_shutdown_notice(session)
         _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+    }
+
+    /// The second of them, whether or not the client has answered.
+    public func endAnnouncement() {
+        guard isAnnounced else { return }
+        isAnnounced = false
+        goAway(code: .noError)
     }
 
     /// Asks the client for a sign of life.

@@ -106,4 +106,13 @@ public struct AuthorityPolicy: Sendable {
         self.tokenLifetimeSeconds = tokenLifetimeSeconds
         self.scopes = scopes
     }
+
+    /// What a client may be granted at most.
+    public func scopes(of client: RegisteredClient) -> [String] {
+        scopes.isEmpty ? client.scopes : client.scopes.filter(scopes.contains)
+    }
+
+    public func audiences(of client: RegisteredClient) -> [String] {
+        client.audiences.isEmpty ? audiences : client.audiences
+    }
 }

@@ -110,7 +110,7 @@ public enum TokenEndpoint {
     private static func scopes(
         _ asked: String?, _ client: RegisteredClient, _ policy: AuthorityPolicy
     ) throws(TokenRequestError) -> [String] {
-        let allowed = client.scopes.filter { policy.scopes.isEmpty || policy.scopes.contains($0) }
+        let allowed = policy.scopes(of: client)
         guard let asked else { return allowed }
         var granted: [String] = []
         for token in asked.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
@@ -132,7 +132,7 @@ public enum TokenEndpoint {
     private static func audiences(
         _ asked: [String], _ client: RegisteredClient, _ policy: AuthorityPolicy
     ) throws(TokenRequestError) -> [String] {
-        let allowed = client.audiences.isEmpty ? policy.audiences : client.audiences
+        let allowed = policy.audiences(of: client)
         guard !asked.isEmpty else { return allowed }
         var granted: [String] = []
         for target in asked {

@@ -52,8 +52,8 @@ public final class SocketBox {
     /// What the handshake established.
     ///
     /// - Returns: `nil` when the peer's certificate is no longer good.
-    public func facts(verifiesPeer: Bool, at now: WallTime) -> TLSFacts? {
-        session?.facts(verifiesPeer: verifiesPeer, at: now)
+    public func facts(under rules: TLSServerContext?) -> TLSFacts? {
+        session?.facts(under: rules)
     }
 
     /// Input waits of which the descriptor's readiness tells nothing.

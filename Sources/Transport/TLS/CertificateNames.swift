@@ -10,14 +10,15 @@ enum CertificateNames {
         let bytes: [UInt8]
     }
 
-    static func alternatives(of certificate: OpaquePointer) -> [Alternative] {
+    /// - Parameter limit: how many are read; the rest is left out.
+    static func alternatives(of certificate: OpaquePointer, limit: Int = .max) -> [Alternative] {
         guard let names = unsafe gatehouse_alternative_names(certificate) else {
             OpenSSLErrors.forget()
             return []
         }
         defer { unsafe GENERAL_NAMES_free(names) }
         var result: [Alternative] = []
-        for index in 0..<(unsafe gatehouse_name_count(names)) {
+        for index in 0..<(unsafe gatehouse_name_count(names)) where result.count < limit {
             var start: UnsafePointer<UInt8>?
             var count: Int32 = 0
             let kind = unsafe gatehouse_name(names, index, &start, &count)
@@ -30,19 +31,29 @@ enum CertificateNames {
         return result
     }
 
+    /// A name as text. These names are IA5String: one with other bytes is none, since
+    /// Unicode knows other letters whose lower case is one of ASCII's (K, the sign for kelvin).
+    static func text(_ bytes: [UInt8]) -> String? {
+        guard bytes.allSatisfy({ $0 < 0x80 }) else { return nil }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A host name as it is compared.
+    static func host(_ bytes: [UInt8]) -> String? {
+        text(bytes.map { $0 &- 0x41 < 26 ? $0 | 0x20 : $0 })
+    }
+
     /// The host names: the alternative ones, and where there are none the common name, as clients once read it.
     static func hosts(of certificate: OpaquePointer) -> [String] {
-        let names = unsafe alternatives(of: certificate).filter { $0.kind == GEN_DNS }.map {
-            String(decoding: $0.bytes, as: UTF8.self).lowercased()
-        }
+        let names = unsafe alternatives(of: certificate).filter { $0.kind == GEN_DNS }
+            .compactMap { host($0.bytes) }
         guard names.isEmpty else { return names }
         var text = [CChar](repeating: 0, count: 256)
         let count = unsafe X509_NAME_get_text_by_NID(
             X509_get_subject_name(certificate), NID_commonName, &text, Int32(text.count))
         guard count > 0 else { return [] }
         let bytes = text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:))
-        return bytes.count == Int(count)
-            ? [String(decoding: bytes, as: UTF8.self).lowercased()] : []
+        return bytes.count == Int(count) ? [host(bytes)].compactMap(\.self) : []
     }
 
     /// The subject as RFC 4514 writes it, the most specific part first.

@@ -23,10 +23,21 @@ public final class TLSFacts: Sendable {
     public let version: Version
     /// The client's certificate, whose key it has proven to hold; `nil` when it showed none.
     public let certificate: PeerCertificate?
+    /// The rules under which it was shown (`TLSServerContext.clientRules`).
+    public let rules: [UInt8]
 
-    public init(version: Version, certificate: PeerCertificate?) {
+    public init(version: Version, certificate: PeerCertificate?, rules: [UInt8] = []) {
         self.version = version
         self.certificate = certificate
+        self.rules = rules
+    }
+
+    /// The certificate, as long as it counts: connections may last longer than it, and than the rules.
+    ///
+    /// - Parameter current: the rules that the listener has now.
+    public func certificate(at now: WallTime, under current: [UInt8]?) -> PeerCertificate? {
+        guard let certificate, now < certificate.expiresAt, rules == current else { return nil }
+        return certificate
     }
 }
 
@@ -43,26 +54,40 @@ public struct PeerCertificate: Sendable, Equatable {
     /// Whether it leads to one of the listener's authorities. A certificate that does not (where none is named) proves
     /// possession of its key and nothing about who that is.
     public let isVerified: Bool
+    public let expiresAt: WallTime
 
-    /// The first certificate in a PEM text. Nobody has shown it: it is not verified.
-    public init?(pem: [UInt8]) {
+    /// How many names of one certificate are read.
+    private static let nameLimit = 256
+
+    /// The first certificate in a PEM text, which nobody has shown.
+    ///
+    /// - Parameter isVerified: what is to be supposed.
+    public init?(pem: [UInt8], isVerified: Bool) {
         guard let (leaf, chain) = unsafe try? PEMFile.certificates(pem) else { return nil }
         defer {
             unsafe X509_free(leaf)
             unsafe gatehouse_free_chain(chain)
         }
-        unsafe self.init(leaf, isVerified: false)
+        unsafe self.init(leaf, isVerified: isVerified)
     }
 
     init?(_ certificate: OpaquePointer, isVerified: Bool) {
         guard let der = unsafe PeerCertificate.der(certificate) else { return nil }
         thumbprint = Digest.hash(der.span, .sha256)
         subject = unsafe CertificateNames.subject(of: certificate)
-        let names = unsafe CertificateNames.alternatives(of: certificate)
+        expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
+        // The names of one that nobody vouches for are never asked for, and anybody may send a great many.
+        let names =
+            isVerified
+            ? unsafe CertificateNames.alternatives(
+                of: certificate, limit: PeerCertificate.nameLimit)
+            : []
         func texts(_ kind: Int32) -> [String] {
-            names.filter { $0.kind == kind }.map { String(decoding: $0.bytes, as: UTF8.self) }
+            names.filter { $0.kind == kind }.compactMap { CertificateNames.text($0.bytes) }
         }
-        dnsNames = texts(GEN_DNS).map { $0.lowercased() }
+        dnsNames = names.filter { $0.kind == GEN_DNS }.compactMap {
+            CertificateNames.host($0.bytes)
+        }
         uris = texts(GEN_URI)
         emails = texts(GEN_EMAIL)
         addresses = names.filter { $0.kind == GEN_IPADD }.compactMap {

@@ -23,6 +23,9 @@ extension TLSServerContext {
                 unsafe openTicket(session, name, vector, cipher, mac)
             }
         }
+        unsafe SSL_CTX_set_session_ticket_cb(
+            context, { session, _ in unsafe markTicket(session) },
+            { _, ticket, _, _, status, _ in unsafe judgeTicket(ticket, status) }, nil)
     }
 }
 
@@ -127,4 +130,44 @@ private func openTicket(
     // In TLS 1.3 a ticket is for one use: the next comes with the answer (RFC 8446 appendix C.4).
     let isNew = unsafe SSL_version(session) == TLS1_3_VERSION
     return isCurrent && !isNew ? 1 : 2
+}
+
+/// Writes into a ticket when its client shook hands in full: OpenSSL counts a session's time anew with each ticket.
+///
+/// - Returns: 1; 0 would end the connection.
+private func markTicket(_ session: OpaquePointer?) -> Int32 {
+    let current = unsafe SSL_get_session(session)
+    if unsafe SSL_session_reused(session) == 1, unsafe beginning(of: current) != nil { return 1 }
+    var seconds = WallTime.now().seconds
+    _ = unsafe SSL_SESSION_set1_ticket_appdata(current, &seconds, MemoryLayout<Int64>.size)
+    return 1
+}
+
+private func beginning(of session: OpaquePointer?) -> WallTime? {
+    var data: UnsafeMutableRawPointer?
+    var count = 0
+    guard unsafe SSL_SESSION_get0_ticket_appdata(session, &data, &count) == 1,
+        count == MemoryLayout<Int64>.size, let data = unsafe data
+    else { return nil }
+    return unsafe WallTime(seconds: data.loadUnaligned(as: Int64.self))
+}
+
+/// A ticket stands for its client's certificate, whose key nobody proves again: it is good for its time since the last full
+/// handshake, and as long as the certificate. Then the client is asked anew rather than sent away.
+private func judgeTicket(
+    _ ticket: OpaquePointer?, _ status: SSL_TICKET_STATUS
+) -> SSL_TICKET_RETURN {
+    guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW else {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    let now = WallTime.now()
+    guard let begun = unsafe beginning(of: ticket),
+        now.seconds - begun.seconds < TLSTicketKeys.lifetimeSeconds
+    else { return SSL_TICKET_RETURN_IGNORE_RENEW }
+    if let certificate = unsafe SSL_SESSION_get0_peer(ticket),
+        unsafe CertificateNames.time(X509_get0_notAfter(certificate)) <= now
+    {
+        return SSL_TICKET_RETURN_IGNORE_RENEW
+    }
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
 }

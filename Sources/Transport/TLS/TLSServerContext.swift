@@ -74,6 +74,8 @@ public enum TLSMinimumVersion: Sendable {
             _ = unsafe gatehouse_push_name(names, X509_get_subject_name(certificate))
             unsafe X509_free(certificate)
         }
+        // Whoever stands in the file is trusted, a subordinate authority as well as a root.
+        _ = unsafe X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
         // Takes the names over.
         unsafe SSL_CTX_set_client_CA_list(raw, announces ? names : nil)
         if !announces { unsafe gatehouse_free_names(names) }
@@ -112,6 +114,8 @@ public enum TLSMinimumVersion: Sendable {
     let ticketKeys: TLSTicketKeys
     /// The offered protocols as ALPN frames them.
     let protocols: [UInt8]
+    /// Stands for the rules on clients' certificates: what was shown under others counts no more.
+    public let clientRules: [UInt8]
     /// Whether somebody vouches for the certificates of clients.
     public let verifiesClients: Bool
 
@@ -122,7 +126,7 @@ public enum TLSMinimumVersion: Sendable {
     ) throws(TLSError) {
         let groups = try TLSServerContext.groups(identities)
         var contexts: [TLSContextHandle] = []
-        let sessionContext = TLSServerContext.sessionContext(settings)
+        clientRules = TLSServerContext.clientRules(settings)
         for group in groups {
             let context = try unsafe TLSContextHandle(TLS_server_method())
             try context.configure(
@@ -135,7 +139,7 @@ public enum TLSMinimumVersion: Sendable {
             // A client with several connections takes each up with a ticket of its own: the answer brings the next one.
             unsafe SSL_CTX_set_num_tickets(context.raw, settings.usesTickets ? 1 : 0)
             unsafe SSL_CTX_set_session_id_context(
-                context.raw, sessionContext, UInt32(sessionContext.count))
+                context.raw, clientRules, UInt32(clientRules.count))
             contexts.append(context)
         }
         var exact: [String: Int] = [:]
@@ -182,6 +186,8 @@ public enum TLSMinimumVersion: Sendable {
     }
 
     private static func verify(_ context: TLSContextHandle, _ settings: Settings) throws(TLSError) {
+        // A chain of some length with names in it; the default is three times as much (100 KB).
+        unsafe gatehouse_set_certificate_list_limit(context.raw, 32 << 10)
         if let authorities = settings.clientAuthorities {
             try context.trust(authorities, announces: true)
         }
@@ -201,7 +207,7 @@ public enum TLSMinimumVersion: Sendable {
 
     /// A session is taken up again only under the rules on client certificates under which it began: it carries the
     /// certificate that was verified then.
-    private static func sessionContext(_ settings: Settings) -> [UInt8] {
+    private static func clientRules(_ settings: Settings) -> [UInt8] {
         var rules: [UInt8] = Array("\(settings.clientCertificates)|".utf8)
         rules += settings.clientAuthorities ?? []
         return Array(Digest.hash(rules.span, .sha256))

@@ -111,18 +111,18 @@ import Primitives
 
     /// What is known of the peer after the handshake.
     ///
-    /// - Returns: `nil` when the peer's certificate has ended since the session that it takes up again began.
-    func facts(verifiesPeer: Bool, at now: WallTime) -> TLSFacts? {
+    /// - Parameter rules: under which the peer was asked for a certificate.
+    func facts(under rules: TLSServerContext?) -> TLSFacts {
         let version: TLSFacts.Version = unsafe SSL_version(raw) == TLS1_3_VERSION ? .tls13 : .tls12
-        guard let certificate = unsafe SSL_get0_peer_certificate(raw) else {
+        guard let rules, let certificate = unsafe SSL_get0_peer_certificate(raw) else {
             return TLSFacts(version: version, certificate: nil)
         }
-        let isVerified = unsafe verifiesPeer && SSL_get_verify_result(raw) == Int(X509_V_OK)
-        let expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
-        guard now < expiresAt,
-            let peer = unsafe PeerCertificate(certificate, isVerified: isVerified)
-        else { return nil }
-        return TLSFacts(version: version, certificate: peer)
+        let isVerified =
+            unsafe rules.verifiesClients && SSL_get_verify_result(raw) == Int(X509_V_OK)
+        return TLSFacts(
+            version: version,
+            certificate: unsafe PeerCertificate(certificate, isVerified: isVerified),
+            rules: rules.clientRules)
     }
 
     // MARK: Bytes

@@ -22,6 +22,10 @@ struct ExplainCommand: ParsableCommand {
     var listener: String?
     @Option(name: .long, help: "The client's address, for allow and deny lines.")
     var from: String?
+    @Option(
+        name: .long,
+        help: "The certificate (PEM) that the client's connection shows; its chain is not judged.")
+    var certificate: String?
     @Option(name: .long, help: "Not in this version.") var receipt: String?
     @Flag(name: .long, help: "Print JSON.") var json = false
 
@@ -41,6 +45,7 @@ struct ExplainCommand: ParsableCommand {
         } else {
             bytes = RawRequest.repaired(try InputFile.read(request ?? "-"), Diagnostics.write)
         }
+        let pem = try certificate.map { try InputFile.read($0) }
         let facts = try CurrentFacts(options)
         if let listener, !facts.configuration.listeners.contains(where: { $0.name == listener }) {
             throw ValidationError("--listener \(listener): the conf has no such listener")
@@ -49,7 +54,7 @@ struct ExplainCommand: ParsableCommand {
         do throws(StartError) {
             explanation = try RequestExplanation(
                 of: bytes, configuration: facts.configuration, state: facts.state,
-                listener: listener, from: from.flatMap(IPAddress.init), at: now)
+                listener: listener, from: from.flatMap(IPAddress.init), certificate: pem, at: now)
         } catch {
             throw error.exit
         }

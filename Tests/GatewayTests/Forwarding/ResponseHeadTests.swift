@@ -104,6 +104,9 @@ import Testing
             testDescription: "304", response: "304 Not Modified\nContent-Length: 5",
             framing: .none, fields: ["content-length: 5"]),
         .init(testDescription: "204", response: "204 No Content", framing: .none, fields: []),
+        .init(
+            testDescription: "204 to HEAD", response: "204 No Content\nContent-Length: 5",
+            isHead: true, framing: .none, fields: []),
     ]
 
     @Test(arguments: framings)

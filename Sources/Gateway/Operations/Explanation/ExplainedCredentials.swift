@@ -7,15 +7,21 @@ import Telemetry
 extension Explainer {
     mutating func authenticate(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
         say(.authentication, "the route takes \(names(route.authentication))")
-        if route.authentication.takesCertificate {
+        if let certificate {
             say(
                 .authentication,
-                "a certificate belongs to the connection, not to the request: none is looked at here"
-            )
+                certificate.isVerified
+                    ? "the connection shows a certificate, \(certificate.subject); that it leads to client_ca is taken for granted here"
+                    : "the connection shows a certificate that nobody vouches for")
+        } else if route.authentication.takesCertificate {
+            say(.authentication, "no certificate on the connection (--certificate FILE shows one)")
         }
         let found = PresentedCredentials.find(in: head, oauth1)
         say(.authentication, "found: \(name(found))")
-        switch CredentialPlan(route.authentication, found) {
+        switch CredentialPlan(
+            route.authentication, found, hasCertificate: certificate?.isVerified == true,
+            mayHoldForm: oauth1.mayCarryInBody(head))
+        {
         case .open:
             throw ExplainedRefusal(.internalError)
         case .searchForm:
@@ -25,8 +31,7 @@ extension Explainer {
         case .oauth1:
             return try proveOAuth1(body: nil)
         case .certificate:
-            // Not without a connection, of which a saved request has none.
-            throw ExplainedRefusal(.internalError)
+            return try proveCertificate(route)
         case .both(let range):
             let token = try prove(range)
             let signer = try proveOAuth1(body: nil)
@@ -50,10 +55,24 @@ extension Explainer {
         let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
         guard oauth1.detects(form: body) else {
             say(.authentication, "nor has the form oauth_signature")
+            if route.authentication.takesCertificate, certificate?.isVerified == true {
+                return try proveCertificate(route)
+            }
             throw ExplainedRefusal(.noCredentials)
         }
         say(.authentication, "found: OAuth 1.0 parameters in the form")
         return try proveOAuth1(body: body)
+    }
+
+    private mutating func proveCertificate(
+        _ route: CompiledRoute
+    ) throws(ExplainedRefusal) -> Principal {
+        guard let certificate, let principal = snapshot.principal(of: certificate) else {
+            say(.authentication, "no client, or more than one, has a name that stands in it")
+            throw ExplainedRefusal(
+                .unknownClient, status: route.accepted == .certificate ? 403 : nil)
+        }
+        return principal
     }
 
     private func names(_ policy: AuthenticationPolicy) -> String {
@@ -81,12 +100,15 @@ extension Explainer {
         say(.authentication, TokenReport.lines(explanation))
         switch explanation.verdict {
         case .success(let token):
-            if token.certificateThumbprint != nil {
+            guard let thumbprint = token.certificateThumbprint else { return token }
+            guard thumbprint == certificate?.thumbprint else {
                 say(
                     .authentication,
-                    "it is bound to a certificate; that the client's connection shows it is taken for granted here"
+                    "it is bound to a certificate, which the connection does not show (--certificate FILE shows one)"
                 )
+                throw ExplainedRefusal(.proofMismatch, status: 401)
             }
+            say(.authentication, "it is bound to the certificate that the connection shows")
             return token
         case .failure(let error): throw ExplainedRefusal(error.reason, status: 401)
         }
@@ -111,7 +133,7 @@ extension Explainer {
                 .authentication,
                 "the nonce was not looked up: whether it is new only the running gateway knows")
         }
-        return .oauth1(clientID: client.id, scopes: client.scopes, audiences: client.audiences)
+        return snapshot.principal(oauth1: client)
     }
 
     private mutating func readClaim(_ body: [UInt8]?) throws(ExplainedRefusal) -> OAuth1Claim {

@@ -55,7 +55,9 @@ extension Explainer {
             client =
                 request.client == .oauth1
                 ? try TokenEndpoint.accept(oauth1Client: signer, request)
-                : try TokenEndpoint.authenticate(request) { snapshot.clients[$0]?.registered }
+                : try TokenEndpoint.authenticate(request, certificate: certificate) {
+                    snapshot.clients[$0]?.registered
+                }
             say(.authentication, "client \(client.id)")
         } catch {
             throw refused(error)
@@ -96,7 +98,9 @@ extension Explainer {
         case .basic: "client_secret_basic"
         case .post: "client_secret_post"
         case .oauth1: "an OAuth 1.0 signature"
-        case .none: "nothing"
+        case .none:
+            certificate == nil
+                ? "nothing (--certificate FILE shows a certificate)" : "its certificate"
         }
     }
 }

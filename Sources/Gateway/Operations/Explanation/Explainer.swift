@@ -3,6 +3,7 @@ import HTTP
 import OAuth
 import Primitives
 import Telemetry
+import Transport
 
 /// Takes one request through the phases, as `Exchange` does, and writes down what each of them finds. What the phases
 /// decide with is theirs; here is only their order, and the tests hold it against a running gateway's.
@@ -14,6 +15,8 @@ struct Explainer {
     private(set) var address: IPAddress?
     /// How the client reached the gateway.
     private(set) var origin: RequestOrigin
+    /// What the client's connection shows.
+    let certificate: ClientCertificate?
     let now: WallTime
     let head = RequestHead()
 
@@ -24,13 +27,15 @@ struct Explainer {
 
     init(
         snapshot: GatewaySnapshot, listener: ListenerConfiguration, oauth1: OAuth1Verifier,
-        address: IPAddress?, now: WallTime
+        address: IPAddress?, certificate: PeerCertificate?, now: WallTime
     ) {
         self.snapshot = snapshot
         self.listener = listener
         self.oauth1 = oauth1
         self.address = address
         origin = RequestOrigin(isTLS: listener.tls != nil)
+        let isAsked = listener.tls.map { $0.clientCertificate != .off } ?? false
+        self.certificate = isAsked ? certificate.map(ClientCertificate.init) : nil
         self.now = now
         bodyLimitBytes = listener.limits.bodyBytes
     }

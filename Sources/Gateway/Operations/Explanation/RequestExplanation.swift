@@ -4,6 +4,7 @@ import OAuth
 import Primitives
 import Store
 import Telemetry
+import Transport
 
 /// The gateway's own decision on one request, step by step, without forwarding it: what `gatehouse explain` prints.
 ///
@@ -33,11 +34,13 @@ public struct RequestExplanation: Sendable {
     ///   - state: clients and keys of the store.
     ///   - listener: where the request comes in; the first by default.
     ///   - address: the client's; `nil` is not known, which no `allow` line permits.
+    ///   - certificate: the client's, as PEM; its chain is not judged.
     ///   - now: the moment that timestamps and tokens are judged by.
     /// - Throws: when a file that the conf names cannot be read, or there is no such listener.
     public init(
         of bytes: [UInt8], configuration: Configuration, state: StoreSnapshot,
-        listener name: String? = nil, from address: IPAddress? = nil, at now: WallTime
+        listener name: String? = nil, from address: IPAddress? = nil,
+        certificate pem: [UInt8]? = nil, at now: WallTime
     ) throws(StartError) {
         let listeners = configuration.listeners
         guard let listener = listeners.first(where: { name == nil || $0.name == name }) else {
@@ -54,8 +57,13 @@ public struct RequestExplanation: Sendable {
         } catch {
             throw StartError(.software, "OpenSSL: \(error)")
         }
+        let certificate = pem.flatMap {
+            PeerCertificate(pem: $0, isVerified: listener.tls?.clientCA != nil)
+        }
+        if pem != nil, certificate == nil { throw StartError(.usage, "no certificate (PEM) in it") }
         var explainer = Explainer(
-            snapshot: snapshot, listener: listener, oauth1: oauth1, address: address, now: now)
+            snapshot: snapshot, listener: listener, oauth1: oauth1, address: address,
+            certificate: certificate, now: now)
         do throws(ExplainedRefusal) {
             try explainer.decide(bytes)
             reason = nil

@@ -1,0 +1,90 @@
+"""A client with a certificate and a clock that the test turns: what curl and s_client keep to themselves.
+
+    tls_client.py CASE PORT FOLDER      prints what it saw, a line for each version of TLS
+"""
+import http.client
+import os
+import socket
+import ssl
+import sys
+
+CASE, PORT, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
+def turn_clock(offset):
+    """The gateway's clock, by the file that libfaketime reads; in one step."""
+    path = os.path.join(FOLDER, "clock")
+    with open(path + ".new", "w") as file:
+        file.write(offset + "\n")
+    os.rename(path + ".new", path)
+
+
+class Client:
+    def __init__(self, version, name="robot"):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # The gateway's certificate is not what is tested, and its time goes with the clock too.
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+        self.context.minimum_version = self.context.maximum_version = version
+        self.show(name)
+
+    def show(self, name):
+        path = os.path.join(FOLDER, name)
+        self.context.load_cert_chain(path + ".crt", path + ".key")
+
+    def connect(self, session=None):
+        connection = http.client.HTTPSConnection("127.0.0.1", PORT, context=self.context, timeout=10)
+        raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
+        connection.sock = self.context.wrap_socket(raw, session=session)
+        return connection
+
+    def ask(self, connection, path="/machines"):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def sessions():
+    """How long a chain of sessions goes on, each taken up with the ticket of the last."""
+    for version in VERSIONS:
+        client, session, seen = Client(version), None, []
+        for offset in ("+0", "+3600", "+7100", "+7300", "+10800"):
+            turn_clock(offset)
+            connection = client.connect(session)
+            status = client.ask(connection)
+            seen.append(("reused" if connection.sock.session_reused else "new") + f":{status}")
+            session = connection.sock.session
+            connection.close()
+        print(*seen)
+
+
+def ended():
+    """A certificate that ends under an open connection, and its renewal."""
+    for version in VERSIONS:
+        turn_clock("+0")
+        client = Client(version)
+        connection = client.connect()
+        seen = [client.ask(connection)]
+        session = connection.sock.session
+        turn_clock("+91d")
+        seen.append(client.ask(connection))
+        client.show("renewed")
+        again = client.connect(session)
+        seen += [client.ask(again), "reused" if again.sock.session_reused else "new"]
+        print(*seen)
+
+
+def changed():
+    """Rules that change under an open connection: asks until the answer changes."""
+    client = Client(VERSIONS[1])
+    connection = client.connect()
+    status = first = client.ask(connection)
+    print(first, flush=True)
+    while status == first:
+        status = client.ask(connection)
+    print(status, flush=True)
+
+
+globals()[CASE]()
