@@ -22,7 +22,8 @@ struct GRPCTests {
         let closed = try freePort()
         let gateway = try Gateway(
             testConf(
-                listener: isTLS ? "tls { certificate one.crt; key one.key; }" : "protocols h2c;",
+                listener: "limits { body_timeout 1s; } "
+                    + (isTLS ? "tls { certificate one.crt; key one.key; }" : "protocols h2c;"),
                 store: "store sqlite { path state.db; }",
                 """
                 authority { issuer http://127.0.0.1; scopes call; }
@@ -50,6 +51,7 @@ struct GRPCTests {
                 down 5000 4999
                 up 6000000
                 both cba fed ihg
+                watch watching ends DEADLINE_EXCEEDED Deadline Exceeded
                 slow DEADLINE_EXCEEDED Deadline Exceeded
                 fail NOT_FOUND no such thing
                 none UNAUTHENTICATED no_credentials

@@ -108,4 +108,18 @@ struct KeyUpdateTests {
         try plain.send("GET / HTTP/1.1\r\n\(hostLine)\r\n")
         #expect(try plain.readReply().status == 200)
     }
+
+    /// A byte of content now and then pays for nothing.
+    @Test func aFloodWithALittleContentIsOneToo() throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        let gateway = try Self.gateway(upstream)
+        let client = try Client(port: gateway.port)
+        client.send("PUT / HTTP/1.1\r\n\(hostLine)Content-Length: 100000\r\n\r\n")
+        var updates = 0
+        while updates < 100_000, client.updateKeys() {
+            updates += 1
+            if updates % 20 == 0 { client.send("x") }
+        }
+        #expect(updates < 100_000)
+    }
 }

@@ -166,6 +166,46 @@ struct ReloadTests {
         #expect(try client.readReply().status == 404)
     }
 
+    /// An exchange goes to the upstream that its route named when it began, wherever that stands in the new conf.
+    @Test(arguments: [false, true])
+    func aRequestInFlightStaysWithItsUpstream(isRemoved: Bool) throws {
+        let first = try ManualServer()
+        let second = try ManualServer()
+        let one = "upstream one { server 127.0.0.1:\(first.port); }"
+        let two = "upstream two { server 127.0.0.1:\(second.port); }"
+        let other = "route / { upstream one; authenticate none; }"
+        let mine = "route /two { upstream two; authenticate none; }"
+        func mark(_ method: String) -> String {
+            "route /mark { upstream one; authenticate none; methods \(method); }"
+        }
+        let gateway = try Gateway(
+            testConf([one, two, other, mine, mark("PUT")].joined(separator: " ")))
+        let client = try gateway.connect()
+        // On a connection that is kept: when it is lost the request may be sent again.
+        try client.send("GET /two HTTP/1.1\r\n\(hostLine)\r\n")
+        var server: TCPClient? = try second.accept()
+        _ = try server?.read(through: "\r\n\r\n")
+        try server?.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        #expect(try client.readReply().status == 200)
+        try client.send("GET /two/again HTTP/1.1\r\n\(hostLine)\r\n")
+        _ = try server?.read(through: "\r\n\r\n")
+        let rest = isRemoved ? [one, other] : [two, one, other, mine]
+        try Self.reload(
+            testConf((rest + [mark("DELETE")]).joined(separator: " ")), of: gateway)
+        // The worker has it a moment after the log says so.
+        #expect(
+            try eventually {
+                try gateway.request("GET /mark HTTP/1.1\r\n\(hostLine)\r\n").values("allow")
+                    == ["DELETE"]
+            })
+        server = nil
+        let again = try second.accept()
+        #expect(text(try again.read(through: "\r\n\r\n")).hasPrefix("GET /two/again "))
+        try again.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        #expect(try client.readReply().status == 200)
+        #expect(!first.hasWaiting)
+    }
+
     @Test func listenersComeAndGo() throws {
         let gateway = try Gateway(conf(generation: 1))
         let port = try freePort()

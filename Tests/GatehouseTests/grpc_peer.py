@@ -4,6 +4,7 @@
     grpc_peer.py PORT TOKEN [CA]        prints a line for each call
 """
 import sys
+import threading
 import time
 from concurrent import futures
 
@@ -23,6 +24,7 @@ class Service(grpc.GenericRpcHandler):
             "Both": (grpc.stream_stream_rpc_method_handler, self.both),
             "Slow": (grpc.unary_unary_rpc_method_handler, self.slow),
             "Fail": (grpc.unary_unary_rpc_method_handler, self.fail),
+            "Watch": (grpc.stream_stream_rpc_method_handler, self.watch),
         }[call.method.split("/")[-1]]
         return kind(function, same, same)
 
@@ -50,6 +52,13 @@ class Service(grpc.GenericRpcHandler):
                 return b""
             time.sleep(0.05)
         return request
+
+    def watch(self, requests, context):
+        """Says that it is there, and nothing more while the client is."""
+        next(requests)
+        yield b"watching"
+        for request in requests:
+            yield request
 
     def fail(self, request, context):
         context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
@@ -105,6 +114,17 @@ def call(port, token, authority):
     for answer in method("stream_stream", "Both")(one_by_one(), timeout=10, metadata=with_token):
         answers.append(answer)
     print("both", b" ".join(answers).decode())
+    # Both sides are silent for longer than a body may be.
+    waiting = threading.Event()
+
+    def silent():
+        yield b"begin"
+        waiting.wait()
+
+    watch = method("stream_stream", "Watch")(silent(), timeout=2.5, metadata=with_token)
+    print("watch", next(watch).decode(), end=" ")
+    refusal("ends", lambda: list(watch))
+    waiting.set()
     refusal("slow", method("unary_unary", "Slow"), request=b"x", timeout=0.3, metadata=with_token)
     refusal("fail", method("unary_unary", "Fail"), request=b"x", timeout=10, metadata=with_token)
     refusal("none", unary, request=b"x", timeout=10)

@@ -33,6 +33,7 @@ class Upstream:
             client_side=False, header_encoding="utf-8", validate_outbound_headers=False,
             normalize_outbound_headers=False)
         self.h2 = h2.connection.H2Connection(config)
+        self.h2.decoder.max_header_list_size = 1 << 20
         self.requests, self.bodies, self.waiting = {}, {}, {}
         self.served = 0
         self.gathered = []
@@ -71,7 +72,8 @@ class Upstream:
                 return self.answer(event.stream_id)
         elif isinstance(event, h2.events.DataReceived):
             self.bodies[event.stream_id] = self.bodies.get(event.stream_id, 0) + len(event.data)
-            if not self.requests[event.stream_id][":path"].startswith("/stall"):
+            path = self.requests[event.stream_id][":path"]
+            if not path.startswith("/stall") and not path.endswith("stall"):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.StreamEnded):
             if not self.requests[event.stream_id][":path"].startswith("/early"):
@@ -168,10 +170,15 @@ class Upstream:
             pass
         elif name == "big":
             self.h2.send_headers(stream, [(":status", "200")])
-            self.waiting[stream] = b"z" * 3_000_000
+            query = self.requests[stream][":path"].partition("?")[2]
+            self.waiting[stream] = b"z" * int(query or 3_000_000)
             self.pour(stream)
-        elif name == "early":
+        elif name == "early" or name == "early-stall":
             self.send(stream, status=413, body=b"too much")
+        elif name == "interim-drop":
+            self.send(stream, status=103, fields=[("link", "</a>")], end=False)
+            self.flush()
+            return False
         elif name == "lose" and self.number == 0:
             self.gathered.append(stream)
             return len(self.gathered) < int(self.requests[stream][":path"].split("?")[1])

@@ -34,6 +34,8 @@ final class Exchange {
     var downstream: (any ClientStream)?
     /// The configuration it began with; a reload does not touch it.
     var snapshot: GatewaySnapshot
+    /// Those of that configuration, in its order; a reload may have retired them.
+    private(set) var upstreams: [UpstreamGroup] = []
     var stage = Stage.idle {
         didSet {
             // Whichever way the wait ends, its ticket dies with it: an exchange is used again, and an answer that comes
@@ -98,6 +100,7 @@ final class Exchange {
     func prepare(for downstream: any ClientStream, snapshot: GatewaySnapshot) {
         self.downstream = downstream
         self.snapshot = snapshot
+        upstreams = worker.upstreams
         stage = .idle
         head.reset()
         canonicalPath.removeAll(keepingCapacity: true)
@@ -132,6 +135,7 @@ final class Exchange {
         upstream = nil
         downstream = nil
         snapshot = worker.snapshot
+        upstreams = []
         heldBody = []
         if outgoing.capacity > 64 << 10 { outgoing = [] }
     }

@@ -41,7 +41,7 @@ extension Exchange {
     /// - Parameter isFresh: only a new connection will do, since a kept one has just turned out to be stale.
     private func connect(isFresh: Bool) {
         guard let route = permit?.route else { return refuse(.internalError) }
-        let group = worker.upstreams[route.upstreamIndex]
+        let group = upstreams[route.upstreamIndex]
         do throws(UpstreamError) {
             let server = try group.nextServer()
             record.upstream = server.label
@@ -253,8 +253,11 @@ extension Exchange {
         upstream = nil
         guard stage == .forwarding || stage == .answering else { return }
         if stage == .forwarding, mayTryAgain(after: error, on: failed) {
-            attempts += 1
-            connect(isFresh: error != .requestUnprocessed)
+            // What never went out was no attempt.
+            if error != .requestUnsent { attempts += 1 }
+            connect(isFresh: error != .requestUnprocessed && error != .requestUnsent)
+            // The body may wait for a server that could not take it: this one may.
+            if stage == .forwarding { upstreamIsWritable() }
             return
         }
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
@@ -271,10 +274,12 @@ extension Exchange {
     /// POST is never sent twice (RFC 9110 section 9.2.2).
     private func mayTryAgain(after error: UpstreamError, on failed: (any UpstreamStream)?) -> Bool {
         guard let route = permit?.route, !hasStreamedBody else { return false }
-        let retries = worker.upstreams[route.upstreamIndex].configuration.retries
+        let retries = upstreams[route.upstreamIndex].configuration.retries
         switch error {
         case .connectionRefused, .connectionTimeout, .tlsFailed:
             return attempts < retries
+        case .requestUnsent:
+            return true
         case .requestUnprocessed:
             // Nobody has acted upon it, whatever its method; a server that goes on refusing is overloaded.
             return attempts < max(1, retries)

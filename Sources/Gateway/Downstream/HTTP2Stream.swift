@@ -274,8 +274,9 @@ final class HTTP2Stream: ClientStream {
     private func rearm() {
         progressBytes = 0
         let now = connection.worker.loop.now
-        let isWaiting =
-            connection.session.queuedBytes(id) > 0 || exchange?.wantsBody == true || isDiscarding
+        // A call of gRPC may be silent for hours, either way: that its client is there the connection finds out.
+        let awaitsBody = exchange.map { $0.wantsBody && !$0.head.isGRPC } ?? false
+        let isWaiting = connection.session.queuedBytes(id) > 0 || awaitsBody || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
             next = now + listener.limits.idleTimeout
@@ -329,7 +330,8 @@ final class HTTP2Stream: ClientStream {
             exchange?.clientLeft(reset: true)
             return abort()
         }
-        guard let exchange, exchange.wantsBody || exchange.isBodyPaused else {
+        guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.head.isGRPC
+        else {
             deadline = nil
             if isDiscarding { stopReceiving() }
             return

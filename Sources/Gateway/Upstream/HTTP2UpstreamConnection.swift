@@ -18,6 +18,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     /// Streams at once, whatever the server lets us: what one lost connection can take with it.
     private static let streamLimit = 100
     private static let writeBytes = 64 << 10
+    /// What a server may take to give a sign of life.
+    private static let lifeTime: Duration = .seconds(2)
     private static let settings = {
         var settings = HTTP2Settings(
             streams: streamLimit,
@@ -48,6 +50,10 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var ownDeadline: MonotonicInstant?
     private var scheduled: MonotonicInstant?
     private var heardAt: MonotonicInstant
+    /// When the server was asked for a sign of life since it was heard last.
+    private var askedAt: MonotonicInstant?
+    /// When the server must have taken some of what waits for it.
+    private var writeDeadline: MonotonicInstant?
 
     /// Begins a new connection.
     init(
@@ -104,7 +110,12 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     // MARK: Streams
 
     /// Whether another request may go out here.
-    var takesRequests: Bool { state != .closed && !isDraining && session.canOpen }
+    var takesRequests: Bool {
+        state != .closed && !isDraining && askedAt == nil && session.canOpen
+    }
+
+    /// Whether the server has said something while nobody asked: it may have closed.
+    var mayBeStale: Bool { state == .open && streams.isEmpty && socket.isReadable }
 
     var isConnecting: Bool { state == .connecting }
 
@@ -201,6 +212,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         switch socket.read(into: buffer) {
         case .bytes:
             heardAt = worker.loop.now
+            askedAt = nil
             do throws(HTTP2Error) {
                 try session.receive(buffer.readable)
             } catch {
@@ -212,6 +224,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         case .wouldBlock:
             if socket.wantsWritable { updateInterest() }
         case .end, .failed:
+            if let cause = socket.faultCause { group.tell(of: .tlsFailed(cause), server) }
             return fail(.connectionTerminated)
         }
         readOn()
@@ -272,17 +285,32 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
                 }
             } else {
                 switch socket.write(output.pending.span) {
-                case .bytes(let count): output.removeFirst(count)
+                case .bytes(let count):
+                    output.removeFirst(count)
+                    writeDeadline = nil
                 case .wouldBlock: break
                 case .end, .failed: return fail(.connectionTerminated)
                 }
             }
             if !output.isEmpty { break }
         }
+        watchWriting()
         for stream in streams.values { stream.outputMoved() }
         if session.isFinished { return fail(.connectionTerminated) }
         if streams.isEmpty, session.hasGoneAway { return close() }
         updateInterest()
+    }
+
+    /// A server that takes nothing for as long as it may be silent is gone, or worse.
+    private func watchWriting() {
+        guard !output.isEmpty else {
+            writeDeadline = nil
+            return
+        }
+        guard writeDeadline == nil else { return }
+        let deadline = worker.loop.now + group.configuration.responseTimeout
+        writeDeadline = deadline
+        deadlineMoved(to: deadline)
     }
 
     // MARK: The end
@@ -359,21 +387,32 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
             if state == .connecting { return fail(.connectionTimeout) }
             if streams.isEmpty { return close() }
         }
+        if let writeDeadline, writeDeadline <= now { return fail(.responseTimeout) }
+        if let askedAt, askedAt + HTTP2UpstreamConnection.lifeTime <= now {
+            return fail(.responseTimeout)
+        }
         for stream in streams.values {
             guard let deadline = stream.deadline, deadline <= now else { continue }
-            // Not a byte in all that time, for anybody: it is the connection that is dead.
-            if heardAt + group.configuration.responseTimeout <= now {
-                return fail(.responseTimeout)
-            }
             stream.deadlineReached()
+            askForLife()
         }
         guard state != .closed else { return }
-        var next = ownDeadline
-        for stream in streams.values {
-            guard let deadline = stream.deadline else { continue }
-            if next.map({ deadline < $0 }) ?? true { next = deadline }
+        let own = [
+            ownDeadline, writeDeadline, askedAt.map { $0 + HTTP2UpstreamConnection.lifeTime },
+        ]
+        if let next = (own + streams.values.map(\.deadline)).compactMap(\.self).min() {
+            deadlineMoved(to: next)
         }
-        if let next { deadlineMoved(to: next) }
+    }
+
+    /// One answer is late. Not a byte in all that time, for anybody, may mean that the connection is dead, and may mean that
+    /// nobody else was due to hear anything: the server is asked, and until it has answered no further request goes there.
+    private func askForLife() {
+        let silence = worker.loop.now - heardAt
+        guard askedAt == nil, silence >= group.configuration.responseTimeout else { return }
+        askedAt = worker.loop.now
+        session.ping()
+        needsFlush()
     }
 
     private func updateInterest() {

@@ -14,6 +14,9 @@ final class HTTP2UpstreamStream: UpstreamStream {
     /// `nil` once it has been told of the end, or has left.
     private var exchange: Exchange?
     private var hasFinalHead = false
+    /// Anything of an answer has come: then no second attempt may be made.
+    private var hasAnswer = false
+    private var isHeadOut = false
     /// The request is complete on our side.
     private var isRequestOut: Bool
     private var isReadingPaused = false
@@ -36,8 +39,10 @@ final class HTTP2UpstreamStream: UpstreamStream {
 
     // MARK: UpstreamStream
 
+    /// Nothing is taken before the head has gone out: what has not been taken can go to another server.
     var isCongested: Bool {
-        connection.session.queuedBytes(id) > HTTP2UpstreamConnection.streamQueueBytes
+        !isHeadOut
+            || connection.session.queuedBytes(id) > HTTP2UpstreamConnection.streamQueueBytes
     }
 
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
@@ -82,6 +87,7 @@ final class HTTP2UpstreamStream: UpstreamStream {
 
     func responseHead() {
         guard let exchange else { return }
+        hasAnswer = true
         if head.isInterim {
             exchange.upstreamInterim(head)
             return
@@ -109,7 +115,9 @@ final class HTTP2UpstreamStream: UpstreamStream {
         self.exchange = nil
         deadline = nil
         // An answer that came before the request was whole: nobody sends the rest (RFC 9113 section 8.1).
-        if !isRequestOut { connection.session.reset(id, code: .cancel) }
+        if !isRequestOut || connection.session.queuedBytes(id) > 0 {
+            connection.session.reset(id, code: .cancel)
+        }
         exchange.upstreamEnded(trailers: trailers)
     }
 
@@ -125,7 +133,9 @@ final class HTTP2UpstreamStream: UpstreamStream {
         self.exchange = nil
         deadline = nil
         switch end {
-        case .unprocessed: exchange.upstreamFailed(.requestUnprocessed)
+        case .unsent: exchange.upstreamFailed(.requestUnsent)
+        case .unprocessed:
+            exchange.upstreamFailed(hasAnswer ? .responseIncomplete : .requestUnprocessed)
         case .malformed:
             exchange.upstreamFailed(hasFinalHead ? .responseIncomplete : .responseInvalid)
         case .complete, .reset: exchange.upstreamFailed(.responseIncomplete)
@@ -137,11 +147,15 @@ final class HTTP2UpstreamStream: UpstreamStream {
         guard let exchange else { return }
         self.exchange = nil
         deadline = nil
-        exchange.upstreamFailed(hasFinalHead ? .responseIncomplete : error)
+        exchange.upstreamFailed(hasAnswer ? .responseIncomplete : error)
     }
 
     /// The connection has written: goes on where the exchange was held back.
     func outputMoved() {
+        if !isHeadOut, connection.session.isSent(id) {
+            isHeadOut = true
+            exchange?.upstreamIsWritable()
+        }
         guard isHeldBack,
             connection.session.queuedBytes(id) <= HTTP2UpstreamConnection.streamQueueBytes / 2
         else { return }

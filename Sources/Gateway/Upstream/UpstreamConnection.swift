@@ -262,6 +262,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
         case .end:
             ended()
         case .failed:
+            if let cause = socket.faultCause { group.tell(of: .tlsFailed(cause), server) }
             if hasAnswered { fail(.responseIncomplete) } else { fail(.connectionTerminated) }
         }
         readOn()

@@ -10,6 +10,8 @@ enum UpstreamError: Error, Equatable {
     case tlsFailed(String)
     /// The server has done nothing for the request, and says so (RFC 9113 section 8.7).
     case requestUnprocessed
+    /// The request waited for a place on its connection, and there will be none.
+    case requestUnsent
     /// The connection ended before the first byte of an answer.
     case connectionTerminated
     case responseTimeout
@@ -22,7 +24,9 @@ enum UpstreamError: Error, Equatable {
         case .destinationNotFound: .noHealthyUpstream
         case .connectionRefused, .tlsFailed: .upstreamConnect
         case .connectionTimeout, .responseTimeout: .upstreamTimeout
-        case .connectionTerminated, .responseIncomplete, .requestUnprocessed: .upstreamReset
+        case .connectionTerminated, .responseIncomplete, .requestUnprocessed,
+            .requestUnsent:
+            .upstreamReset
         case .responseInvalid: .upstreamBadResponse
         }
     }

@@ -104,10 +104,14 @@ final class UpstreamGroup {
         let isShared = speaksHTTP2(server) && exchange.upgrade == nil
         if isShared {
             // All who were on a connection that was lost share the one that takes its place.
-            let open = server.shared.first { $0.takesRequests && (!isFresh || $0.isConnecting) }
+            let open = server.shared.first {
+                $0.takesRequests && (!isFresh || $0.isConnecting) && (mayRepeat || !$0.mayBeStale)
+            }
             let connection: HTTP2UpstreamConnection
             if let open { connection = open } else { connection = try share(server) }
-            return try connection.begin(exchange, request, outgoing)
+            let stream = try connection.begin(exchange, request, outgoing)
+            if isRetired { connection.retire() }
+            return stream
         }
         let kept = isFresh ? nil : takeIdle(server, checked: !mayRepeat)
         let connection: UpstreamConnection
@@ -145,6 +149,7 @@ final class UpstreamGroup {
             worker: worker, group: self, server: server, socket: socket,
             registration: registration)
         server.shared.append(connection)
+        if isRetired { connection.retire() }
         return connection
     }
 

@@ -17,6 +17,11 @@ enum HTTP2ClientCallbacks {
         unsafe register(callbacks)
         // Windows move when content has been used, not when it has come.
         unsafe nghttp2_option_set_no_auto_window_update(option, 1)
+        // How many streams the server takes it says in its first frame: before that one is enough, for what is refused
+        // would have to go elsewhere.
+        unsafe nghttp2_option_set_peer_max_concurrent_streams(option, 1)
+        // As large as a listener may let a head be, and what we add to it.
+        unsafe nghttp2_option_set_max_send_header_block_length(option, 2 << 20)
         let context = unsafe Unmanaged.passUnretained(owner).toOpaque()
         return unsafe nghttp2_session_client_new2(&session, callbacks, context, option)
     }
@@ -24,13 +29,14 @@ enum HTTP2ClientCallbacks {
     private static func register(_ callbacks: OpaquePointer?) {
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) {
             _, frame, context in
-            guard let frame = unsafe frame else { return 0 }
+            // A promise that is not taken has fields too.
+            guard let frame = unsafe frame, unsafe isHeaders(frame) else { return 0 }
             unsafe owner(context)?.headersBegin(frame.pointee.hd.stream_id)
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks) {
             _, frame, name, nameCount, value, valueCount, _, context in
-            guard let frame = unsafe frame else { return 0 }
+            guard let frame = unsafe frame, unsafe isHeaders(frame) else { return 0 }
             let name = unsafe UnsafeBufferPointer(start: name, count: nameCount)
             let value = unsafe UnsafeBufferPointer(start: value, count: valueCount)
             unsafe owner(context)?.header(
@@ -69,9 +75,18 @@ enum HTTP2ClientCallbacks {
                 if endsStream { owner.dataEnds(header.stream_id) }
             case NGHTTP2_GOAWAY.rawValue:
                 owner.hasGoneAway = true
+            case NGHTTP2_SETTINGS.rawValue
+            where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
+                owner.settingsReceived()
             default:
                 break
             }
+            return 0
+        }
+        unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) {
+            _, frame, context in
+            guard let frame = unsafe frame, unsafe isHeaders(frame) else { return 0 }
+            unsafe owner(context)?.headSent(frame.pointee.hd.stream_id)
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) {
@@ -95,6 +110,10 @@ enum HTTP2ClientCallbacks {
             return count
         }
     }
+}
+
+private func isHeaders(_ frame: UnsafePointer<nghttp2_frame>) -> Bool {
+    unsafe UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue
 }
 
 private func owner(_ context: UnsafeMutableRawPointer?) -> HTTP2ClientSession? {

@@ -21,6 +21,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     case complete
     /// The server has done nothing for the request: it may be sent again, whatever its method (RFC 9113 section 8.7).
     case unprocessed
+    /// The request has not gone out, and would have waited for a place among the streams that the server allows.
+    case unsent
     /// What the server sent is no answer; the stream was reset for it.
     case malformed
     case reset(code: UInt32)
@@ -36,6 +38,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         var isMalformed = false
         var trailers: Trailers?
         var interims = 0
+        /// Its head has gone out.
+        var isSent = false
         var output = StreamOutput()
     }
 
@@ -48,6 +52,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     var streams: [Int32: Stream] = [:]
     /// The server has said that it takes no further stream.
     public internal(set) var hasGoneAway = false
+    /// The server has said what it allows.
+    private var hasSettings = false
     private var block = FieldBlock()
 
     /// - Parameter settings: `streams` bounds how many are open at once, whatever the server lets us.
@@ -108,7 +114,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     public var canOpen: Bool {
         let theirs = unsafe nghttp2_session_get_remote_settings(
             session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-        return unsafe !hasGoneAway && streams.count < min(Int(theirs), settings.streams)
+        let limit = hasSettings ? min(Int(theirs), settings.streams) : settings.streams
+        return unsafe !hasGoneAway && streams.count < limit
             && nghttp2_session_check_request_allowed(session) != 0
     }
 
@@ -176,9 +183,19 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         streams[streamID]?.output.count ?? 0
     }
 
+    /// Whether the head of the request has gone out.
+    public func isSent(_ streamID: Int32) -> Bool {
+        streams[streamID]?.isSent == true
+    }
+
     /// Ends a stream at once.
     public func reset(_ streamID: Int32, code: HTTP2Code) {
         _ = unsafe nghttp2_submit_rst_stream(session, none, streamID, code.rawValue)
+    }
+
+    /// Asks the server for a sign of life.
+    public func ping() {
+        _ = unsafe nghttp2_submit_ping(session, none, nil)
     }
 
     /// Tells the server that no further request comes.
@@ -206,6 +223,25 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     }
 
     // MARK: From the library
+
+    /// Until now one request alone has gone out; the others that were begun go now, as far as there is room for them.
+    func settingsReceived() {
+        guard !hasSettings else { return }
+        hasSettings = true
+        let theirs = unsafe nghttp2_session_get_remote_settings(
+            session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+        // A server that allows none at all is overloaded, and trying elsewhere must have an end.
+        let end: HTTP2StreamEnd = theirs == 0 ? .unprocessed : .unsent
+        for id in streams.keys.sorted().dropFirst(Int(theirs)) where streams[id]?.isSent == false {
+            streams[id] = nil
+            reset(id, code: .cancel)
+            delegate?.streamClosed(streamID: id, end)
+        }
+    }
+
+    func headSent(_ streamID: Int32) {
+        streams[streamID]?.isSent = true
+    }
 
     func headersBegin(_ streamID: Int32) {
         guard let stream = streams[streamID], !stream.isMalformed else { return }

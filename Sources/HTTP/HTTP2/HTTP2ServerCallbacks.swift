@@ -93,7 +93,10 @@ enum HTTP2ServerCallbacks {
                     acknowledges: UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0)
             case NGHTTP2_PING.rawValue
             where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
-                owner.pingAnswered()
+                let mark = unsafe frame.pointee.ping.opaque_data
+                owner.pingAnswered([
+                    mark.0, mark.1, mark.2, mark.3, mark.4, mark.5, mark.6, mark.7,
+                ])
             default:
                 break
             }

@@ -134,8 +134,8 @@ extension HTTP2ServerSession {
     }
 
     /// The client has seen the first GOAWAY.
-    func pingAnswered() {
-        endAnnouncement()
+    func pingAnswered(_ mark: [UInt8]) {
+        if mark == HTTP2ServerSession.announcementMark { endAnnouncement() }
     }
 
     /// - Parameter acknowledges: the client has seen ours.

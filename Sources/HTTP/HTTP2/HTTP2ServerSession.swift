@@ -24,6 +24,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
 @safe public final class HTTP2ServerSession {
     /// What a client sends first (section 3.4).
     public static let preface = Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8)
+    /// What the PING behind the announcement of the end carries, so that its answer is told from others'.
+    static let announcementMark = Array("goodbye!".utf8)
     /// CONTINUATION frames of one head (CVE-2024-27316).
     private static let continuationLimit = 8
 
@@ -235,7 +237,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
     public func announceGoAway() {
         isAnnounced = true
         _ = unsafe nghttp2_submit_shutdown_notice(session)
-        _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil)
+        let mark = HTTP2ServerSession.announcementMark
+        _ = unsafe nghttp2_submit_ping(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), mark)
     }
 
     /// The second of them, whether or not the client has answered.

@@ -56,6 +56,9 @@ public final class SocketBox {
         session?.facts(under: rules)
     }
 
+    /// Why the last read or write failed, where TLS knows more than the socket: an alert, for one.
+    public var faultCause: String? { session?.faultCause }
+
     /// Input waits of which the descriptor's readiness tells nothing.
     public var hasMoreInput: Bool { session?.hasMoreInput ?? false }
 

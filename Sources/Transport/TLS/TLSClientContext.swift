@@ -79,7 +79,9 @@ public enum TLSServerName: Sendable, Equatable {
         case .host(let host):
             guard unsafe gatehouse_set_server_name(session, host) == 1 else { return false }
             guard verifies else { return true }
-            unsafe SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
+            // The common name is no host name (RFC 9525 section 2).
+            let flags = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+            unsafe SSL_set_hostflags(session, UInt32(flags))
             return unsafe SSL_set1_host(session, host) == 1
         case .unknown:
             return !verifies
@@ -108,6 +110,14 @@ public enum TLSServerName: Sendable, Equatable {
 
     func offer(to connection: OpaquePointer) {
         guard let session = unsafe session else { return }
+        if let certificate = unsafe SSL_SESSION_get0_peer(session),
+            unsafe CertificateNames.time(X509_get0_notAfter(certificate)) <= .now()
+        {
+            // Its server has another by now, which only a full handshake shows.
+            unsafe SSL_SESSION_free(session)
+            unsafe self.session = nil
+            return
+        }
         _ = unsafe SSL_set_session(connection, session)
     }
 }

@@ -30,6 +30,8 @@ import Primitives
     var wantsWritable: Bool { owed == 0 && wire.hasSealed }
     /// What came behind bytes that had to be handed over first.
     private var fault: Socket.Transfer?
+    /// Why the last read or write failed, where TLS knows more than the socket.
+    private(set) var faultCause: String?
 
     /// The server's side.
     init(server context: TLSServerContext, descriptor: Int32) throws(TLSError) {
@@ -150,7 +152,7 @@ import Primitives
                 return .bytes(total)
             }
             total += count
-            wire.contentCame()
+            wire.contentCame(count)
             if unsafe SSL_has_pending(raw) == 0 { return .bytes(total) }
         }
         hasMoreInput = true
@@ -200,7 +202,7 @@ import Primitives
         wire.shut()
     }
 
-    private func outcome(of result: Int) -> Socket.Transfer {
+    private mutating func outcome(of result: Int) -> Socket.Transfer {
         switch unsafe SSL_get_error(raw, Int32(clamping: result)) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE:
             return .wouldBlock
@@ -210,7 +212,7 @@ import Primitives
             return .failed(errno == 0 ? ECONNRESET : errno)
         default:
             // An end without the alert counts as a reset: what came before may be cut (RFC 8446 section 6.1).
-            OpenSSLErrors.forget()
+            faultCause = OpenSSLErrors.last()
             return .failed(EPROTO)
         }
     }

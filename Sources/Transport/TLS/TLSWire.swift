@@ -10,9 +10,12 @@ import Glibc
 @safe final class TLSWire {
     /// Sealed bytes that one call may read.
     private static let budgetBytes = 64 << 10
-    /// Handshake messages behind the handshake, without content between them: KeyUpdates, attempts to renegotiate,
-    /// a server's tickets. Honest peers send a few.
+    /// Handshake messages behind the handshake: KeyUpdates, attempts to renegotiate, a server's tickets. Honest peers send a
+    /// few; so much content pays for one more.
     private static let chatterLimit = 32
+    private static let chatterPrice = 4 << 10
+    /// Records that may wait for a peer that takes none. What its own messages call forth comes on top of one write's.
+    private static let sealedLimit = 256 << 10
 
     private let descriptor: Int32
     private var budget = 0
@@ -20,6 +23,7 @@ import Glibc
     private var sealed: [UInt8] = []
     private var start = 0
     private var chatter = 0
+    private var unspentContent = 0
     private var isEstablished = false
     fileprivate private(set) var hasEnded = false
     /// Our side of the socket is shut: what TLS still wants to say goes nowhere.
@@ -41,10 +45,13 @@ import Glibc
         budget = TLSWire.budgetBytes
     }
 
-    /// The handshake is over; content has come: the peer may say something of TLS's own again.
-    func contentCame() {
+    /// Content has come: the peer may say something of TLS's own again.
+    func contentCame(_ count: Int) {
         isEstablished = true
-        chatter = 0
+        guard chatter > 0 else { return }
+        unspentContent += count
+        chatter = max(0, chatter - unspentContent / TLSWire.chatterPrice)
+        unspentContent %= TLSWire.chatterPrice
     }
 
     func handshakeEnded() {
@@ -123,6 +130,7 @@ import Glibc
             written = max(0, count)
         }
         if written < bytes.count { unsafe sealed.append(contentsOf: bytes[written...]) }
+        if sealed.count - start > TLSWire.sealedLimit { isTalkative = true }
     }
 
     /// Puts the wire under a session, which must not outlive it.
