@@ -40,19 +40,7 @@ final class Authenticator {
 
     /// Who may prove the token that `verify` refused just now.
     func recourse(after error: TokenError) -> TokenRecourse {
-        if let claimed = tokens.claimedIssuer {
-            // One that a known issuer claims is proven by its signature, or not at all.
-            guard error == .unknownKey, let issuer = snapshot.remoteIssuers[claimed] else {
-                return .none
-            }
-            return .keys(issuer)
-        }
-        switch error {
-        case .malformed, .unknownIssuer, .missingClaim, .invalidClaim:
-            return snapshot.introspection == nil ? .none : .introspection
-        default:
-            return .none
-        }
+        snapshot.recourse(after: error, claimedBy: tokens.claimedIssuer)
     }
 
     /// Proves a bearer token, from the cache where it has been seen.

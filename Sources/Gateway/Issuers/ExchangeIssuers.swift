@@ -2,14 +2,6 @@ import OAuth
 import Primitives
 import Telemetry
 
-/// What may prove a token that the keys at hand do not.
-enum TokenRecourse {
-    case none
-    /// A newer set of its issuer's keys.
-    case keys(RemoteIssuer)
-    case introspection
-}
-
 /// Bearer tokens about which somebody outside is asked. The exchange is put aside until there is an answer; how many may be
 /// is bounded, and how long each waits is the issuers' affair.
 extension Exchange {
