@@ -237,7 +237,7 @@ import Testing
             "28: 'http://x/' is http, and not of this machine"),
         Fault(
             "introspection x { endpoint https://x; client_id a; client_secret_file /k/none; }",
-            "72: cannot read '/k/none': no such file"),
+            "71: cannot read '/k/none': no such file"),
         Fault(
             "introspection x { endpoint https://x; client_id a; client_secret_file /k/secret; timeout 5ms; }",
             "90: '5ms' is out of range"),

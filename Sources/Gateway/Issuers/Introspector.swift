@@ -12,7 +12,6 @@ final class Introspector {
     /// Tokens that wait for one of them.
     private static let queueLimit = 1024
     private static let answerLimitBytes = 64 << 10
-    private static let idleLimit = 16
 
     private final class Question {
         let token: Secret
@@ -28,7 +27,8 @@ final class Introspector {
     }
 
     let server: IntrospectionServer
-    let tls: TLSClientContext?
+    /// The file of its `ca` when it was read.
+    let authorities: TLSMaterial.FileStamp?
     private unowned let client: FetchClient
     private unowned let service: IssuerService
     private let fetches: FetchServer?
@@ -42,15 +42,16 @@ final class Introspector {
     private var isRetired = false
 
     init(
-        _ server: IntrospectionServer, tls: TLSClientContext?, isAway: Bool, client: FetchClient,
+        _ server: IntrospectionServer, tls: TLSClientContext?,
+        authorities: TLSMaterial.FileStamp?, isAway: Bool, client: FetchClient,
         service: IssuerService
     ) {
         self.server = server
-        self.tls = tls
+        self.authorities = authorities
         self.client = client
         self.service = service
         fetches = WebAddress(server.configuration.endpoint).map {
-            FetchServer($0, tls: tls, isAway: isAway, idleLimit: Introspector.idleLimit)
+            FetchServer($0, tls: tls, isAway: isAway, idleLimit: Introspector.flightLimit)
         }
     }
 

@@ -182,15 +182,19 @@ private final class IssuerLoop: EventHandler {
     }
 
     private func configureIntrospection(_ plans: IssuerPlans) {
-        let tls = plans.introspection.flatMap { plans.tls[$0.configuration.ca ?? ""] }
-        if let introspector, introspector.server == plans.introspection, introspector.tls === tls {
+        let ca = plans.introspection?.configuration.ca ?? ""
+        // The same server by the same authorities: what it said still counts.
+        if let introspector, introspector.server == plans.introspection,
+            introspector.authorities == plans.stamps[ca]
+        {
             return
         }
         introspector?.retire()
         service.introspections.removeAll()
         introspector = plans.introspection.map { server in
             Introspector(
-                server, tls: tls, isAway: plans.away.contains(server.terms.name), client: client,
+                server, tls: plans.tls[ca], authorities: plans.stamps[ca],
+                isAway: plans.away.contains(server.terms.name), client: client,
                 service: service)
         }
     }

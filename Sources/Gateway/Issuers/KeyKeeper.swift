@@ -40,6 +40,7 @@ final class KeyKeeper {
 
     /// A reload: the same keys, perhaps under another name or other authorities.
     func update(_ issuer: RemoteIssuer, tls: TLSClientContext?, isAway: Bool) {
+        // An operator who reloads has perhaps mended what was wrong.
         if self.tls !== tls, isFailing { schedule.hurry(now: client.loop.now) }
         self.issuer = issuer
         self.tls = tls

@@ -47,6 +47,8 @@ struct IssuerPlans: Sendable {
     var introspection: IntrospectionServer?
     /// By the path of the `ca`; the system's authorities under "".
     var tls: [String: TLSClientContext] = [:]
+    /// The files behind them, as they were read.
+    var stamps: TLSMaterial.Stamps = [:]
     /// Names of blocks whose servers are away, for a drill.
     var away: Set<String> = []
 
@@ -54,6 +56,7 @@ struct IssuerPlans: Sendable {
         issuers = Array(snapshot.remoteIssuers.values)
         introspection = snapshot.introspection
         tls = snapshot.tls.issuers
+        stamps = snapshot.tls.stamps
         self.away = away
     }
 

@@ -51,7 +51,8 @@ struct Material: Sendable {
         }
         introspection = try configuration.introspection.map { server throws(StartError) in
             let proven =
-                configuration.issuers.map(\.issuer) + [configuration.authority?.issuer]
+                configuration.issuers.map(\.issuer)
+                + [configuration.authority?.issuer]
                 .compactMap(\.self)
             return IntrospectionServer(
                 configuration: server, secret: try NamedFile.secret(server.clientSecretFile),

@@ -74,7 +74,8 @@ struct TokenCommand: ParsableCommand {
             }
             return [
                 "header": parsed(inspection.header), "claims": parsed(inspection.claims),
-                "lines": inspection.lines, "holds": inspection.reason == nil && inspection.undecided == nil,
+                "lines": inspection.lines,
+                "holds": inspection.reason == nil && inspection.undecided == nil,
                 "reason": inspection.reason ?? NSNull(),
                 "undecided": inspection.undecided ?? NSNull(),
             ]
