@@ -62,10 +62,11 @@ struct IntrospectionTests {
     }
 
     private func conf(
-        _ more: String = "", workers: Int = 1, endpoint: String? = nil, rest: String = ""
+        _ more: String = "", workers: Int = 1, endpoint: String? = nil, rest: String = "",
+        listener: String = ""
     ) -> String {
         testConf(
-            workers: workers,
+            workers: workers, listener: listener,
             """
             introspection tokens {
                 endpoint \(endpoint ?? "\(server.url)/introspect?tenant=a");
@@ -83,12 +84,14 @@ struct IntrospectionTests {
     }
 
     private func start(
-        _ more: String = "", workers: Int = 1, endpoint: String? = nil, rest: String = ""
+        _ more: String = "", workers: Int = 1, endpoint: String? = nil, rest: String = "",
+        listener: String = ""
     ) throws -> Gateway {
         let folder = try TemporaryDirectory()
         try folder.write("secret", IntrospectionTests.secret + "\n")
         return try Gateway(
-            conf(more, workers: workers, endpoint: endpoint, rest: rest), in: folder)
+            conf(more, workers: workers, endpoint: endpoint, rest: rest, listener: listener),
+            in: folder)
     }
 
     private static func now(_ offset: Int) -> Int { Int(Date().timeIntervalSince1970) + offset }
@@ -334,6 +337,28 @@ struct IntrospectionTests {
         #expect(server.questions == 1)
     }
 
+    /// Over HTTP/2 a stream waits while others go on.
+    @Test func aStreamWaitsAlone() throws {
+        server.say(Self.active, of: "*")
+        let curl = try requireTool("curl", package: "curl")
+        let gateway = try start("timeout 10s;", listener: "protocols http/1.1 h2c;")
+        server.hold(true)
+        let url = "http://127.0.0.1:\(try gateway.port)"
+        let done = "%{http_code} %{http_version}\n"
+        let process = try RunningProcess(
+            curl,
+            [
+                "-sS", "--http2-prior-knowledge", "--max-time", "20", "-o", "/dev/null", "-w", done,
+                "-H", "Authorization: Bearer token", "-d", "hello", "\(url)/x",
+            ])
+        #expect(server.server.waitForRequests(1).count == 1)
+        #expect(upstream.requests.isEmpty)
+        server.hold(false)
+        #expect(process.waitForExit() == .code(0))
+        #expect(process.standardOutput == "200 2\n")
+        #expect(text(try #require(upstream.requests.first).rawBody).contains("hello"))
+    }
+
     // MARK: Who is asked about
 
     @Test func onlyTokensOfNobodyElseAreAskedAbout() throws {
@@ -426,6 +451,24 @@ struct IntrospectionTests {
         let isAsked = try eventually { try gateway.bearer("token").status == 401 }
         #expect(isAsked)
         #expect(other.questions == 1)
+    }
+
+    /// Who waits when the server is replaced gets the answer of the one that was asked, and nobody else does.
+    @Test func aReloadLetsNobodyWaitForEver() throws {
+        server.say(Self.active, of: "*")
+        let other = try TokenServer()
+        let gateway = try start("timeout 20s;")
+        server.hold(true)
+        let clients = try (0..<100).map { try gateway.begin("token-\($0)") }
+        #expect(server.server.waitForRequests(64).count == 64)
+        try gateway.folder.write("gateway.conf", conf(endpoint: "\(other.url)/"))
+        gateway.process.signal(SIGHUP)
+        try gateway.waitForLog("reloaded")
+        #expect(try gateway.bearer("new").status == 401)
+        server.hold(false)
+        for client in clients { #expect(try client.readReply().status == 200) }
+        #expect(try gateway.bearer("token-1").status == 401)
+        #expect(other.questions == 2)
     }
 
     /// 64 questions under way, 1024 behind them; who comes then is told at once.

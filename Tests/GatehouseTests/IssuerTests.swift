@@ -65,6 +65,19 @@ struct IssuerTests {
         #expect(issuer.fetches == 2)
     }
 
+    /// Keys without names: an issuer that has one at a time needs none.
+    @Test func aNewKeyWithoutANameIsFoundToo() throws {
+        let issuer = try OutsideIssuer("one", "two")
+        issuer.hideNames()
+        let gateway = try start(issuer)
+        #expect(try gateway.bearer(issuer.token("one")).status == 200)
+        issuer.publish("two")
+        #expect(try gateway.bearer(issuer.token("two")).status == 200)
+        #expect(try gateway.bearer(issuer.token("one")).status == 401)
+        #expect(try gateway.loggedReason() == "bad_signature")
+        #expect(issuer.fetches == 2)
+    }
+
     @Test func aRequestWithABodyWaitsForItsKey() throws {
         let issuer = try OutsideIssuer("one", "two")
         let gateway = try start(issuer)

@@ -15,7 +15,7 @@ final class OutsideIssuer: Sendable {
         var answer: [UpstreamStep]?
         var metadata: String?
         var isHeld = false
-        var fields: [String] = []
+        var hidesNames = false
     }
 
     let server: ScriptedUpstream
@@ -45,16 +45,18 @@ final class OutsideIssuer: Sendable {
                     return [.respond(body: metadata)]
                 }
                 if let answer = state.answer { return answer }
-                return [
-                    .respond(fields: state.fields, body: OutsideIssuer.document(state))
-                ]
+                return [.respond(body: OutsideIssuer.document(state))]
             }
         }
     }
 
     private static func document(_ state: State) -> String {
         let keys = state.keys.filter { state.published.contains($0.keyID) }
-        return String(decoding: JWKSDocument.write(keys.map(\.published)), as: UTF8.self)
+        var text = String(decoding: JWKSDocument.write(keys.map(\.published)), as: UTF8.self)
+        if state.hidesNames {
+            for key in keys { text = text.replacing(#","kid":"\#(key.keyID)""#, with: "") }
+        }
+        return text
     }
 
     var url: String { "http://127.0.0.1:\(server.port)" }
@@ -72,6 +74,11 @@ final class OutsideIssuer: Sendable {
     /// From now on a request for the keys gets this; `nil` is the usual answer.
     func answer(_ steps: [UpstreamStep]?) {
         state.state.withLock { $0.answer = steps }
+    }
+
+    /// Neither its keys nor its tokens have a `kid`.
+    func hideNames() {
+        state.state.withLock { $0.hidesNames = true }
     }
 
     func publishMetadata(_ text: String) {
@@ -96,8 +103,16 @@ final class OutsideIssuer: Sendable {
             {"iss":"\(issuer ?? url)","aud":"api","client_id":"robot","sub":"robot","iat":\(now),\
             "exp":\(now + 600),"jti":"\(UUID().uuidString)","scope":"read"\(claims)}
             """
-        let token = try JWTSigner.sign(claims: Array(text.utf8), with: named)
-        return String(decoding: token, as: UTF8.self)
+        guard state.state.withLock({ $0.hidesNames }) else {
+            let token = try JWTSigner.sign(claims: Array(text.utf8), with: named)
+            return String(decoding: token, as: UTF8.self)
+        }
+        let parts = [#"{"alg":"ES256","typ":"at+jwt"}"#, text].map {
+            Base64.encode(Array($0.utf8), .url)
+        }
+        let input = Array(parts.joined(separator: ".").utf8)
+        let signature = try key.privateKey.sign(input.span, .es256)
+        return (parts + [Base64.encode(signature, .url)]).joined(separator: ".")
     }
 }
 

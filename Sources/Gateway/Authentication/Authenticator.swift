@@ -40,7 +40,7 @@ final class Authenticator {
 
     /// Who may prove the token that `verify` refused just now.
     func recourse(after error: TokenError) -> TokenRecourse {
-        snapshot.recourse(after: error, claimedBy: tokens.claimedIssuer)
+        snapshot.recourse(after: error, by: tokens)
     }
 
     /// Proves a bearer token, from the cache where it has been seen.

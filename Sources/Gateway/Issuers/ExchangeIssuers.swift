@@ -9,7 +9,7 @@ extension Exchange {
     func seekProof(after error: TokenError) {
         switch worker.authenticator.recourse(after: error) {
         case .none: refuseBearer(error)
-        case .keys(let issuer): awaitKeys(of: issuer)
+        case .keys(let issuer): awaitKeys(of: issuer, after: error)
         case .introspection: introspect()
         }
     }
@@ -27,14 +27,14 @@ extension Exchange {
 
     // MARK: Keys
 
-    private func awaitKeys(of issuer: RemoteIssuer) {
+    private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
         guard !hasAwaitedKeys, issuers.isUsable,
             issuers.mayFetch(issuer.keySet, now: worker.loop.now),
             let ticket = worker.suspend(self, for: .keys)
         else {
             return worker.authenticator.hasKeys(of: issuer)
-                ? refuseBearer(.unknownKey) : refuseUnasked()
+                ? refuseBearer(error) : refuseUnasked()
         }
         hasAwaitedKeys = true
         stage = .suspended(ticket)

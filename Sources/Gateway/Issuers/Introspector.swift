@@ -76,10 +76,12 @@ final class Introspector {
         goOn()
     }
 
+    /// Goes on for those who wait already; the end of the last comes with `isIdle`.
     func retire() {
         isRetired = true
-        fetches?.close()
     }
+
+    var isIdle: Bool { open.isEmpty }
 
     /// Ends what has waited too long for its turn.
     ///
@@ -92,6 +94,7 @@ final class Introspector {
             tell("tokens waited longer than \(server.configuration.timeout) for their turn")
         }
         goOn()
+        if isRetired, isIdle { fetches?.close() }
         return queued > 0 ? queue[queueStart].deadline : nil
     }
 

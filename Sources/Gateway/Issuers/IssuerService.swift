@@ -111,6 +111,8 @@ private final class IssuerLoop: EventHandler {
     private let resolver: Resolver
     private var keepers: [KeySetName: KeyKeeper] = [:]
     private var introspector: Introspector?
+    /// Those that a reload has replaced, until who waits for them has an answer.
+    private var leaving: [Introspector] = []
 
     init(
         service: IssuerService, orders: Mailbox<IssuerService.Order>
@@ -131,7 +133,10 @@ private final class IssuerLoop: EventHandler {
     }
 
     private func turnEnded() -> MonotonicInstant? {
-        let due = [client.expire(), introspector?.tick()] + keepers.values.map { $0.tick() }
+        let due =
+            [client.expire(), introspector?.tick()] + leaving.map { $0.tick() }
+            + keepers.values.map { $0.tick() }
+        leaving.removeAll(where: \.isIdle)
         return due.compactMap(\.self).min()
     }
 
@@ -189,7 +194,10 @@ private final class IssuerLoop: EventHandler {
         {
             return
         }
-        introspector?.retire()
+        if let introspector {
+            introspector.retire()
+            leaving.append(introspector)
+        }
         service.introspections.removeAll()
         introspector = plans.introspection.map { server in
             Introspector(

@@ -11,11 +11,14 @@ enum TokenRecourse {
 extension GatewaySnapshot {
     /// Who may prove a token that was refused.
     ///
-    /// - Parameter issuer: whose keys it was held to; `nil`: no issuer that we know claims it.
-    func recourse(after error: TokenError, claimedBy issuer: String?) -> TokenRecourse {
-        if let issuer {
-            // One that a known issuer claims is proven by its signature, or not at all.
-            guard error == .unknownKey, let remote = remoteIssuers[issuer] else { return .none }
+    /// - Parameter verifier: which has just refused it.
+    func recourse(after error: TokenError, by verifier: TokenVerifier) -> TokenRecourse {
+        if let issuer = verifier.claimedIssuer {
+            // One that a known issuer claims is proven by its signature, or not at all. Without a `kid` no key at hand
+            // that proves it is all that an unknown key can be seen by.
+            let isKeyUnknown =
+                error == .unknownKey || (error == .badSignature && !verifier.namesKey)
+            guard isKeyUnknown, let remote = remoteIssuers[issuer] else { return .none }
             return .keys(remote)
         }
         switch error {
@@ -27,8 +30,8 @@ extension GatewaySnapshot {
     }
 
     /// Why only the running gateway can say whether a token holds; `nil`: it does not. The commands ask nobody.
-    func undecided(after error: TokenError, claimedBy issuer: String?) -> String? {
-        switch recourse(after: error, claimedBy: issuer) {
+    func undecided(after error: TokenError, by verifier: TokenVerifier) -> String? {
+        switch recourse(after: error, by: verifier) {
         case .none: nil
         case .keys(let remote):
             "the keys of issuer \(remote.name) are fetched by the running gateway, and none is looked at here"

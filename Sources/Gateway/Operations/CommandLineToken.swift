@@ -76,7 +76,7 @@ public struct TokenInspection {
         header = explanation.header
         claims = explanation.claims
         if case .failure(let error) = explanation.verdict {
-            undecided = snapshot.undecided(after: error, claimedBy: verifier.claimedIssuer)
+            undecided = snapshot.undecided(after: error, by: verifier)
             reason = undecided == nil ? error.reason.rawValue : nil
         } else {
             undecided = nil

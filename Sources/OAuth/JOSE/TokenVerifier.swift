@@ -19,6 +19,8 @@ public final class TokenVerifier {
     private let issuers: [Issuer]
     /// The `iss` that the last token was held to, proven or not; `nil`: no issuer claims it.
     public private(set) var claimedIssuer: String?
+    /// Whether the last token said by which key it is to be proven.
+    public var namesKey: Bool { parts.keyID != nil }
     private var parts = JWSParts()
     private var claims = JSONDocument()
 

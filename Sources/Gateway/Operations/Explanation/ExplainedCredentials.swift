@@ -80,7 +80,7 @@ extension Explainer {
         let explanation = verifier.explain(head.span(range), now: now)
         let undecided: String? =
             if case .failure(let error) = explanation.verdict {
-                snapshot.undecided(after: error, claimedBy: verifier.claimedIssuer)
+                snapshot.undecided(after: error, by: verifier)
             } else {
                 nil
             }
