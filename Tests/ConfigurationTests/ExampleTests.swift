@@ -42,7 +42,7 @@ import Testing
             "/etc/gatehouse/corporate.jwks", "/etc/gatehouse/tls/api.crt", "/c/api.key",
             "/etc/gatehouse/tls/api.ocsp", "/etc/gatehouse/tls/clients.pem",
             "/etc/gatehouse/tls/internal.pem", "/etc/gatehouse/tls/gatehouse.crt",
-            "/c/gatehouse.key",
+            "/c/gatehouse.key", "/etc/gatehouse/tls/login.pem", "/c/introspection",
         ] {
             memory.modes[name] = 0o600
         }

@@ -208,7 +208,45 @@ import Testing
             "51: unknown value 'yes' (expected on or off)"),
         Fault(
             "issuer i { }", "1: 'issuer' needs 'issuer'", "1: 'issuer' needs 'audience'",
-            "1: 'issuer' needs 'jwks_file'"),
+            "1: the issuer 'i' has no keys (expected jwks_file FILE; jwks_uri URL; or discovery on;)"
+        ),
+        Fault(
+            "issuer i { issuer https://i; audience a; jwks_uri http://i/k; }",
+            "51: 'http://i/k' is http, and not of this machine"),
+        Fault(
+            "issuer i { issuer https://i; audience a; jwks_uri https://i/k#x; }",
+            "51: 'https://i/k#x' has a fragment"),
+        Fault(
+            "issuer i { issuer http://i; audience a; discovery on; }",
+            "51: 'http://i' is http, and not of this machine"),
+        Fault(
+            "issuer i { issuer https://i; audience a; jwks_uri https://i/k; discovery on; }",
+            "1: an issuer has one of 'jwks_file', 'jwks_uri' and 'discovery on'"),
+        Fault(
+            "issuer i { issuer https://i; audience a; discovery off; }",
+            "1: the issuer 'i' has no keys"),
+        Fault(
+            "issuer i { issuer https://i; audience a; jwks_uri https://i/k; algorithms HS256; }",
+            "1: the shared keys of HMAC are in no set that is fetched"),
+        Fault(
+            "issuer i { issuer https://i; audience a; jwks_file /k/keys.jwks; ca /k/open; }",
+            "1: 'ca' is for keys that are fetched"),
+        Fault(
+            "introspection x { }", "1: 'introspection' needs 'endpoint' (expected endpoint URL;)",
+            "1: 'introspection' needs 'client_id'",
+            "1: 'introspection' needs 'client_secret_file'"),
+        Fault(
+            "introspection x { endpoint http://x/; client_id a; client_secret_file /k/secret; }",
+            "28: 'http://x/' is http, and not of this machine"),
+        Fault(
+            "introspection x { endpoint https://x; client_id a; client_secret_file /k/none; }",
+            "71: cannot read '/k/none': no such file"),
+        Fault(
+            "introspection x { endpoint https://x; client_id a; client_secret_file /k/secret; timeout 5ms; }",
+            "90: '5ms' is out of range"),
+        Fault(
+            "introspection x { endpoint https://x; client_id a; client_secret_file /k/secret; } introspection y { endpoint https://y; client_id a; client_secret_file /k/secret; }",
+            "84: 'introspection' is here twice"),
         Fault(
             "issuer i { issuer https://i; audience a; jwks_file /k/keys.jwks; algorithms none; }",
             "77: 'none' is never accepted"),

@@ -8,7 +8,6 @@ import Testing
     /// A conf and the name in its refusal.
     static let cases: [(conf: String, name: String)] = [
         ("store redis { address a:1; }", "redis"),
-        ("introspection x { endpoint https://a; }", "introspection"),
         ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
 
         ("authority { issuer https://a; token_format opaque; }", "opaque"),
@@ -17,8 +16,6 @@ import Testing
         ("client c { jwks_file f; }", "jwks_file"),
         ("client c { secret_file /k/secret; rate_limit 1/s per client; }", "rate_limit"),
         ("client c { secret_file /k/secret; auth_method private_key_jwt; }", "private_key_jwt"),
-        ("issuer i { issuer https://i; audience a; jwks_uri https://i/k; }", "jwks_uri"),
-        ("issuer i { issuer https://i; audience a; discovery on; }", "discovery"),
         ("oauth1 { on_store_failure local; }", "local"),
         ("upstream u { server a:1 weight=2; }", "weight"),
         ("upstream u { server a:1 backup; }", "backup"),

@@ -42,6 +42,13 @@ import Testing
         "issuer i { issuer https://i; audience a; jwks_file /k/keys.jwks; \(text) }"
     }
 
+    static func fetched(_ text: String) -> String {
+        "issuer i { issuer https://i; audience a; \(text) }"
+    }
+    static func introspection(_ text: String) -> String {
+        "introspection x { endpoint https://x/i?a=b; client_id me; client_secret_file /k/secret; \(text) }"
+    }
+
     static let values: [Value] = [
         Value("top.workers", "workers 4;") { $0.workers == 4 },
         Value("top.workers", "workers auto;") { $0.workers == nil },
@@ -185,6 +192,47 @@ import Testing
         Value("issuer.issuer", issuer("")) { $0.issuers[0].issuer == "https://i" },
         Value("issuer.audience", issuer("")) { $0.issuers[0].audiences == ["a"] },
         Value("issuer.jwks_file", issuer("")) { $0.issuers[0].jwksFile == "/k/keys.jwks" },
+        Value("issuer.jwks_uri", fetched("jwks_uri https://keys.test:8443/jwks?p=a;")) {
+            $0.issuers[0].keys == .uri("https://keys.test:8443/jwks?p=a")
+        },
+        Value("issuer.jwks_uri", fetched("jwks_uri http://[::1]:8080/jwks;")) {
+            $0.issuers[0].keys == .uri("http://[::1]:8080/jwks")
+        },
+        Value("issuer.discovery", fetched("discovery on;")) { $0.issuers[0].keys == .discovery },
+        Value("issuer.discovery", issuer("discovery off;")) {
+            $0.issuers[0].jwksFile == "/k/keys.jwks"
+        },
+        Value("issuer.ca", fetched("discovery on; ca /k/open;")) {
+            $0.issuers[0].ca == "/k/open"
+        },
+        Value("top.introspection", introspection("")) { $0.introspection?.name == "x" },
+        Value("introspection.endpoint", introspection("")) {
+            $0.introspection?.endpoint == "https://x/i?a=b"
+        },
+        Value("introspection.client_id", introspection("")) {
+            $0.introspection?.clientID == "me"
+        },
+        Value("introspection.client_secret_file", introspection("")) {
+            $0.introspection?.clientSecretFile == "/k/secret"
+        },
+        Value("introspection.cache", introspection("cache 0s;")) {
+            $0.introspection?.cache == .zero
+        },
+        Value("introspection.negative_cache", introspection("negative_cache 1m;")) {
+            $0.introspection?.negativeCache == .seconds(60)
+        },
+        Value("introspection.timeout", introspection("timeout 500ms;")) {
+            $0.introspection?.timeout == .milliseconds(500)
+        },
+        Value("introspection.issuer", introspection("issuer https://other;")) {
+            $0.introspection?.issuer == "https://other"
+        },
+        Value("introspection.audience", introspection("audience a b;")) {
+            $0.introspection?.audiences == ["a", "b"]
+        },
+        Value("introspection.ca", introspection("ca /k/open;")) {
+            $0.introspection?.ca == "/k/open"
+        },
         Value("issuer.algorithms", issuer("algorithms PS512 EdDSA;")) {
             $0.issuers[0].algorithms == ["PS512", "EdDSA"]
         },
@@ -431,7 +479,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 117)
+        #expect(known.count == 130)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

@@ -1,6 +1,6 @@
 import Primitives
 
-/// The blocks that say whom we trust and what we issue: `authority`, `client`, `issuer`, `oauth1`.
+/// The blocks that say what we issue and to whom: `authority`, `client`, `oauth1`.
 extension Interpreter {
     /// `authority { issuer URL; audience NAME…; token_lifetime 10m; … }`
     mutating func authority(_ statement: Statement) {
@@ -33,7 +33,7 @@ extension Interpreter {
 
     /// An issuer identifier, ours or another's. Two of the same name could not be told apart by
     /// `iss`.
-    private mutating func issuerURL(_ argument: Argument) -> String? {
+    mutating func issuerURL(_ argument: Argument) -> String? {
         guard let url = url(argument) else { return nil }
         guard issuerURLs.updateValue(argument.span, forKey: url) == nil else {
             sink.error("there is another issuer with this URL", at: argument.span)
@@ -190,79 +190,6 @@ extension Interpreter {
                 "this is no secret hash", at: argument.span,
                 "expected sha256$SALT$DIGEST in base64url without padding, a salt of 8 bytes or more"
             )
-            return nil
-        }
-        return argument.text
-    }
-
-    /// `issuer NAME { issuer URL; audience NAME…; jwks_file FILE; algorithms …; … }`
-    mutating func issuer(_ statement: Statement) {
-        let argument = statement.arguments[0]
-        if name(argument) != nil, !issuerNames.insert(argument.text).inserted {
-            sink.error("there is another issuer \(shown(argument.text))", at: argument.span)
-        }
-        var issuer = IssuerConfiguration(name: argument.text, issuer: "", jwksFile: "")
-        let block = accept(statement.block ?? [], in: .issuer)
-        demand("issuer", of: block, statement)
-        // Fail closed: without an audience a token meant for any other service would be let in.
-        demand("audience", of: block, statement)
-        if !block.names.contains("jwks_uri"), !block.names.contains("discovery") {
-            demand("jwks_file", of: block, statement)
-        }
-        var keys: Argument?
-        for inner in block.statements {
-            let value = inner.arguments[0]
-            switch inner.name.text {
-            case "issuer": issuer.issuer = issuerURL(value) ?? ""
-            case "audience": issuer.audiences = list(inner.arguments, { $0.text($1) }) ?? []
-            case "jwks_file":
-                issuer.jwksFile = existingFile(value, .open) ?? ""
-                keys = value
-            case "algorithms":
-                issuer.algorithms =
-                    list(inner.arguments, { $0.algorithm($1) }) ?? issuer.algorithms
-            case "typ": issuer.type = mediaType(value)
-            case "clock_skew":
-                issuer.clockSkew = duration(value, .zero ... .seconds(3600)) ?? issuer.clockSkew
-            case "client_claim":
-                issuer.clientClaims = list(inner.arguments, { $0.text($1) }) ?? issuer.clientClaims
-            case "scope_claim":
-                issuer.scopeClaims = list(inner.arguments, { $0.text($1) }) ?? issuer.scopeClaims
-            default: unread(inner)
-            }
-        }
-        // The set holds secrets where it is for HMAC, and only there.
-        if let keys, issuer.algorithms.contains(where: { $0.hasPrefix("HS") }),
-            case .success(let facts) = source.inspect(issuer.jwksFile)
-        {
-            warnIfExposed(facts, issuer.jwksFile, keys)
-        }
-        configuration.issuers.append(issuer)
-    }
-
-    private static let algorithms = [
-        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-        "HS256", "HS384", "HS512",
-    ]
-
-    private mutating func algorithm(_ argument: Argument) -> String? {
-        guard argument.text.lowercased() != "none" else {
-            sink.error(
-                "'none' is never accepted", at: argument.span,
-                "RFC 8725 section 3.2: a token without a signature proves nothing")
-            return nil
-        }
-        return choice(argument, Interpreter.algorithms)
-    }
-
-    private mutating func mediaType(_ argument: Argument) -> String? {
-        guard argument.text.split(separator: "/", omittingEmptySubsequences: false).count <= 2,
-            argument.text.split(separator: "/", omittingEmptySubsequences: false)
-                .allSatisfy({ isToken(String($0)) })
-        else {
-            sink.error(
-                "\(shown(argument.text)) is no media type", at: argument.span,
-                "expected a type such as at+jwt or application/at+jwt")
             return nil
         }
         return argument.text

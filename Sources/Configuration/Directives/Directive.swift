@@ -1,8 +1,7 @@
 /// A block of the conf that has directives of its own.
 enum Place: String, CaseIterable {
     case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, secrets, authority, client,
-        issuer,
-        oauth1
+        issuer, introspection, oauth1
     case upstream, upstreamTLS, host, route, routeLimits
 
     /// `in 'route'`, for messages and for the headings of docs/directives.md.
@@ -14,8 +13,8 @@ enum Place: String, CaseIterable {
         case .listenerLimits: "in 'limits' of a listener"
         case .routeLimits: "in 'limits' of a route"
         case .sqlite: "in 'store sqlite'"
-        case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .oauth1, .upstream,
-            .host, .route:
+        case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .introspection,
+            .oauth1, .upstream, .host, .route:
             "in '\(rawValue)'"
         }
     }
@@ -77,12 +76,13 @@ extension Directive {
                 name: "store", syntax: "store memory; or store sqlite { path FILE; }",
                 argumentCount: 1...1, body: .optional),
             .block("secrets"), .block("authority"), .block("client", "ID", repeatable: true),
-            .block("issuer", "NAME", repeatable: true), .block("oauth1"),
+            .block("issuer", "NAME", repeatable: true), .block("introspection", "NAME"),
+            .block("oauth1"),
             .block("upstream", "NAME", repeatable: true), route,
             Directive(
                 name: "host", syntax: "host NAME… {…}",
                 argumentCount: 1...Parser.argumentCountLimit, body: .required, isRepeatable: true),
-            .later("introspection"), .later("rate_limit"),
+            .later("rate_limit"),
         ],
         .listener: [
             .one("address", "HOST:PORT|[V6]:PORT|unix:/path|systemd:NAME", repeatable: true),
@@ -134,8 +134,14 @@ extension Directive {
         .issuer: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("jwks_file", "FILE"),
             .list("algorithms", "NAME…"), .one("typ", "TYPE"), .one("clock_skew", "DURATION"),
-            .list("client_claim", "NAME…"), .list("scope_claim", "NAME…"), .later("jwks_uri"),
-            .later("discovery"),
+            .list("client_claim", "NAME…"), .list("scope_claim", "NAME…"), .one("jwks_uri", "URL"),
+            .one("discovery", "on|off"), .one("ca", "FILE"),
+        ],
+        .introspection: [
+            .one("endpoint", "URL"), .one("client_id", "ID"), .one("client_secret_file", "FILE"),
+            .one("cache", "DURATION"), .one("negative_cache", "DURATION"),
+            .one("timeout", "DURATION"), .one("issuer", "URL"), .list("audience", "NAME…"),
+            .one("ca", "FILE"),
         ],
         .oauth1: [
             .list("signature_methods", "NAME…"), .one("timestamp_window", "DURATION"),

@@ -24,6 +24,7 @@ extension Interpreter {
             case "authority": authority(statement)
             case "client": client(statement)
             case "issuer": issuer(statement)
+            case "introspection": introspection(statement)
             case "oauth1": oauth1(statement)
             case "upstream": upstream(statement)
             case "route":

@@ -171,6 +171,20 @@ extension Interpreter {
         return nil
     }
 
+    /// A URL that we ask ourselves, perhaps with a query. What comes from there is believed: in clear it comes from this
+    /// machine alone.
+    mutating func askedURL(_ argument: Argument) -> String? {
+        let text = argument.text
+        let fault =
+            urlFault(text, allowsQuery: true)
+            ?? (isAskable(text) ? nil : "is http, and not of this machine")
+        guard let fault else { return text }
+        sink.error(
+            "\(shown(text)) \(fault)", at: argument.span,
+            "expected https://HOST[:PORT][/PATH]; http for localhost, 127.0.0.1 and [::1] alone")
+        return nil
+    }
+
     mutating func prefix(_ argument: Argument) -> IPPrefix? {
         if let prefix = IPPrefix(argument.text) { return prefix }
         let expected =
@@ -229,18 +243,19 @@ func isToken(_ text: String) -> Bool {
 }
 
 /// What is wrong with a URL for an issuer or a base string; `nil` when nothing is.
-private func urlFault(_ text: String) -> String? {
+private func urlFault(_ text: String, allowsQuery: Bool = false) -> String? {
     guard text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
         return "holds bytes that no URL has"
     }
     guard let scheme = ["https://", "http://"].first(where: text.hasPrefix) else {
         return "is no http or https URL"
     }
-    guard !text.utf8.contains(where: { "?#\"<>\\^`{|}".utf8.contains($0) }) else {
-        return text.contains("?")
+    let illegal = allowsQuery ? "#\"<>\\^`{|}" : "?#\"<>\\^`{|}"
+    guard !text.utf8.contains(where: illegal.utf8.contains) else {
+        return text.contains("?") && !allowsQuery
             ? "has a query" : text.contains("#") ? "has a fragment" : "holds bytes that no URL has"
     }
-    let authority = text.dropFirst(scheme.count).prefix { $0 != "/" }
+    let authority = text.dropFirst(scheme.count).prefix { $0 != "/" && $0 != "?" }
     guard !authority.contains("@") else { return "names a user" }
     var port: Substring?
     var host = authority
@@ -255,6 +270,20 @@ private func urlFault(_ text: String) -> String? {
         else { return "has no valid port" }
     }
     return isHost(String(host)) ? nil : "has no valid host"
+}
+
+/// Whether a URL may be asked: https, or http on this machine.
+public func isAskable(_ url: String) -> Bool {
+    if url.hasPrefix("https://") { return true }
+    guard url.hasPrefix("http://") else { return false }
+    let authority = url.dropFirst("http://".utf8.count).prefix { $0 != "/" && $0 != "?" }
+    let endpoint = Endpoint(String(authority)) ?? Endpoint("\(authority):80")
+    switch endpoint {
+    case .ip(.v4(let value), _): return value >> 24 == 127
+    case .ip(let address, _): return address == .v6(0, 1)
+    case .name(let name, _): return name.lowercased() == "localhost"
+    case .unix, .activated, nil: return false
+    }
 }
 
 /// A host name, an IPv4 address or an IPv6 address in brackets.

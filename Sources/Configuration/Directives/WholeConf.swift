@@ -19,12 +19,12 @@ extension Interpreter {
                     "expected client_certificate request|require; in a 'tls' block")
             }
         }
-        let hasTokens = names.contains("authority") || names.contains("issuer")
+        let hasTokens = !names.isDisjoint(with: ["authority", "issuer", "introspection"])
         if !hasTokens {
             for span in bearerOnlyRoutes {
                 sink.warning(
                     "this route needs a bearer token, but there is no issuer of any", at: span,
-                    "expected an 'issuer' or 'authority' block")
+                    "expected an 'issuer', 'introspection' or 'authority' block")
             }
         }
     }

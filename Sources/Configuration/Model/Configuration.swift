@@ -26,6 +26,8 @@ public struct Configuration: Sendable, Equatable {
     public var authority: AuthorityConfiguration?
     public var clients: [ClientConfiguration] = []
     public var issuers: [IssuerConfiguration] = []
+    /// `introspection`; `nil`: a token that is no JWT of a known issuer proves nothing.
+    public var introspection: IntrospectionConfiguration?
     public var oauth1 = OAuth1Configuration()
     public var upstreams: [UpstreamConfiguration] = []
     /// The routes outside every `host` block.
@@ -180,13 +182,24 @@ public enum CertificateName: Sendable, Equatable {
     case email(String)
 }
 
+/// Where the keys of an issuer come from: a JWK set (RFC 7517 section 5).
+public enum KeySource: Sendable, Hashable {
+    /// `jwks_file`
+    case file(String)
+    /// `jwks_uri`: fetched, and kept up to date.
+    case uri(String)
+    /// `discovery on`: fetched from where the issuer's metadata say (OpenID Connect Discovery 1.0, RFC 8414).
+    case discovery
+}
+
 /// `issuer NAME`: an external issuer of JWTs that is trusted.
 public struct IssuerConfiguration: Sendable, Equatable {
     public var name: String
     public var issuer: String
     public var audiences: [String] = []
-    /// A JWK set (RFC 7517 section 5); in this version the one source of keys.
-    public var jwksFile: String
+    public var keys: KeySource
+    /// `ca`: PEM; whom its server must be vouched for by. `nil` is the system's authorities.
+    public var ca: String?
     /// JWS `alg` names that are accepted; default RS256 PS256 ES256 EdDSA.
     public var algorithms: [String] = ["RS256", "PS256", "ES256", "EdDSA"]
     /// The `typ` that a token must carry (compared as a media type, `application/` optional);
@@ -199,10 +212,40 @@ public struct IssuerConfiguration: Sendable, Equatable {
     /// strings.
     public var scopeClaims: [String] = ["scope", "scp"]
 
-    public init(name: String, issuer: String, jwksFile: String) {
+    public init(name: String, issuer: String, keys: KeySource) {
         self.name = name
         self.issuer = issuer
-        self.jwksFile = jwksFile
+        self.keys = keys
+    }
+
+    /// `nil` where the keys are fetched.
+    public var jwksFile: String? {
+        if case .file(let path) = keys { path } else { nil }
+    }
+}
+
+/// `introspection NAME`: the server that is asked about tokens which are no JWTs of a known issuer (RFC 7662).
+public struct IntrospectionConfiguration: Sendable, Equatable {
+    public var name: String
+    public var endpoint = ""
+    /// How we prove who asks: `client_secret_basic`.
+    public var clientID = ""
+    public var clientSecretFile = ""
+    /// How long an answer about an active token is believed; never beyond the token's `exp`.
+    public var cache: Duration = .seconds(30)
+    /// The same for a token that is not active.
+    public var negativeCache: Duration = .seconds(5)
+    /// From the question to the end of the answer.
+    public var timeout: Duration = .seconds(2)
+    /// `issuer`: the `iss` that an answer must have; `nil`: any but that of an issuer whose tokens we prove ourselves.
+    public var issuer: String?
+    /// `audience`: one of these must be in an answer's `aud`; empty: routes judge it (`require audience`).
+    public var audiences: [String] = []
+    /// `ca`, as an issuer has it.
+    public var ca: String?
+
+    public init(name: String) {
+        self.name = name
     }
 }
 

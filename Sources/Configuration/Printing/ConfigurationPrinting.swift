@@ -25,6 +25,7 @@ extension Configuration {
         authority?.print(to: &text)
         for client in clients { client.print(to: &text) }
         for issuer in issuers { issuer.print(to: &text) }
+        introspection?.print(to: &text)
         oauth1.print(to: &text)
         for upstream in upstreams { upstream.print(to: &text) }
         for route in routes { route.print(to: &text) }
@@ -168,12 +169,33 @@ extension IssuerConfiguration {
         text.block("issuer", name) { text in
             text.line("issuer", issuer)
             text.line("audience", audiences)
-            text.line("jwks_file", jwksFile)
+            switch keys {
+            case .file(let path): text.line("jwks_file", path)
+            case .uri(let url): text.line("jwks_uri", url)
+            case .discovery: text.line("discovery", "on")
+            }
+            if let ca { text.line("ca", ca) }
             text.line("algorithms", algorithms)
             if let type { text.line("typ", type) }
             text.line("clock_skew", durationText(clockSkew))
             text.line("client_claim", clientClaims)
             text.line("scope_claim", scopeClaims)
+        }
+    }
+}
+
+extension IntrospectionConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("introspection", name) { text in
+            text.line("endpoint", endpoint)
+            text.line("client_id", clientID)
+            text.line("client_secret_file", clientSecretFile)
+            text.line("cache", durationText(cache))
+            text.line("negative_cache", durationText(negativeCache))
+            text.line("timeout", durationText(timeout))
+            if let issuer { text.line("issuer", issuer) }
+            text.line("audience", audiences)
+            if let ca { text.line("ca", ca) }
         }
     }
 }

@@ -6,18 +6,41 @@ import Transport
 /// A worker's means of proving credentials: verifiers with their prepared contexts, and the cache of verified tokens.
 /// A new configuration makes a new one; the cache starts empty then, so that no token outlives its key or issuer.
 final class Authenticator {
-    let tokens: TokenVerifier
+    private(set) var tokens: TokenVerifier
     let cache: TokenCache?
     let oauth1: OAuth1Verifier
     let replay: ReplayGuard
+    private let snapshot: GatewaySnapshot
+    private var fetchedKeys: FetchedKeys = [:]
 
     /// - Throws: when OpenSSL gives no contexts or no random bytes.
     init(snapshot: GatewaySnapshot, shared: SharedState) throws(CryptographyError) {
+        self.snapshot = snapshot
         tokens = TokenVerifier(issuers: snapshot.issuers)
         let bytes = snapshot.configuration.tokenCacheBytes
         cache = bytes > 0 ? TokenCache(byteLimit: bytes) : nil
         oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
         replay = shared.replay
+    }
+
+    /// Takes over keys that were fetched. Tokens that are remembered stay so unless a key of their issuer is gone.
+    func use(_ keys: FetchedKeys) {
+        for remote in snapshot.remoteIssuers.values {
+            guard let old = fetchedKeys[remote.keySet], let new = keys[remote.keySet],
+                old !== new, !new.holdsAll(of: old)
+            else { continue }
+            let issuer = remote.keySet.issuer
+            cache?.remove { $0.issuer == issuer }
+        }
+        fetchedKeys = keys
+        tokens = TokenVerifier(issuers: snapshot.issuers(with: keys))
+    }
+
+    func hasKeys(of issuer: RemoteIssuer) -> Bool { fetchedKeys[issuer.keySet] != nil }
+
+    /// Who may prove the token that `verify` refused just now.
+    func recourse(after error: TokenError) -> TokenRecourse {
+        snapshot.recourse(after: error, by: tokens)
     }
 
     /// Proves a bearer token, from the cache where it has been seen.

@@ -52,20 +52,25 @@ extension Exchange {
     // MARK: Bearer
 
     private func proveBearer(_ token: Range<Int>) {
+        bearerToken = token
         let head = self.head
         do throws(TokenError) {
-            let verified = try worker.authenticator.verify(
-                head.span(token), now: worker.loop.wallNow)
-            // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
-            if let thumbprint = verified.certificateThumbprint,
-                shownCertificate?.thumbprint != thumbprint
-            {
-                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
-            }
-            proved(.bearer(verified))
+            provedBearer(
+                try worker.authenticator.verify(head.span(token), now: worker.loop.wallNow))
         } catch {
-            refuse(Refusal(error.reason, status: 401, attempted: .bearer))
+            seekProof(after: error)
         }
+    }
+
+    /// The token holds: by its signature, or by its server's word.
+    func provedBearer(_ verified: VerifiedToken) {
+        // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
+        if let thumbprint = verified.certificateThumbprint,
+            shownCertificate?.thumbprint != thumbprint
+        {
+            return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+        }
+        proved(.bearer(verified))
     }
 
     // MARK: OAuth 1.0
@@ -157,6 +162,10 @@ extension Exchange {
             claimDurableNonce(claim)
         case .tokenSigned(let token):
             AuthorityEndpoints.answerWithToken(self, token)
+        case .keysFetched:
+            proveBearer(bearerToken)
+        case .introspected(let outcome):
+            introspected(outcome)
         }
         downstream?.resume()
     }

@@ -53,6 +53,10 @@ final class Exchange {
     var route: CompiledRoute?
     var principal: Principal?
     var permit: Permit?
+    /// Of the head's bytes.
+    var bearerToken = 0..<0
+    /// Whether it has waited for newer keys of its issuer: once is enough.
+    var hasAwaitedKeys = false
     var oauth1Claim: OAuth1Claim?
     var tokenRequest: TokenRequest?
     var tokenGrant: TokenGrant?
@@ -109,6 +113,8 @@ final class Exchange {
         route = nil
         principal = nil
         permit = nil
+        bearerToken = 0..<0
+        hasAwaitedKeys = false
         oauth1Claim = nil
         tokenRequest = nil
         tokenGrant = nil

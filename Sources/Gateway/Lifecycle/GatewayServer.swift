@@ -31,6 +31,8 @@ public final class GatewayServer {
     private var snapshot: GatewaySnapshot
     private var threads: [Transport.Thread] = []
     private let news: StateNews
+    /// Names of issuers that are taken for away: a drill.
+    private let awayIssuers: Set<String>
     private var lastCeiling: Int64 = 0
     private var isWatchdogDue = MonotonicInstant.now()
     private var seenPulses: [Int] = []
@@ -39,9 +41,11 @@ public final class GatewayServer {
 
     /// Loads the conf, opens store, logs and listeners, and starts the workers.
     ///
+    /// - Parameter drill: what is to seem away.
     /// - Throws: one clear line and the exit code's kind; nothing runs then.
-    public init(configurationPath: String) throws(StartError) {
+    public init(configurationPath: String, drill: Drill = Drill()) throws(StartError) {
         self.configurationPath = configurationPath
+        awayIssuers = drill.issuers
         Signals.block()
         Descriptors.raiseLimit()
         notifier = ServiceNotifier.fromEnvironment()
@@ -51,6 +55,7 @@ public final class GatewayServer {
         }
         var warnings: [String] = []
         let configuration = try ConfigurationFile.load(configurationPath) { warnings.append($0) }
+        try drill.check(configuration)
         do throws(LogError) {
             writer = try LogWriter(
                 access: .init(configuration.log.access), error: .init(configuration.log.error))
@@ -86,6 +91,7 @@ public final class GatewayServer {
             listeners: try listeners.bind(configuration, workers: workers))
         let names = watchNames(configuration)
         try startWorkers(workers)
+        configureIssuers()
         waitForNames(names)
         observeStore(since: state.generation)
     }
@@ -222,6 +228,22 @@ public final class GatewayServer {
 
     // MARK: Changes
 
+    /// Every worker uses the snapshot from now on, and those outside are asked by it.
+    private func publish() {
+        shared.postToAll(.configure(snapshot))
+        configureIssuers()
+    }
+
+    private func configureIssuers() {
+        do throws(SystemError) {
+            try shared.issuers.configure(IssuerPlans(snapshot, away: awayIssuers))
+        } catch {
+            // Without it their tokens are refused with 503 for good: better to start anew.
+            errors.error("nobody can be asked about tokens", ["cause": "\(error)"])
+            shared.workerFailed()
+        }
+    }
+
     private func takeNews() {
         guard let state = news.take() else { return }
         put(snapshot.configuration, state, "clients and keys from the store")
@@ -244,7 +266,7 @@ public final class GatewayServer {
             watchNames(configuration)
             shared.replay.setWindow(
                 seconds: configuration.oauth1.timestampWindow.wholeSeconds)
-            shared.postToAll(.configure(snapshot))
+            publish()
             errors.notice("reloaded", ["listeners": listeners.description])
         } catch {
             for line in error.description.split(separator: "\n") {
@@ -282,7 +304,7 @@ public final class GatewayServer {
             snapshot = GatewaySnapshot(
                 configuration: configuration, material: try Material(configuration, state),
                 tls: snapshot.tls, listeners: snapshot.listeners)
-            shared.postToAll(.configure(snapshot))
+            publish()
             errors.info("changed", ["what": what])
         } catch {
             errors.error("a change in the store could not be taken over", ["cause": "\(error)"])
@@ -300,7 +322,7 @@ public final class GatewayServer {
             let tls = try TLSMaterial(snapshot.configuration, ticketKeys: ticketKeys)
             refusedTLS = nil
             snapshot = snapshot.with(tls)
-            shared.postToAll(.configure(snapshot))
+            publish()
             errors.notice("certificates were loaded anew", [:])
         } catch {
             refusedTLS = stamps
@@ -326,6 +348,7 @@ public final class GatewayServer {
         }
         shared.postToAll(.stop)
         for thread in threads { thread.join() }
+        shared.issuers.stop()
         resolver.stop()
         saveNonces()
         store.close()

@@ -70,7 +70,11 @@ final class GatewaySnapshot: Sendable {
     let configuration: Configuration
     let listeners: [BoundListener]
     let routes: RouteTable
+    /// With the keys that files hold; those that are fetched the workers have.
     let issuers: [TrustedIssuer]
+    /// Those whose keys are fetched, by their `iss`.
+    let remoteIssuers: [String: RemoteIssuer]
+    let introspection: IntrospectionServer?
     let clients: [String: KnownClient]
     /// Those that are known by a certificate.
     let certificateClients: [RegisteredClient]
@@ -93,6 +97,10 @@ final class GatewaySnapshot: Sendable {
         oauth1 = OAuth1Policy(configuration.oauth1)
         authority = material.authority
         issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
+        remoteIssuers = Dictionary(
+            configuration.issuers.compactMap(RemoteIssuer.init).map { ($0.keySet.issuer, $0) }
+        ) { first, _ in first }
+        introspection = material.introspection
     }
 
     private init(_ other: GatewaySnapshot, _ tls: TLSMaterial) {
@@ -104,12 +112,26 @@ final class GatewaySnapshot: Sendable {
         oauth1 = other.oauth1
         authority = other.authority
         issuers = other.issuers
+        remoteIssuers = other.remoteIssuers
+        introspection = other.introspection
         self.tls = tls
     }
 
     /// The same with other certificates.
     func with(_ tls: TLSMaterial) -> GatewaySnapshot {
         GatewaySnapshot(self, tls)
+    }
+
+    /// The issuers with the keys that have been fetched for them.
+    func issuers(with keys: FetchedKeys) -> [TrustedIssuer] {
+        issuers.map { issuer in
+            guard !issuer.isOwnAuthority, let name = remoteIssuers[issuer.issuer]?.keySet,
+                let fetched = keys[name]
+            else { return issuer }
+            var issuer = issuer
+            issuer.keys = fetched
+            return issuer
+        }
     }
 
     /// The authority, if it answers on that listener.

@@ -33,6 +33,7 @@ struct Material: Sendable {
     let issuers: [TrustedIssuer]
     let clients: [String: KnownClient]
     let authority: AuthoritySnapshot?
+    let introspection: IntrospectionServer?
 
     /// Reads every named file. Called on a thread that may block: at start, and for a reload.
     init(_ configuration: Configuration, _ state: StoreSnapshot) throws(StartError) {
@@ -51,19 +52,32 @@ struct Material: Sendable {
                         ?? false
                 })
         }
+        introspection = try configuration.introspection.map { server throws(StartError) in
+            let proven =
+                configuration.issuers.map(\.issuer)
+                + [configuration.authority?.issuer]
+                .compactMap(\.self)
+            return IntrospectionServer(
+                configuration: server, secret: try NamedFile.secret(server.clientSecretFile),
+                terms: IntrospectionTerms(
+                    name: server.name, issuer: server.issuer, audiences: server.audiences,
+                    provenIssuers: proven))
+        }
     }
 
     private static func trust(_ issuer: IssuerConfiguration) throws(StartError) -> TrustedIssuer {
         let algorithms = Set(issuer.algorithms.compactMap(JWSAlgorithm.init(rawValue:)))
-        let keys: KeySet
-        do {
-            keys = try KeySet(
-                jwks: try NamedFile.read(issuer.jwksFile, limit: 1 << 20), allowsSymmetric: true)
-        } catch let error as StartError {
-            throw error
-        } catch {
-            throw StartError(
-                .configuration, "issuer \(issuer.name): \(issuer.jwksFile): \(error)")
+        // Keys that are fetched come when they come.
+        var keys = KeySet.empty
+        if let path = issuer.jwksFile {
+            do {
+                keys = try KeySet(
+                    jwks: try NamedFile.read(path, limit: 1 << 20), allowsSymmetric: true)
+            } catch let error as StartError {
+                throw error
+            } catch {
+                throw StartError(.configuration, "issuer \(issuer.name): \(path): \(error)")
+            }
         }
         return TrustedIssuer(
             name: issuer.name, issuer: issuer.issuer, audiences: issuer.audiences,

@@ -16,6 +16,7 @@ final class SharedState: Sendable {
     let store: StateStore
     let replay: ReplayGuard
     let signing: SigningQueue
+    let issuers: IssuerService
     private let pulses: Mutex<[Int]>
     private let idleWorkers: Mutex<Set<Int>>
     private let foundNames = Mutex<Set<String>>([])
@@ -35,6 +36,7 @@ final class SharedState: Sendable {
         self.store = store
         self.replay = replay
         signing = try SigningQueue()
+        issuers = try IssuerService(workers: boxes, errors: errors)
         pulses = Mutex(Array(repeating: 0, count: workerCount))
         idleWorkers = Mutex([])
     }

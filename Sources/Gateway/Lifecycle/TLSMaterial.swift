@@ -9,6 +9,8 @@ struct TLSMaterial: Sendable {
     let servers: [String: TLSServerContext]
     /// By the name of the upstream.
     let upstreams: [String: UpstreamTLSContexts]
+    /// How those are spoken to who are asked about tokens: by the path of their `ca`, the system's under "".
+    let issuers: [String: TLSClientContext]
     /// When each certificate ends, by its file.
     let expiries: [String: WallTime]
     /// The files as they were when they were read.
@@ -21,6 +23,7 @@ struct TLSMaterial: Sendable {
     private init() {
         servers = [:]
         upstreams = [:]
+        issuers = [:]
         expiries = [:]
         stamps = [:]
     }
@@ -90,7 +93,27 @@ struct TLSMaterial: Sendable {
             }
         }
         self.upstreams = upstreams
+        issuers = try TLSMaterial.issuers(configuration)
         self.expiries = expiries
+    }
+
+    private static func issuers(
+        _ configuration: Configuration
+    ) throws(StartError) -> [String: TLSClientContext] {
+        var contexts: [String: TLSClientContext] = [:]
+        for authority in configuration.askedAuthorities where contexts[authority ?? ""] == nil {
+            var settings = TLSClientContext.Settings()
+            settings.authorities = try authority.map { path throws(StartError) in
+                try NamedFile.read(path, limit: 16 << 20)
+            }
+            settings.protocols = [.http11]
+            do throws(TLSError) {
+                contexts[authority ?? ""] = try TLSClientContext(settings)
+            } catch {
+                throw StartError(.configuration, "ca \(authority ?? "of the system"): \(error)")
+            }
+        }
+        return contexts
     }
 
     private static func identity(
@@ -151,7 +174,15 @@ struct TLSMaterial: Sendable {
                 guard let tls = upstream.tls else { return [] }
                 return [tls.ca, tls.certificate?.certificate, tls.certificate?.key].compactMap(
                     \.self)
-            }
+            } + configuration.askedAuthorities.compactMap(\.self)
+    }
+}
+
+extension Configuration {
+    /// Whom those are vouched for by who are asked about tokens; `nil` is the system's authorities.
+    fileprivate var askedAuthorities: [String?] {
+        let issuers = issuers.filter { $0.jwksFile == nil }.map(\.ca)
+        return issuers + (introspection.map { [$0.ca] } ?? [])
     }
 }
 

@@ -12,6 +12,8 @@ enum WorkerMessage: Sendable {
     /// A new configuration, or new clients and keys: requests that begin from now on use it.
     case configure(GatewaySnapshot)
     case addresses([String: [IPAddress]])
+    /// Keys of outside issuers that came or changed.
+    case keys(FetchedKeys)
     /// An answer to something that was asked off the loop.
     case resume(ticket: UInt64, Resumption)
     /// Answer by counting `pulse`, which the watchdog reads.
@@ -26,6 +28,19 @@ enum Resumption: Sendable {
     case nonceRecorded(Bool)
     /// The token is signed; `nil` when signing failed.
     case tokenSigned([UInt8]?)
+    /// A fetch of an issuer's keys has ended, well or not; what it brought is here already.
+    case keysFetched
+    case introspected(IntrospectionOutcome)
+}
+
+/// What of others an exchange waits for.
+enum WaitingFor: Int, CaseIterable {
+    case keys
+    case introspection
+
+    /// How many exchanges of a worker may wait for each: who floods us with tokens that others must be asked about gets no
+    /// more of our memory than this, and takes no room from those who wait for something else.
+    static let limit = 1024
 }
 
 /// One event loop with everything it owns: connections, upstream pools, caches, log buffer. One thread; nothing of it
@@ -60,7 +75,10 @@ final class Worker {
     private var listeners: [Int: ListenerContext] = [:]
     private var acceptors: [ListenerAcceptor] = []
     private var spareExchanges: [Exchange] = []
-    private var waiting: [UInt64: Exchange] = [:]
+    private var waiting: [UInt64: (exchange: Exchange, for: WaitingFor?)] = [:]
+    /// By `WaitingFor`.
+    private var waitingCounts = WaitingFor.allCases.map { _ in 0 }
+    private var fetchedKeys: FetchedKeys = [:]
     private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
@@ -146,8 +164,13 @@ final class Worker {
         case .addresses(let addresses):
             self.addresses.merge(addresses) { $1 }
             for group in upstreams { group.resolve(self.addresses) }
+        case .keys(let keys):
+            fetchedKeys.merge(keys) { $1 }
+            authenticator.use(fetchedKeys)
         case .resume(let ticket, let resumption):
-            waiting.removeValue(forKey: ticket)?.resume(ticket, with: resumption)
+            let exchange = waiting[ticket]?.exchange
+            forget(ticket)
+            exchange?.resume(ticket, with: resumption)
         case .ping:
             shared.pulse(index)
         case .drain:
@@ -161,8 +184,12 @@ final class Worker {
     // MARK: Configuration
 
     private func configure(_ snapshot: GatewaySnapshot) {
+        let known = Set(snapshot.remoteIssuers.values.map(\.keySet))
+        fetchedKeys = fetchedKeys.filter { known.contains($0.key) }
         do {
-            authenticator = try Authenticator(snapshot: snapshot, shared: shared)
+            let newer = try Authenticator(snapshot: snapshot, shared: shared)
+            newer.use(fetchedKeys)
+            authenticator = newer
         } catch {
             // The old one trusts issuers that may be gone: without a new one no request may pass.
             shared.errors.error("a reload could not be taken over", ["cause": "\(error)"])
@@ -301,12 +328,24 @@ final class Worker {
     /// - Returns: the ticket that the answer must carry.
     func suspend(_ exchange: Exchange) -> UInt64 {
         lastTicket += 1
-        waiting[lastTicket] = exchange
+        waiting[lastTicket] = (exchange, nil)
+        return lastTicket
+    }
+
+    /// Puts an exchange aside until somebody outside has answered.
+    ///
+    /// - Returns: the ticket that the answer must carry; `nil` when too many wait for the same.
+    func suspend(_ exchange: Exchange, for reason: WaitingFor) -> UInt64? {
+        guard waitingCounts[reason.rawValue] < WaitingFor.limit else { return nil }
+        waitingCounts[reason.rawValue] += 1
+        lastTicket += 1
+        waiting[lastTicket] = (exchange, reason)
         return lastTicket
     }
 
     func forget(_ ticket: UInt64) {
-        waiting[ticket] = nil
+        guard let (_, reason) = waiting.removeValue(forKey: ticket), let reason else { return }
+        waitingCounts[reason.rawValue] -= 1
     }
 
     // MARK: Facts for the phases

@@ -61,8 +61,10 @@ public struct TokenInspection {
     public let header: [UInt8]?
     public let claims: [UInt8]?
     public let lines: [String]
-    /// `nil`: it holds.
+    /// `nil`: it holds, unless it is undecided.
     public let reason: String?
+    /// Why only the running gateway can say.
+    public let undecided: String?
 
     public init(
         of token: [UInt8], configuration: Configuration, state: StoreSnapshot, at now: WallTime
@@ -70,15 +72,18 @@ public struct TokenInspection {
         let snapshot = GatewaySnapshot(
             configuration: configuration, material: try Material(configuration, state), tls: .none,
             listeners: [])
-        let explanation = TokenVerifier(issuers: snapshot.issuers).explain(token.span, now: now)
+        let verifier = TokenVerifier(issuers: snapshot.issuers)
+        let explanation = verifier.explain(token.span, now: now)
         header = explanation.header
         claims = explanation.claims
-        lines = TokenReport.lines(explanation).map(PrintableText.escaped)
         if case .failure(let error) = explanation.verdict {
-            reason = error.reason.rawValue
+            undecided = snapshot.undecided(after: error, by: verifier)
+            reason = undecided == nil ? error.reason.rawValue : nil
         } else {
+            undecided = nil
             reason = nil
         }
+        lines = TokenReport.lines(explanation, undecided: undecided).map(PrintableText.escaped)
     }
 }
 

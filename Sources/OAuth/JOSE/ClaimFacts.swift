@@ -16,9 +16,14 @@ struct ClaimFacts {
     /// Of the certificate that the token is bound to (RFC 8705 section 3.1); `nil`: to none.
     let certificateThumbprint: [UInt8]?
 
+    /// - Parameter isIntrospected: the claims are what a server says of a token (RFC 7662 section 2.2): `exp` and `aud` may
+    ///   be missing, and without audiences of its own the issuer's word holds for any.
     /// - Throws: `.missingClaim`, `.invalidClaim`, `.wrongAudience`, `.confirmationRequired`.
-    init(_ claims: JSONDocument, issuer: TrustedIssuer) throws(TokenError) {
-        guard let expiresAt = try ClaimFacts.seconds("exp", claims) else {
+    init(
+        _ claims: JSONDocument, issuer: TrustedIssuer, isIntrospected: Bool = false
+    ) throws(TokenError) {
+        let end = try ClaimFacts.seconds("exp", claims)
+        guard let expiresAt = end ?? (isIntrospected ? .max : nil) else {
             throw .missingClaim("exp")
         }
         self.expiresAt = expiresAt
@@ -26,8 +31,12 @@ struct ClaimFacts {
         // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is
         // no token.
         _ = try ClaimFacts.seconds("iat", claims)
-        audiences = try ClaimFacts.audiences(claims)
-        guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
+        if isIntrospected, issuer.audiences.isEmpty {
+            audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
+        } else {
+            audiences = try ClaimFacts.audiences(claims)
+            guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
+        }
         certificateThumbprint = try ClaimFacts.thumbprint(claims)
         subject = try ClaimFacts.text("sub", claims)
         tokenID = try ClaimFacts.text("jti", claims)

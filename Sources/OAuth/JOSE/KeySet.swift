@@ -78,6 +78,21 @@ public final class KeySet: Sendable {
         }
     }
 
+    private init() {
+        keys = []
+        skipped = []
+    }
+
+    /// Proves nothing: what an issuer has whose keys have not come yet.
+    public static let empty = KeySet()
+
+    /// Whether each key of `other` is here too, the same in `kid`, `alg` and material: then nothing that it proved has
+    /// become untrue.
+    public func holdsAll(of other: KeySet) -> Bool {
+        let mine = Set(keys.map(\.fingerprint))
+        return other.keys.allSatisfy { mine.contains($0.fingerprint) }
+    }
+
     /// Of keys that are here already: those of our own authority.
     public init(_ keys: [VerificationKey]) throws(KeySetError) {
         guard keys.count <= KeySet.keyLimit else { throw .tooManyKeys }
@@ -140,6 +155,18 @@ public final class VerificationKey: Sendable {
         if let algorithm, !isFit(for: algorithm) {
             if case .symmetric = material, algorithm.isSymmetric { throw .weak }
             throw .algorithmDoesNotFit
+        }
+    }
+
+    /// Equal for keys that prove the same.
+    fileprivate var fingerprint: [UInt8] {
+        let name: [UInt8] = keyID.map { [1] + $0 + [0] } ?? [0]
+        let algorithm = Array((algorithm?.rawValue ?? "").utf8)
+        switch material {
+        case .publicKey(let key): return name + algorithm + [0] + Array(key.thumbprint.utf8)
+        case .symmetric(let secret):
+            let secret = secret.exposed
+            return name + algorithm + [1] + Digest.hash(secret.span, .sha256)
         }
     }
 

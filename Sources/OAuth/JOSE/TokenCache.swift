@@ -111,6 +111,13 @@ public final class TokenCache {
         byteCount = tableBytes
     }
 
+    /// Forgets the tokens that fit, as what proved them holds no longer.
+    public func remove(where fits: (VerifiedToken) -> Bool) {
+        for position in slots.indices {
+            if let value = slots[position].value, fits(value) { remove(position) }
+        }
+    }
+
     /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
     /// so that ended tokens give their memory back though nobody asks for them.
     public func removeEnded(at now: WallTime, steps: Int) {

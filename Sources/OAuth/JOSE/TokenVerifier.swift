@@ -17,6 +17,10 @@ public final class TokenVerifier {
     }
 
     private let issuers: [Issuer]
+    /// The `iss` that the last token was held to, proven or not; `nil`: no issuer claims it.
+    public private(set) var claimedIssuer: String?
+    /// Whether the last token said by which key it is to be proven.
+    public var namesKey: Bool { parts.keyID != nil }
     private var parts = JWSParts()
     private var claims = JSONDocument()
 
@@ -45,10 +49,12 @@ public final class TokenVerifier {
 
     /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
     private func prove(_ token: Span<UInt8>) throws(TokenError) -> Issuer {
+        claimedIssuer = nil
         try parts.read(token)
         try readClaims(token)
         // Not proven yet: `iss` only chooses whose keys must prove it.
         let issuer = try chosenIssuer()
+        claimedIssuer = issuer.terms.issuer
         _ = try issuer.verifier.verify(parts, of: token)
         return issuer
     }

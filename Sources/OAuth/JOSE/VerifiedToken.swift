@@ -86,13 +86,13 @@ public final class VerifiedToken: Sendable {
     }
 
     /// The second at which it no longer holds: `exp` and the skew, without wrapping.
-    var endsAt: Int64 {
+    public var endsAt: Int64 {
         let (sum, overflow) = expiresAt.addingReportingOverflow(clockSkewSeconds)
         return overflow ? .max : sum
     }
 
     /// The memory it holds, in bytes, near enough for a limit.
-    var footprint: Int {
+    public var footprint: Int {
         let texts =
             scopes.reduce(0) { $0 + $1.utf8.count + 32 }
             + audiences.reduce(0) { $0 + $1.utf8.count + 32 }

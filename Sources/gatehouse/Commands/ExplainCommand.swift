@@ -67,6 +67,7 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func verdict(_ explanation: RequestExplanation) -> String {
+        if let undecided = explanation.undecided { return "verdict: undecided, \(undecided)" }
         guard let reason = explanation.reason, let status = explanation.status else {
             return "verdict: passes"
         }
@@ -79,7 +80,10 @@ struct ExplainCommand: ParsableCommand {
         let steps = explanation.steps.map { step in
             ["phase": step.phase.rawValue, "lines": step.lines] as [String: Any]
         }
-        var verdict: [String: Any] = ["passes": explanation.reason == nil]
+        var verdict: [String: Any] = [
+            "passes": explanation.reason == nil && explanation.undecided == nil
+        ]
+        if let undecided = explanation.undecided { verdict["undecided"] = undecided }
         if let reason = explanation.reason { verdict["reason"] = reason.rawValue }
         if let told = explanation.publicReason { verdict["public_reason"] = told }
         if let status = explanation.status { verdict["status"] = status }

@@ -64,7 +64,8 @@ struct TokenCommand: ParsableCommand {
             }
             if json { return try Output.json(object(inspection)) }
             for line in inspection.lines { try Output.write(line) }
-            try Output.write("verdict: \(inspection.reason ?? "holds")")
+            let verdict = inspection.undecided == nil ? "holds" : "undecided"
+            try Output.write("verdict: \(inspection.reason ?? verdict)")
         }
 
         private func object(_ inspection: TokenInspection) -> [String: Any] {
@@ -73,8 +74,10 @@ struct TokenCommand: ParsableCommand {
             }
             return [
                 "header": parsed(inspection.header), "claims": parsed(inspection.claims),
-                "lines": inspection.lines, "holds": inspection.reason == nil,
+                "lines": inspection.lines,
+                "holds": inspection.reason == nil && inspection.undecided == nil,
                 "reason": inspection.reason ?? NSNull(),
+                "undecided": inspection.undecided ?? NSNull(),
             ]
         }
     }

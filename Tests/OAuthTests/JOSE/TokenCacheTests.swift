@@ -102,6 +102,23 @@ struct TokenCacheTests {
         #expect(cache.count == 50)
     }
 
+    @Test func whatIsChosenIsForgottenAndTheRestStays() throws {
+        let cache = TokenCache(byteLimit: 1 << 20)
+        let tokens = try proven(50)
+        for (token, verified) in tokens { cache.insert(token.span, verified) }
+        cache.remove { $0.tokenID.flatMap { Int($0) }.map { $0 % 2 == 0 } ?? false }
+        #expect(cache.count == 25)
+        for (index, (token, verified)) in tokens.enumerated() {
+            let found = cache.lookup(token.span, now: now)
+            #expect(index % 2 == 0 ? found == nil : found === verified)
+        }
+        // The places are used again.
+        for (token, verified) in tokens where cache.lookup(token.span, now: now) == nil {
+            cache.insert(token.span, verified)
+        }
+        #expect(cache.count == 50)
+    }
+
     @Test(arguments: [0, -1, 1000])
     func aCacheTooSmallForAnEntryHoldsNone(limit: Int) throws {
         let cache = TokenCache(byteLimit: limit)

@@ -97,7 +97,14 @@ extension Explainer {
     private mutating func prove(_ range: Range<Int>) throws(ExplainedRefusal) -> VerifiedToken {
         let verifier = TokenVerifier(issuers: snapshot.issuers)
         let explanation = verifier.explain(head.span(range), now: now)
-        say(.authentication, TokenReport.lines(explanation))
+        let undecided: String? =
+            if case .failure(let error) = explanation.verdict {
+                snapshot.undecided(after: error, by: verifier)
+            } else {
+                nil
+            }
+        say(.authentication, TokenReport.lines(explanation, undecided: undecided))
+        if let undecided { throw ExplainedRefusal(undecided: undecided) }
         switch explanation.verdict {
         case .success(let token):
             guard let thumbprint = token.certificateThumbprint else { return token }

@@ -26,6 +26,8 @@ public struct RequestExplanation: Sendable {
     public let publicReason: String?
     /// What the client gets from the gateway; `nil` where an upstream or an endpoint answers.
     public let status: Int?
+    /// Why only the running gateway can say what becomes of the request: it would ask somebody. `reason` is `nil` then.
+    public let undecided: String?
 
     /// Decides on a raw HTTP/1.1 request.
     ///
@@ -69,10 +71,13 @@ public struct RequestExplanation: Sendable {
             reason = nil
             publicReason = nil
             status = nil
+            undecided = nil
         } catch {
-            reason = error.refusal.reason
-            publicReason = error.refusal.publicReason
-            status = error.refusal.status
+            undecided = error.undecided
+            let refusal = error.undecided == nil ? error.refusal : nil
+            reason = refusal?.reason
+            publicReason = refusal?.publicReason
+            status = refusal?.status
         }
         steps = explainer.steps
     }
@@ -81,6 +86,13 @@ public struct RequestExplanation: Sendable {
 /// Ends an explanation: the refusal that the gateway would answer with.
 struct ExplainedRefusal: Error {
     let refusal: Refusal
+    /// Set: what the answer would be is not known here.
+    var undecided: String?
+
+    init(undecided: String) {
+        refusal = Refusal(.issuerUnavailable)
+        self.undecided = undecided
+    }
 
     init(_ refusal: Refusal) {
         self.refusal = refusal

@@ -4,7 +4,11 @@ import Primitives
 /// A token as `explain` and `token inspect` tell of it.
 public enum TokenReport {
     /// Line by line: header, claims, issuer, key, times, outcome.
-    public static func lines(_ explanation: TokenExplanation) -> [String] {
+    ///
+    /// - Parameter undecided: why only the running gateway can tell the outcome.
+    public static func lines(
+        _ explanation: TokenExplanation, undecided: String? = nil
+    ) -> [String] {
         var lines = ["bearer token of \(explanation.byteCount) bytes"]
         if let header = explanation.header {
             lines.append("header: \(String(decoding: header, as: UTF8.self))")
@@ -16,7 +20,7 @@ public enum TokenReport {
             lines.append(
                 "issuer \(issuer.name): takes \(issuer.algorithms.joined(separator: " ")), "
                     + "audiences \(issuer.audiences.joined(separator: " "))")
-            if issuer.hasKeyID == false {
+            if issuer.hasKeyID == false, undecided == nil {
                 lines.append("no key of this issuer has the token's kid")
             }
             for key in issuer.skippedKeys {
@@ -28,7 +32,9 @@ public enum TokenReport {
         }
         lines.append(explanation.provingKey == nil ? "signature: not proven" : "signature: proven")
         lines += times(explanation)
-        if case .failure(let error) = explanation.verdict {
+        if let undecided {
+            lines.append("undecided: \(undecided)")
+        } else if case .failure(let error) = explanation.verdict {
             lines.append("refused: \(sentence(error))")
         }
         return lines

@@ -1,0 +1,80 @@
+import OAuth
+import Primitives
+import Telemetry
+
+/// Bearer tokens about which somebody outside is asked. The exchange is put aside until there is an answer; how many may be
+/// is bounded, and how long each waits is the issuers' affair.
+extension Exchange {
+    /// The token is not proven by what is here: asks who may know.
+    func seekProof(after error: TokenError) {
+        switch worker.authenticator.recourse(after: error) {
+        case .none: refuseBearer(error)
+        case .keys(let issuer): awaitKeys(of: issuer, after: error)
+        case .introspection: introspect()
+        }
+    }
+
+    func refuseBearer(_ error: TokenError) {
+        refuse(Refusal(error.reason, status: 401, attempted: .bearer))
+    }
+
+    /// Nobody can say whether the credential holds: never a 401, on which a client would throw a good token away.
+    private func refuseUnasked() {
+        var refusal = Refusal(.issuerUnavailable, attempted: .bearer)
+        refusal.retryAfterSeconds = 1
+        refuse(refusal)
+    }
+
+    // MARK: Keys
+
+    private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
+        let issuers = worker.shared.issuers
+        guard !hasAwaitedKeys, issuers.isUsable,
+            issuers.mayFetch(issuer.keySet, now: worker.loop.now),
+            let ticket = worker.suspend(self, for: .keys)
+        else {
+            return worker.authenticator.hasKeys(of: issuer)
+                ? refuseBearer(error) : refuseUnasked()
+        }
+        hasAwaitedKeys = true
+        stage = .suspended(ticket)
+        issuers.askForKeys(issuer.keySet, Waiter(worker: worker.index, ticket: ticket))
+    }
+
+    // MARK: Introspection
+
+    private func introspect() {
+        let head = self.head
+        let token = head.span(bearerToken)
+        // Opaque tokens of our own authority, once there are any, are looked up here, before another is asked: nobody
+        // else may speak for them.
+        let digest = TokenDigest(token)
+        let issuers = worker.shared.issuers
+        if let known = issuers.introspections.lookup(digest, now: worker.loop.now) {
+            return introspected(known)
+        }
+        guard issuers.isUsable, let ticket = worker.suspend(self, for: .introspection) else {
+            return refuseUnasked()
+        }
+        stage = .suspended(ticket)
+        var bytes: [UInt8] = []
+        bytes.append(token)
+        issuers.introspect(
+            Secret(bytes), digest, Waiter(worker: worker.index, ticket: ticket))
+    }
+
+    /// What the server says of the token, now or a while ago.
+    func introspected(_ outcome: IntrospectionOutcome) {
+        switch outcome {
+        case .unavailable: refuseUnasked()
+        case .refused(let reason): refuse(Refusal(reason, status: 401, attempted: .bearer))
+        case .active(let token):
+            do throws(TokenError) {
+                try token.holds(at: worker.loop.wallNow)
+                provedBearer(token)
+            } catch {
+                refuseBearer(error)
+            }
+        }
+    }
+}
