@@ -73,7 +73,12 @@ let package = Package(
         proof("TelemetryTests", ["Telemetry", "Primitives"]),
         proof("TransportTests", ["Transport", "Primitives"]),
         proof("OAuthTests", ["OAuth", "HTTP", "Cryptography", "Primitives"]),
-        proof("StoreTests", ["Store", "OAuth", "Cryptography", "Primitives"]),
+        proof(
+            "StoreTests",
+            [
+                "Store", "OAuth", "Cryptography", "Primitives",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
         proof(
             "GatewayTests",
             [

@@ -32,6 +32,19 @@ public enum StoreError: Error, Equatable, Sendable {
     case closed
 }
 
+extension StoreError {
+    /// A job waited for longer than the store's `timeout`.
+    static let tooLate = StoreError.unavailable(reason: "no answer in time")
+
+    /// Whether one item of a batch is to blame, and nothing was done for it.
+    var isOfOneItem: Bool {
+        switch self {
+        case .corrupt, .noRun: true
+        default: false
+        }
+    }
+}
+
 extension StoreError: CustomStringConvertible {
     public var description: String {
         switch self {

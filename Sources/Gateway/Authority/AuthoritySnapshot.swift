@@ -1,6 +1,7 @@
 import Configuration
 import Cryptography
 import OAuth
+import Primitives
 import Store
 
 /// The authority under one configuration and one set of keys.
@@ -27,13 +28,16 @@ extension AuthoritySnapshot {
             issuer: configuration.issuer, audiences: configuration.audiences,
             tokenLifetimeSeconds: configuration.tokenLifetime.wholeSeconds,
             scopes: configuration.scopes)
+        let now = WallTime.now()
         var keys: [SigningKey] = []
         var current: SigningKey?
         for record in records {
             do {
                 let key = try SigningKey(record)
                 keys.append(key)
-                if record.isCurrent, record.algorithm == configuration.signingAlgorithm.rawValue {
+                if record.signs(at: now),
+                    record.algorithm == configuration.signingAlgorithm.rawValue
+                {
                     current = key
                 }
             } catch {

@@ -119,11 +119,11 @@ public final class GatewayServer {
         let news = self.news
         let shared = self.shared
         do throws(StoreError) {
-            try store.observeChanges(since: generation) { result in
+            try store.observeChanges(since: generation, revocationsSince: 0) { result in
                 switch result {
-                case .success(let state):
+                case .success(let change):
                     shared.storeAnswered(true)
-                    news.put(state)
+                    if let state = change.snapshot { news.put(state) }
                 case .failure(let error):
                     shared.storeAnswered(false)
                     shared.errors.error("the store is away", ["cause": "\(error)"])

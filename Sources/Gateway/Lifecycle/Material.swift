@@ -73,19 +73,20 @@ struct Material: Sendable {
     private static func clients(
         _ configuration: Configuration, _ state: StoreSnapshot
     ) throws(StartError) -> [String: KnownClient] {
+        let now = WallTime.now()
         var clients: [String: KnownClient] = [:]
         for stored in state.clients {
             let method = stored.authMethod.map(RegisteredClient.AuthMethod.init(rawValue:))
             // A method of a later version proves nothing here: its client has no secret that counts.
-            let secrets = method == .some(nil) ? [] : stored.secretHashes
+            let secrets = method == .some(nil) ? [] : stored.liveSecrets(at: now)
             clients[stored.id] = KnownClient(
                 registered: RegisteredClient(
-                    id: stored.id, secrets: secrets.map { .hash($0) },
+                    id: stored.id, secrets: secrets.map { .hash($0.hash) },
                     scopes: stored.scopes, audiences: stored.audiences,
                     authMethod: method ?? nil),
-                oauth1: stored.oauth1Secret.map {
+                oauth1: stored.liveOAuth1Secrets(at: now).first.map {
                     OAuth1Credentials(
-                        consumerSecret: $0, allowsPlaintext: stored.allowsPlaintext)
+                        consumerSecret: $0.secret, allowsPlaintext: stored.allowsPlaintext)
                 })
         }
         for declared in configuration.clients { clients[declared.id] = try known(declared) }

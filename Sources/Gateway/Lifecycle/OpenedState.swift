@@ -48,8 +48,8 @@ struct OpenedState {
         _ configuration: Configuration, _ store: StateStore
     ) throws(StoreError) {
         guard let authority = configuration.authority else { return }
-        let current = try store.perform(.snapshot).keys.first { $0.isCurrent }
-        guard current?.algorithm != authority.signingAlgorithm.rawValue else { return }
+        let newest = try store.perform(.snapshot).keys.first { $0.retiredAt == nil }
+        guard newest?.algorithm != authority.signingAlgorithm.rawValue else { return }
         try store.perform(.addSigningKey(SigningKeyRecord.make(authority.signingAlgorithm)))
     }
 

@@ -56,10 +56,14 @@ struct ClientCommand: ParsableCommand {
             let access = try StoreAccess(options)
             let secret = try ClientSecret.generate()
             let consumerSecret = oauth1 ? try ClientSecret.generate() : nil
+            let now = WallTime.now()
             let client = StoredClient(
-                id: id, secretHashes: [try ClientSecret.hash(secret)], scopes: scope,
-                audiences: audience, authMethod: authMethod, oauth1Secret: consumerSecret,
-                allowsPlaintext: allowPlaintext, createdAt: WallTime.now())
+                id: id,
+                secrets: [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)],
+                scopes: scope, audiences: audience, authMethod: authMethod,
+                oauth1Secrets: consumerSecret.map {
+                    [StoredSharedSecret(secret: $0, createdAt: now)]
+                } ?? [], allowsPlaintext: allowPlaintext, createdAt: now)
             try access.perform(.addClient(client))
             access.warnIfDeclared(id)
             try Secrets.show(id: id, secret: secret, consumerSecret: consumerSecret, json: json)
@@ -137,9 +141,10 @@ struct ClientCommand: ParsableCommand {
             try access.alone {
                 var client = try find(id, access)
                 // Newest first: what falls off the end is the one before the last.
-                client.secretHashes =
-                    [try ClientSecret.hash(secret)]
-                    + client.secretHashes.prefix(StoredClient.secretLimit - 1)
+                let now = WallTime.now()
+                client.secrets =
+                    [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
+                    + client.liveSecrets(at: now).prefix(StoredClient.secretLimit - 1)
                 try access.perform(.replaceClient(client))
             }
             access.warnIfDeclared(id)
@@ -191,7 +196,8 @@ private enum Facts {
         [
             "id": client.id, "source": "store", "scopes": client.scopes,
             "audiences": client.audiences, "auth_method": client.authMethod ?? "any",
-            "secrets": client.secretHashes.count, "oauth1": client.oauth1Secret != nil,
+            "secrets": client.liveSecrets(at: .now()).count,
+            "oauth1": !client.liveOAuth1Secrets(at: .now()).isEmpty,
             "allow_plaintext": client.allowsPlaintext, "created_at": Output.time(client.createdAt),
         ]
     }

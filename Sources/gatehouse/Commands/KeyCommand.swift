@@ -28,9 +28,13 @@ struct KeyCommand: ParsableCommand {
         }
 
         private func facts(_ key: SigningKeyRecord) -> [String: String] {
+            let now = WallTime.now()
+            // One that was overtaken before it began never signs.
+            let isNext = key.activatesAt > now && key.retiredAt.map { $0 > key.activatesAt } ?? true
+            let state = key.signs(at: now) ? "current" : isNext ? "next" : "retired"
             var facts = [
                 "kid": key.kid, "algorithm": key.algorithm,
-                "state": key.isCurrent ? "current" : "retired",
+                "state": state,
                 "created_at": Output.time(key.createdAt),
             ]
             if let retiredAt = key.retiredAt { facts["retired_at"] = Output.time(retiredAt) }
