@@ -39,6 +39,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CNghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CAres", providers: [.apt(["libc-ares-dev"])]),
+        .systemLibrary(name: "CHiredis", providers: [.apt(["libhiredis-dev"])]),
         room("Primitives", []),
         room("Cryptography", ["Primitives", "COpenSSL"]),
         room("HTTP", ["Primitives", "CNghttp2"]),
@@ -48,7 +49,10 @@ let package = Package(
         room("OAuth", ["Primitives", "Cryptography", "HTTP"]),
         room(
             "Store",
-            ["Primitives", "Cryptography", "OAuth", .product(name: "GRDB", package: "GRDB.swift")]),
+            [
+                "Primitives", "Cryptography", "OAuth", "Transport", "CHiredis",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
         room(
             "Gateway",
             [
@@ -76,7 +80,7 @@ let package = Package(
         proof(
             "StoreTests",
             [
-                "Store", "OAuth", "Cryptography", "Primitives",
+                "Store", "OAuth", "Cryptography", "Primitives", "Transport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
         proof(

@@ -6,6 +6,8 @@ public enum StateStoreLocation: Sendable, Equatable {
     case sqlite(path: String)
     /// Gone when the store is closed; otherwise the same in all.
     case memory
+    /// A Redis, which several gateways share.
+    case redis(RedisLocation)
     /// Nowhere: every operation fails with `.unavailable`. For drills of what works without a store.
     case absent
 }
@@ -34,11 +36,17 @@ public final class StateStore: Sendable {
         location: StateStoreLocation, secretsKey: SecretsKey,
         pollInterval: Duration = .milliseconds(500), busyTimeout: Duration = .seconds(2)
     ) throws(StoreError) {
-        thread = StoreThread(pollInterval: pollInterval, jobTimeout: nil)
-        isShared = false
+        var jobTimeout: Duration?
+        if case .redis(let redis) = location { jobTimeout = redis.timeout }
+        isShared = jobTimeout != nil
+        thread = StoreThread(pollInterval: pollInterval, jobTimeout: jobTimeout)
         switch location {
         case .memory:
             try thread.start { () throws(StoreError) in try MemoryState() }
+        case .redis(let redis):
+            try thread.start { () throws(StoreError) in
+                try RedisState(redis, secretsKey: secretsKey)
+            }
         case .absent:
             try thread.start { () throws(StoreError) in AbsentState() }
         case .sqlite(let path):

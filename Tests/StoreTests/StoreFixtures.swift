@@ -126,33 +126,3 @@ extension StateStore {
         try answer.wait().get()
     }
 }
-
-/// Where the tests that hold for every store are run.
-enum Backend: CaseIterable {
-    case memory, sqlite
-
-    /// Those that this process keeps in order by itself.
-    static let local = [Backend.memory, .sqlite]
-}
-
-/// Opens a store of any kind, new for each test.
-final class Bench: Sendable {
-    let folder: TemporaryFolder
-    let key: SecretsKey
-
-    init() throws {
-        folder = try TemporaryFolder()
-        key = try .generate()
-    }
-
-    func open(
-        _ backend: Backend, pollInterval: Duration = .milliseconds(10)
-    ) throws -> StateStore {
-        let location: StateStoreLocation =
-            switch backend {
-            case .memory: .memory
-            case .sqlite: .sqlite(path: folder.file("state.db"))
-            }
-        return try StateStore(location: location, secretsKey: key, pollInterval: pollInterval)
-    }
-}
