@@ -49,7 +49,7 @@ final class CommonRedis: Sendable {
 
     /// As docs/directives.md says.
     static let rights =
-        "~gatehouse* +@connection +@transaction +@scripting +get +set +del +mget +exists +type +pttl "
+        "~gatehouse* +@connection +@scripting +get +set +del +mget +exists +type +pttl "
         + "+scan +hget +hset +hdel +hmget +hgetall +zadd +zrem +zrangebyscore +time +role +info"
 
     let server: TestRedis

@@ -97,15 +97,11 @@ extension RedisState {
 
     /// Clients and keys as they stand together.
     private func readTexts() throws(StoreError) -> Texts {
-        let replies = try ask([
-            .command("MULTI"), .command("GET", keys.generation), .command("HGETALL", keys.clients),
-            .command("HGETALL", keys.signingKeys), .command("EXEC"),
-        ])
-        if let error = replies.compactMap(\.error).first { throw StoreError(redis: error) }
-        guard let parts = replies[4].elements, parts.count == 3 else {
+        let reply = try ask(
+            .script(.read, keys: [keys.generation, keys.clients, keys.signingKeys]))
+        guard let parts = reply.elements, parts.count == 3 else {
             throw .corrupt(reason: "clients and keys cannot be read")
         }
-        if let error = parts.compactMap(\.error).first { throw StoreError(redis: error) }
         var clients: [String: ClientText] = [:]
         for (id, bytes) in Self.fields(parts[1]) {
             let text = try value(ClientText.self, of: bytes, "the client \(id)")

@@ -1,6 +1,6 @@
-/// What must be done in one piece and depends on what is there: Lua scripts, which Redis runs with nothing in
-/// between. (MULTI/EXEC, which cannot decide, is used for one thing: to read clients and keys as they stand
-/// together.) Each is loaded when a connection opens and called by its digest.
+/// What must be done in one piece: Lua scripts, which Redis runs with nothing in between. Each is loaded when a
+/// connection opens and called by its digest. (MULTI/EXEC cannot decide anything, and is refused even for reading
+/// when Redis has no memory left.)
 ///
 /// Numbers in Lua are doubles: times in microseconds are exact until the year 2255.
 enum RedisScript: String, CaseIterable, Sendable {
@@ -113,6 +113,13 @@ enum RedisScript: String, CaseIterable, Sendable {
             redis.call('ZREM', KEYS[3], found[i])
         end
         return #found
+        """
+
+    /// Clients and keys as they stand together.
+    /// KEYS: generation, clients, keys.
+    case read = """
+        return {redis.call('GET', KEYS[1]) or '', redis.call('HGETALL', KEYS[2]),
+            redis.call('HGETALL', KEYS[3])}
         """
 
     /// Changes clients and keys if nobody has since they were read; so that whatever a change depends on may be
