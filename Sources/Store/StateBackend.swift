@@ -37,6 +37,16 @@ protocol StateBackend: AnyObject {
     /// - Returns: how many records were removed, at most `limit`.
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int
 
+    /// Hands over all that has not expired at `now`, one by one.
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError)
+
+    /// Puts clients and keys in as they are, all or none.
+    ///
+    /// - Throws: `.notEmpty` where there are any.
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError)
+
     func beginRun() throws(StoreError) -> ReplayStart
     func raiseCeiling(to timestamp: Int64) throws(StoreError)
     func endRun(savedNonces: [UInt8]) throws(StoreError)

@@ -24,6 +24,8 @@ public final class StateStore: Sendable {
     /// Several gateways work on it at once. Runs, ceilings and future nonces are for one gateway alone, so
     /// that here they are refused with `.noRun`, and every nonce goes through `recordOnce`.
     public let isShared: Bool
+    /// Seals what leaves the store in an export.
+    let seal: Seal
 
     /// Opens the state, and makes it where there is none.
     ///
@@ -36,6 +38,7 @@ public final class StateStore: Sendable {
         location: StateStoreLocation, secretsKey: SecretsKey,
         pollInterval: Duration = .milliseconds(500), busyTimeout: Duration = .seconds(2)
     ) throws(StoreError) {
+        seal = Seal(key: secretsKey.secret)
         var jobTimeout: Duration?
         if case .redis(let redis) = location { jobTimeout = redis.timeout }
         isShared = jobTimeout != nil

@@ -7,7 +7,6 @@ import Testing
 @Suite struct LaterTests {
     /// A conf and the name in its refusal.
     static let cases: [(conf: String, name: String)] = [
-        ("store redis { address a:1; }", "redis"),
         ("introspection x { endpoint https://a; }", "introspection"),
         ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
 

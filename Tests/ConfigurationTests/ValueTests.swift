@@ -138,6 +138,24 @@ import Testing
         Value("sqlite.path", "store sqlite { path state.db; }") {
             $0.store == .sqlite(path: "/etc/gatehouse/state.db")
         },
+        Value("redis.address", redis("address a:1 [::1]:2 unix:/run/redis.sock;", address: "")) {
+            let expected = ["a:1", "[::1]:2", "unix:/run/redis.sock"].compactMap { Endpoint($0) }
+            var redis = RedisConfiguration()
+            redis.addresses = expected
+            return $0.store == .redis(redis)
+        },
+        Value("redis.sentinel", redis("sentinel fleet;")) { $0.redis?.sentinel == "fleet" },
+        Value("redis.username", redis("username \"a b\"; password_file /k/secret;")) {
+            $0.redis?.username == "a b"
+        },
+        Value("redis.password_file", redis("password_file /k/secret;")) {
+            $0.redis?.passwordFile == "/k/secret"
+        },
+        Value("redis.tls", redis("tls on;")) { $0.redis?.usesTLS == true },
+        Value("redis.ca", redis("tls on; ca /k/open;")) { $0.redis?.ca == "/k/open" },
+        Value("redis.database", redis("database 15;")) { $0.redis?.database == 15 },
+        Value("redis.prefix", redis("prefix \"{a}:\";")) { $0.redis?.prefix == "{a}:" },
+        Value("redis.timeout", redis("timeout 2s;")) { $0.redis?.timeout == .seconds(2) },
         Value("secrets.key_file", "secrets { key_file /k/key; }") { $0.secretsKeyFile == "/k/key" },
         Value("authority.issuer", "authority { issuer http://[::1]:8080/a; }") {
             $0.authority?.issuer == "http://[::1]:8080/a"
@@ -431,7 +449,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 117)
+        #expect(known.count == 126)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 
@@ -471,5 +489,16 @@ import Testing
         configuration.clients[0].secretFile = "/k/" + noTab
         memory.modes["/k/" + noTab] = 0o600
         #expect(memory.load(configuration.printed()).configuration == configuration)
+    }
+}
+
+/// - Parameter address: the one directive that must be there.
+private func redis(_ rest: String, address: String = "address a:1;") -> String {
+    "store redis { \(address) \(rest) } secrets { key_file /k/key; }"
+}
+
+extension Configuration {
+    fileprivate var redis: RedisConfiguration? {
+        if case .redis(let redis) = store { redis } else { nil }
     }
 }

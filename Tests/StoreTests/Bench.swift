@@ -24,9 +24,9 @@ final class Bench: Sendable {
     /// Of this test alone on the one server.
     let prefix = "gatehouse-test-\(UUID().uuidString):"
 
-    init() throws {
+    init(key: SecretsKey? = nil) throws {
         folder = try TemporaryFolder()
-        key = try .generate()
+        self.key = try key ?? .generate()
     }
 
     func open(

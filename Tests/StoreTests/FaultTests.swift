@@ -290,7 +290,7 @@ struct FaultTests {
         .newerVersion(found: 2, known: 1), .corrupt(reason: "r"),
         .keyFile(path: "/p", reason: "r"), .unavailable(reason: "r"), .inUse(path: "/p"),
         .clientExists(id: "i"), .unknownClient(id: "i"), .invalidClient(id: "i", reason: "r"),
-        .keyExists(kid: "k"),
+        .keyExists(kid: "k"), .notEmpty, .badExport(line: 1, reason: "r"),
     ])
     func anErrorIsOneLine(error: StoreError) {
         let line = "\(error)"

@@ -1,6 +1,7 @@
 /// A block of the conf that has directives of its own.
 enum Place: String, CaseIterable {
-    case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, secrets, authority, client,
+    case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, redis, secrets, authority,
+        client,
         issuer,
         oauth1
     case upstream, upstreamTLS, host, route, routeLimits
@@ -14,6 +15,7 @@ enum Place: String, CaseIterable {
         case .listenerLimits: "in 'limits' of a listener"
         case .routeLimits: "in 'limits' of a route"
         case .sqlite: "in 'store sqlite'"
+        case .redis: "in 'store redis'"
         case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .oauth1, .upstream,
             .host, .route:
             "in '\(rawValue)'"
@@ -74,7 +76,8 @@ extension Directive {
             .one("shutdown_timeout", "DURATION"), .block("listener", "NAME", repeatable: true),
             .block("admin"), .block("log"),
             Directive(
-                name: "store", syntax: "store memory; or store sqlite { path FILE; }",
+                name: "store",
+                syntax: "store memory; or store sqlite { path FILE; } or store redis {…}",
                 argumentCount: 1...1, body: .optional),
             .block("secrets"), .block("authority"), .block("client", "ID", repeatable: true),
             .block("issuer", "NAME", repeatable: true), .block("oauth1"),
@@ -114,6 +117,12 @@ extension Directive {
             .one("access_format", "json|combined"),
         ],
         .sqlite: [.one("path", "FILE")],
+        .redis: [
+            .list("address", "HOST:PORT|unix:/path…"), .one("sentinel", "NAME"),
+            .one("username", "NAME"), .one("password_file", "FILE"), .one("tls", "on|off"),
+            .one("ca", "FILE"), .one("database", "N"), .one("prefix", "TEXT"),
+            .one("timeout", "DURATION"),
+        ],
         .secrets: [.one("key_file", "FILE")],
         .authority: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("token_lifetime", "DURATION"),

@@ -117,6 +117,26 @@ public struct LogConfiguration: Sendable, Equatable {
 public enum StoreConfiguration: Sendable, Equatable {
     case sqlite(path: String)
     case memory
+    case redis(RedisConfiguration)
+}
+
+/// `store redis`: the state of a fleet.
+public struct RedisConfiguration: Sendable, Equatable {
+    /// Of servers, or of Sentinels where `sentinel` is there.
+    public var addresses: [Endpoint] = []
+    /// What the Sentinels call the primary.
+    public var sentinel: String?
+    public var username: String?
+    public var passwordFile: String?
+    public var usesTLS = false
+    /// PEM; the system's authorities when absent.
+    public var ca: String?
+    public var database = 0
+    public var prefix = "gatehouse:"
+    /// How long an operation may take, waiting included.
+    public var timeout: Duration = .milliseconds(500)
+
+    public init() {}
 }
 
 public enum SigningAlgorithmName: String, Sendable, Equatable, CaseIterable {

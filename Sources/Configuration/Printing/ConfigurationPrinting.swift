@@ -20,6 +20,7 @@ extension Configuration {
         switch store {
         case .memory: text.line("store", "memory")
         case .sqlite(let path): text.block("store", "sqlite") { $0.line("path", path) }
+        case .redis(let redis): redis.print(to: &text)
         }
         if let secretsKeyFile { text.block("secrets") { $0.line("key_file", secretsKeyFile) } }
         authority?.print(to: &text)
@@ -34,6 +35,22 @@ extension Configuration {
             }
         }
         return text.text
+    }
+}
+
+extension RedisConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("store", "redis") { text in
+            text.line("address", addresses.map(\.description))
+            if let sentinel { text.line("sentinel", sentinel) }
+            if let username { text.line("username", username) }
+            if let passwordFile { text.line("password_file", passwordFile) }
+            text.line("tls", usesTLS ? "on" : "off")
+            if let ca { text.line("ca", ca) }
+            text.line("database", "\(database)")
+            text.line("prefix", prefix)
+            text.line("timeout", durationText(timeout))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ import Glibc
 import OAuth
 import Primitives
 import Store
+import Transport
 
 /// The store as a start finds it: opened, with a signing key where the authority needs one, and the used nonces.
 struct OpenedState {
@@ -12,9 +13,10 @@ struct OpenedState {
     let replay: ReplayGuard
 
     init(_ configuration: Configuration) throws(StartError) {
+        let location = try StateStoreLocation(configuration.store)
         do throws(StoreError) {
             store = try StateStore(
-                location: StateStoreLocation(configuration.store),
+                location: location,
                 secretsKey: try OpenedState.secretsKey(configuration))
             try OpenedState.makeKeyIfNeeded(configuration, store)
             snapshot = try store.perform(.snapshot)
@@ -35,6 +37,8 @@ struct OpenedState {
         case (nil, .memory):
             // Nothing outlives the process, so neither need the key.
             return try SecretsKey.generate()
+        case (nil, .redis):
+            throw .keyFile(path: "", reason: "a fleet must share it: secrets { key_file FILE; }")
         }
     }
 
@@ -71,9 +75,10 @@ struct OpenedState {
 extension StateStore {
     /// Opens the conf's store for a command beside the running gateway.
     public static func open(_ configuration: Configuration) throws(StartError) -> StateStore {
+        let location = try StateStoreLocation(configuration.store)
         do throws(StoreError) {
             return try StateStore(
-                location: StateStoreLocation(configuration.store),
+                location: location,
                 secretsKey: try OpenedState.secretsKey(configuration))
         } catch {
             throw StartError(error)
@@ -102,11 +107,37 @@ extension StartError {
 }
 
 extension StateStoreLocation {
-    init(_ configuration: StoreConfiguration) {
+    /// Reads the files that a `store redis` names.
+    init(_ configuration: StoreConfiguration) throws(StartError) {
         switch configuration {
         case .sqlite(let path): self = .sqlite(path: path)
         case .memory: self = .memory
+        case .redis(let redis): self = .redis(try RedisLocation(redis))
         }
+    }
+}
+
+extension RedisLocation {
+    init(_ configuration: RedisConfiguration) throws(StartError) {
+        var tls: TLSClientContext?
+        if configuration.usesTLS {
+            var settings = TLSClientContext.Settings()
+            settings.authorities = try configuration.ca.map { path throws(StartError) in
+                try NamedFile.read(path, limit: 16 << 20)
+            }
+            do throws(TLSError) {
+                tls = try TLSClientContext(settings)
+            } catch {
+                throw StartError(.configuration, "store redis: tls: \(error)")
+            }
+        }
+        self.init(
+            addresses: configuration.addresses, sentinel: configuration.sentinel,
+            username: configuration.username,
+            password: try configuration.passwordFile.map { path throws(StartError) in
+                try NamedFile.secret(path)
+            }, tls: tls, database: configuration.database, prefix: configuration.prefix,
+            timeout: configuration.timeout)
     }
 }
 

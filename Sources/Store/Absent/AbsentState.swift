@@ -24,6 +24,13 @@ final class AbsentState: StateBackend {
     }
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int { 0 }
 
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError) { throw Self.reason }
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
+        throw Self.reason
+    }
+
     func beginRun() throws(StoreError) -> ReplayStart { throw Self.reason }
     func raiseCeiling(to timestamp: Int64) throws(StoreError) { throw Self.reason }
     func endRun(savedNonces: [UInt8]) throws(StoreError) { throw Self.reason }

@@ -90,6 +90,22 @@ final class MemoryState: StateBackend {
         tokens.purge(expiredAt: now, limit: limit)
     }
 
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        let snapshot = snapshot()
+        for client in snapshot.clients { try body(.client(client)) }
+        for key in snapshot.keys { try body(.key(key)) }
+        try tokens.forEachRecord(liveAt: now, body)
+    }
+
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
+        guard self.clients.isEmpty, self.keys.isEmpty else { throw .notEmpty }
+        for client in clients { self.clients[client.id] = client }
+        self.keys = keys
+        changes += 1
+    }
+
     func beginRun() throws(StoreError) -> ReplayStart {
         guard case .ended(let saved) = run else { throw .inUse(path: "memory") }
         run = .running

@@ -12,7 +12,7 @@ struct MemoryTokens {
     }
 
     private var tokens: [[UInt8]: StoredToken] = [:]
-    private var used: [Key: WallTime] = [:]
+    private var used: [Key: OneTimeID] = [:]
     /// In the order of their sequence.
     private var revocations: [Revocation.Target: (sequence: Int64, revocation: Revocation)] = [:]
     private(set) var lastRevocation: Int64 = 0
@@ -49,6 +49,16 @@ struct MemoryTokens {
         return StoreNews(revocations: newer.map(\.revocation), through: lastRevocation)
     }
 
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        for token in tokens.values where token.isLive(at: now) { try body(.token(token)) }
+        for revocation in revocations(after: 0).revocations where now < revocation.until {
+            try body(.revocation(revocation))
+        }
+        for id in used.values where now < id.expiresAt { try body(.oneTimeID(id)) }
+    }
+
     /// - Returns: how many were removed.
     mutating func purge(expiredAt now: WallTime, limit: Int) -> Int {
         var removed = 0
@@ -60,7 +70,7 @@ struct MemoryTokens {
                 guard let token = tokens[id], !token.isLive(at: now) else { continue }
                 tokens[id] = nil
             case .once:
-                guard let expiresAt = used[key], expiresAt <= now else { continue }
+                guard let id = used[key], id.expiresAt <= now else { continue }
                 used[key] = nil
             case .revocation(let target):
                 guard let found = revocations[target], found.revocation.until <= now else {
@@ -98,9 +108,9 @@ struct MemoryTokens {
     ) throws(StoreError) -> OneTimeVerdict {
         guard now < id.expiresAt else { return .belowFloor }
         let key = Key.once(id.space, id.fingerprint)
-        if let expiresAt = used[key], now < expiresAt { return .reused }
+        if let old = used[key], now < old.expiresAt { return .reused }
         try makeRoom()
-        used[key] = id.expiresAt
+        used[key] = id
         expiries.add(key, expiresAt: id.expiresAt)
         return .accepted
     }

@@ -73,6 +73,18 @@ extension RedisState {
         }
     }
 
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
+        try change { texts throws(StoreError) in
+            guard texts.clients.isEmpty, texts.keys.isEmpty else { throw .notEmpty }
+            var changes: [Change] = []
+            for client in clients {
+                changes.append(.client(client.id, try ClientText(client, seal)))
+            }
+            for key in keys { changes.append(.key(key.kid, try SigningKeyText(key, seal))) }
+            return changes
+        }
+    }
+
     // MARK: - Runs
 
     // A run is one gateway's alone; gateways that share a store record every nonce.

@@ -38,15 +38,19 @@ extension SQLiteState {
             guard try !Self.hasClient(client.id, database) else {
                 throw StoreError.clientExists(id: client.id)
             }
-            try database.execute(
-                sql: """
-                    INSERT INTO client (
-                        secrets, scopes, audiences, auth_method, oauth1_secrets, allows_plaintext,
-                        jwks, certificate_name, id, created_at
-                    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
+            try insert(client, database)
         }
+    }
+
+    func insert(_ client: StoredClient, _ database: Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO client (
+                    secrets, scopes, audiences, auth_method, oauth1_secrets, allows_plaintext,
+                    jwks, certificate_name, id, created_at
+                ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
     }
 
     func replaceClient(_ client: StoredClient) throws(StoreError) {
@@ -84,7 +88,7 @@ extension SQLiteState {
         ]
     }
 
-    private func client(of row: Row) throws -> StoredClient {
+    func client(of row: Row) throws -> StoredClient {
         try ClientText(
             id: try row.decode(forColumn: "id"),
             secrets: try Self.value(in: row, "secrets", as: "a list of secrets"),
@@ -160,7 +164,7 @@ extension SQLiteState {
         }
     }
 
-    private func signingKey(of row: Row) throws -> SigningKeyRecord {
+    func signingKey(of row: Row) throws -> SigningKeyRecord {
         let kid: String = try row.decode(forColumn: "kid")
         let sealed: Data = try row.decode(forColumn: "sealed_private_key")
         let retiredAt: Int64? = try row.decode(forColumn: "retired_at")

@@ -77,7 +77,7 @@ extension SQLiteState {
         ])
     }
 
-    private func token(of row: Row) throws -> StoredToken {
+    func token(of row: Row) throws -> StoredToken {
         let id: Data = try row.decode(forColumn: "id")
         let kind = StoredToken.Kind(rawValue: try row.decode(forColumn: "kind"))
         guard let kind, id.count == StoredToken.idBytes else {
@@ -157,7 +157,7 @@ extension SQLiteState {
             database, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'revocation'") ?? 0
     }
 
-    private static func revocation(of row: Row) throws -> Revocation {
+    static func revocation(of row: Row) throws -> Revocation {
         let issuer: Data = try row.decode(forColumn: "issuer")
         let subject: Data = try row.decode(forColumn: "subject")
         let target = Revocation.Target(

@@ -16,12 +16,15 @@ struct StoreAccess {
     init(_ options: ConfigOption) throws {
         do throws(StartError) {
             configuration = try ConfigurationFile.load(options.config)
-            guard case .sqlite(let path) = configuration.store else {
+            switch configuration.store {
+            case .sqlite(let path): self.path = path
+            // Commands on one machine wait for each other; Redis itself keeps each change whole.
+            case .redis: path = configuration.secretsKeyFile ?? options.config
+            case .memory:
                 throw StartError(
                     .configuration,
                     "the conf keeps its state in memory: only the running gateway has it")
             }
-            self.path = path
             store = try StateStore.open(configuration)
         } catch {
             throw error.exit
@@ -32,11 +35,18 @@ struct StoreAccess {
         do throws(StoreError) {
             return try store.perform(operation)
         } catch {
-            Diagnostics.write("gatehouse: \(error)")
-            switch error {
-            case .clientExists, .unknownClient, .invalidClient: throw ExitCode(64)
-            default: throw StartError(error).exitCode
-            }
+            throw exit(error)
+        }
+    }
+
+    /// Says what went wrong, and with which code to end.
+    func exit(_ error: StoreError) -> ExitCode {
+        Diagnostics.write("gatehouse: \(error)")
+        switch error {
+        case .clientExists, .unknownClient, .invalidClient, .notEmpty: return ExitCode(64)
+        // EX_DATAERR
+        case .badExport: return ExitCode(65)
+        default: return StartError(error).exitCode
         }
     }
 
@@ -76,7 +86,7 @@ struct CurrentFacts {
         case .sqlite(let path) where unsafe access(path, F_OK) != 0 && errno == ENOENT:
             Diagnostics.write("gatehouse: there is no database \(path) yet: no clients, no keys")
             state = .empty
-        case .sqlite:
+        case .sqlite, .redis:
             state = try StoreAccess(options).perform(.snapshot)
         }
     }
