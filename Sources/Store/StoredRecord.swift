@@ -146,6 +146,7 @@ extension StateStore {
         var imported = ImportedRecords()
         var clients: [StoredClient] = []
         var keys: [SigningKeyRecord] = []
+        var items: [StoreItem] = []
         var number = 0
         while let text = line() {
             number += 1
@@ -163,17 +164,13 @@ extension StateStore {
                 try client.check(at: now)
                 clients.append(client)
             case .key(let key): keys.append(key)
-            case .token(let token):
-                try perform(.addToken(token))
-                imported.tokens += 1
-            case .revocation(let revocation):
-                try perform(.revoke(revocation))
-                imported.revocations += 1
-            case .oneTimeID(let id):
-                // What is below a floor is refused without being remembered.
-                if try perform(.recordOnce(id, now: now)) == .accepted { imported.oneTimeIDs += 1 }
+            case .token(let token): items.append(.addToken(token))
+            case .revocation(let revocation): items.append(.revoke(revocation))
+            case .oneTimeID(let id): items.append(.recordOnce(id, now: now))
             }
+            if items.count == Self.importBatch { try put(&items, &imported) }
         }
+        try put(&items, &imported)
         guard number > 0 else { throw .badExport(line: 1, reason: "it is empty") }
         imported.clients = clients.count
         imported.keys = keys.count
@@ -182,6 +179,29 @@ extension StateStore {
                 try backend.restore(clients, keys)
             })
         return imported
+    }
+
+    private static let importBatch = 500
+
+    private func put(
+        _ items: inout [StoreItem], _ imported: inout ImportedRecords
+    ) throws(StoreError) {
+        guard !items.isEmpty else { return }
+        let results = try perform(
+            StoreOperation<[StoreItemResult]> { [items] backend throws(StoreError) in
+                try backend.perform(items)
+            })
+        for (item, result) in zip(items, results) {
+            if case .failed(let error) = result { throw error }
+            switch item {
+            case .addToken: imported.tokens += 1
+            case .revoke: imported.revocations += 1
+            // What is below a floor is refused without being remembered.
+            case .recordOnce: if result.verdict == .accepted { imported.oneTimeIDs += 1 }
+            case .findToken, .exchangeToken, .removeToken, .recordFutureNonce: break
+            }
+        }
+        items = []
     }
 
     private func check(_ head: ExportLine.Head?) throws(StoreError) {

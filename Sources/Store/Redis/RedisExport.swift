@@ -69,6 +69,7 @@ extension RedisState {
         else { throw .corrupt(reason: "an id of an unknown kind") }
         return OneTimeID(
             space: space, fingerprint: fingerprint.bytes, timestamp: Int64(timestamp),
-            expiresAt: WallTime(seconds: now.seconds + left / 1000 + 1))
+            expiresAt: WallTime(
+                seconds: now.seconds + max(left - Self.clockDifference, 0) / 1000 + 1))
     }
 }

@@ -49,6 +49,10 @@ extension RedisState {
         return results
     }
 
+    /// The clocks of two gateways may differ by so much: what one takes for expired must not be forgotten while
+    /// the other would still accept it.
+    static let clockDifference: Int64 = 60_000
+
     private enum Step {
         case known(StoreItemResult)
         case question(Question)
@@ -81,8 +85,9 @@ extension RedisState {
                     ], try json(revocation.target.words), "\(revocation.issuedBefore.seconds)",
                     "\(revocation.until.seconds)"))
         case .recordOnce(let id, let now):
-            let lifetime = Self.milliseconds(from: now, to: id.expiresAt)
-            guard lifetime > 0 else { return .known(.verdict(.belowFloor)) }
+            let left = Self.milliseconds(from: now, to: id.expiresAt)
+            guard left > 0 else { return .known(.verdict(.belowFloor)) }
+            let lifetime = left + Self.clockDifference
             return .question(
                 .script(
                     .once, keys: [keys.epoch, keys.once(id)], epoch,

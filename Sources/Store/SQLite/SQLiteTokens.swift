@@ -175,6 +175,7 @@ extension SQLiteState {
     // MARK: - What has expired
 
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int {
+        guard isOpen else { return 0 }
         // A look first: it takes no lock from a command that writes.
         let isDue = try read { database in
             try Bool.fetchOne(
