@@ -78,10 +78,10 @@ enum AuthorityEndpoints {
                 return exchange.authenticateWithBody()
             }
             let snapshot = exchange.snapshot
-            let client = try TokenEndpoint.authenticate(
-                request, certificate: exchange.certificate
+            let proven = try TokenEndpoint.authenticate(
+                request, certificate: exchange.certificate, now: exchange.worker.loop.wallNow
             ) { id in snapshot.clients[id]?.registered }
-            try issue(exchange, to: client)
+            try issue(exchange, to: proven.client)
         } catch {
             refuse(exchange, error)
         }
@@ -178,6 +178,8 @@ extension TokenRequestError {
         case .invalidClient(.unknownClient): .unknownClient
         case .invalidClient(.wrongSecret): .wrongSecret
         case .invalidClient(.wrongCertificate): .proofMismatch
+        case .invalidClient(.badAssertion(let error)): error.reason
+        case .invalidClient(.assertionReused): .nonceReused
         case .invalidClient(.methodNotAllowed), .invalidClient(.unsupportedMethod):
             .clientNotAllowed
         case .unsupportedGrantType: .unsupportedGrantType

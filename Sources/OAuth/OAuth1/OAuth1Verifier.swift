@@ -370,20 +370,6 @@ public final class OAuth1Verifier {
     }
 }
 
-/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a
-/// verification too.
-enum DecoyKey {
-    static let rsa: PublicKey? = {
-        let modulus =
-            "oLAIVO0ax4aJTTNZOcnI9lS4ZUYtPWn29XzpEScswDkdqvgGIi1Wl8Rbxezvu4Tuzy4tjx8RVjUw0ccJbix5Cc"
-            + "WR0pPhqE3pBwJlcFX98I_exmC9zklQ0vCErz6N1Lu3yNXo2vLoOrHfweRyLgvu3NiucDT89ASM8WaNinlDDPcf"
-            + "RQ3zoaYYAftCso7siNDv0EEmQmcidN5iopGfCLiijtC7dZyOdCeId6HZ_NOAyRTdihvK7yjK87QVSmsi_GO7Pz"
-            + "KGbt5VvR5ZsVwqMiiSQYbKLJOtEZ5xDCP8gSuSaXkJdxN3vocSgoKe-ufHrVwFmH6LSUdFkEO5Fd_9O658EQ"
-        guard let bytes = Base64.decode(modulus, .url) else { return nil }
-        return try? PublicKey(rsaModulus: bytes, exponent: [1, 0, 1])
-    }()
-}
-
 extension Array where Element == UInt8 {
     init(bytes: Span<UInt8>) {
         self = []

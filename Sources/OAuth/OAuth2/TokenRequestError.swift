@@ -15,6 +15,10 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case unknownClient
         case wrongSecret
         case wrongCertificate
+        /// An assertion that proves nothing (RFC 7523 section 3).
+        case badAssertion(TokenError)
+        /// Its `jti` has been used before: what the caller finds when it records one.
+        case assertionReused
         case methodNotAllowed
         case unsupportedMethod
     }

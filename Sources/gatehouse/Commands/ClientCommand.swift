@@ -31,8 +31,11 @@ struct ClientCommand: ParsableCommand {
 
         func validate() throws {
             let known = RegisteredClient.AuthMethod.self
-            // A client of tls_client_auth has no secret to be shown; it is declared in the conf.
-            if let authMethod, [nil, .tls].contains(known.init(rawValue: authMethod)) {
+            // A client of tls_client_auth has no secret to be shown; it is declared in the conf. Keys of a client have no
+            // place in the store yet.
+            if let authMethod,
+                [nil, .tls, .privateKeyJWT].contains(known.init(rawValue: authMethod))
+            {
                 throw ValidationError(
                     "\(authMethod) is not in this version: "
                         + "client_secret_basic or client_secret_post")

@@ -55,7 +55,9 @@ extension Explainer {
             client =
                 request.client == .oauth1
                 ? try TokenEndpoint.accept(oauth1Client: signer, request)
-                : try TokenEndpoint.authenticate(request) { snapshot.clients[$0]?.registered }
+                : try TokenEndpoint.authenticate(request, now: now) {
+                    snapshot.clients[$0]?.registered
+                }.client
             say(.authentication, "client \(client.id)")
         } catch {
             throw refused(error)
@@ -95,6 +97,7 @@ extension Explainer {
         switch client {
         case .basic: "client_secret_basic"
         case .post: "client_secret_post"
+        case .assertion: "private_key_jwt"
         case .oauth1: "an OAuth 1.0 signature"
         case .none: "nothing"
         }
