@@ -58,6 +58,10 @@ extension Exchange {
         do throws(TokenError) {
             let verified = try worker.authenticator.verify(
                 head.span(token), now: worker.loop.wallNow)
+            // Bound to a key: good with a proof alone, never as a bearer token (RFC 9449 section 7.1).
+            guard verified.keyThumbprint == nil else {
+                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+            }
             // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
             if let thumbprint = verified.certificateThumbprint,
                 downstream?.tls?.certificate?.thumbprint != thumbprint

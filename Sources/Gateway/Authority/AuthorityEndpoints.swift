@@ -185,6 +185,7 @@ extension TokenRequestError {
         case .unsupportedGrantType: .unsupportedGrantType
         case .invalidScope: .invalidScope
         case .invalidTarget: .invalidTarget
+        case .invalidProof: .proofMismatch
         }
     }
 }

@@ -110,9 +110,11 @@ public enum TokenEndpoint {
     ///   - tokenID: random; becomes `jti`.
     ///   - certificate: on the client's connection: a client that is known by its certificate gets tokens that are good
     ///     with it alone.
+    ///   - keyThumbprint: of the key that a DPoP proof has shown: the token is good with it alone (RFC 9449 section 5).
     public static func grant(
         _ request: TokenRequest, to client: RegisteredClient, under policy: AuthorityPolicy,
-        now: WallTime, tokenID: String, certificate: ClientCertificate? = nil
+        now: WallTime, tokenID: String, certificate: ClientCertificate? = nil,
+        keyThumbprint: [UInt8]? = nil
     ) throws(TokenRequestError) -> TokenGrant {
         guard let grantType = request.grantType else {
             throw .invalidRequest("grant_type is missing.")
@@ -124,7 +126,8 @@ public enum TokenEndpoint {
             issuer: policy.issuer, clientID: client.id, audiences: audiences, scopes: scopes,
             issuedAt: now.seconds, expiresAt: now.seconds + policy.tokenLifetimeSeconds,
             tokenID: tokenID,
-            certificateThumbprint: client.authMethod == .tls ? certificate?.thumbprint : nil)
+            certificateThumbprint: client.authMethod == .tls ? certificate?.thumbprint : nil,
+            keyThumbprint: keyThumbprint)
     }
 
     /// Without a scope asked for: all of the client's (RFC 6749 section 3.3). A scope that is not the client's is refused

@@ -8,6 +8,8 @@ public enum TokenRequestError: Error, Equatable, Sendable {
     case unsupportedGrantType
     case invalidScope
     case invalidTarget
+    /// The DPoP proof of a token request (RFC 9449 section 5).
+    case invalidProof(DPoPError)
 
     public enum Cause: Equatable, Sendable {
         case noCredentials
@@ -31,6 +33,7 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case .unsupportedGrantType: "unsupported_grant_type"
         case .invalidScope: "invalid_scope"
         case .invalidTarget: "invalid_target"
+        case .invalidProof(let error): error.code
         }
     }
 
@@ -46,6 +49,7 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case .unsupportedGrantType: "Only client_credentials is supported."
         case .invalidScope: "The scope is malformed or not granted to this client."
         case .invalidTarget: "The audience or resource is not known for this client."
+        case .invalidProof(let error): error.text
         }
     }
 

@@ -1,6 +1,8 @@
 import Cryptography
+import Foundation
 import OAuth
 import Primitives
+import TestSupport
 import Testing
 
 /// What an assertion must say, at each limit (RFC 7523 section 3); the table of token_endpoint.json is TokenVectorTests'.
@@ -205,5 +207,52 @@ struct ClientAssertionTests {
         let padding = String(repeating: "x", count: TokenVerifier.limitBytes)
         let text = try signed(claims(["x": "\"\(padding)\""]))
         #expect(try cause(text) == .badAssertion(.tooLarge))
+    }
+
+    /// Authlib signs with each of its algorithms, as a client of its `PrivateKeyJWT` does.
+    @Test func theAssertionsOfALibraryHold() throws {
+        let python = try requirePython(module: "authlib", package: "python3-authlib")
+        let program = """
+            import json, sys
+            from authlib.oauth2.rfc7523 import private_key_jwt_sign
+            asked = json.load(sys.stdin)
+            made = {alg: private_key_jwt_sign(pem, 'a', asked['url'], alg=alg,
+                        header={'kid': alg}, claims={'iat': asked['now'], 'exp': asked['now'] + 60}).decode()
+                    for alg, pem in asked['keys'].items()}
+            json.dump(made, sys.stdout)
+            """
+        var pem: [String: String] = [:]
+        var published: [JWKSDocument.Key] = []
+        for (algorithm, key) in keys {
+            pem[algorithm.rawValue] =
+                "-----BEGIN PRIVATE KEY-----\n"
+                + Base64.encode(try key.privateKey.pkcs8DER().exposed, .standard)
+                + "\n-----END PRIVATE KEY-----\n"
+            published.append(
+                JWKSDocument.Key(
+                    keyID: algorithm.rawValue, algorithm: algorithm,
+                    publicKey: key.privateKey.publicKey))
+        }
+        let input = try JSONSerialization.data(withJSONObject: [
+            "url": Self.issuer + "/oauth2/token", "now": Self.now, "keys": pem,
+        ])
+        let result = try run(
+            python, ["-c", program], input: String(decoding: input, as: UTF8.self))
+        #expect(result.status == .code(0), "\(result.error)")
+        let made = try JSON.object(Array(result.output.utf8))
+        #expect(made.count == 4)
+        let known = try KeySet(jwks: JWKSDocument.write(published), allowsSymmetric: false)
+        for (algorithm, text) in made {
+            let assertion = Array(try #require(text as? String).utf8)
+            let proven = try ClientAssertion.verify(
+                assertion.span, now: TokenExchange.now, policy: try #require(exchange.assertions)
+            ) { id in
+                RegisteredClient(
+                    id: id, secrets: [], scopes: [], audiences: [], authMethod: .privateKeyJWT,
+                    keys: known)
+            }
+            #expect(proven.client.id == "a", "\(algorithm)")
+            #expect(proven.assertion?.expiresAt == Self.now + 60)
+        }
     }
 }

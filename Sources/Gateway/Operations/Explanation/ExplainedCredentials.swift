@@ -81,6 +81,10 @@ extension Explainer {
         say(.authentication, TokenReport.lines(explanation))
         switch explanation.verdict {
         case .success(let token):
+            guard token.keyThumbprint == nil else {
+                say(.authentication, "it is bound to a key, and no bearer token")
+                throw ExplainedRefusal(.proofMismatch, status: 401)
+            }
             if token.certificateThumbprint != nil {
                 say(
                     .authentication,
