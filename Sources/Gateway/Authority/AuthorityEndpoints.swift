@@ -186,6 +186,7 @@ extension TokenRequestError {
         case .invalidScope: .invalidScope
         case .invalidTarget: .invalidTarget
         case .invalidProof: .proofMismatch
+        case .unsupportedTokenType: .invalidGrantRequest
         }
     }
 }

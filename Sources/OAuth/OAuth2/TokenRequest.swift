@@ -26,10 +26,7 @@ public struct TokenRequest: Sendable {
     /// - Throws: `.invalidRequest` for a form that cannot be read or two ways of authentication, `.invalidClient` for an
     ///   Authorization field that cannot.
     public init(_ head: RequestHead, body: Span<UInt8>) throws(TokenRequestError) {
-        guard OAuth1Verifier.hasFormBody(head) else {
-            throw .invalidRequest("The body must be application/x-www-form-urlencoded.")
-        }
-        let form = try FormParameters(body)
+        let form = try FormParameters(formOf: head, body)
         grantType = form["grant_type"]
         scope = form["scope"]
         targets = form.all("audience") + form.all("resource")
