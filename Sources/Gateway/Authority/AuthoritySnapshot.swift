@@ -43,7 +43,7 @@ extension AuthoritySnapshot {
         signingKey = current
         jwks = JWKSDocument.write(keys.map(\.published))
         metadata = AuthorityMetadata.document(
-            policy: policy, takesCertificates: takesCertificates)
+            policy: policy, features: AuthorityFeatures(takesCertificates: takesCertificates))
         metadataPath = Array(AuthorityMetadata.path(of: policy.issuer).utf8)
         trustedIssuer = try AuthoritySnapshot.trust(keys, policy, clientAudiences)
     }

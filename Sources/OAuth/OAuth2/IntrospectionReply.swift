@@ -1,5 +1,3 @@
-import Primitives
-
 /// What the authority says of an active token (RFC 7662 section 2.2). Whether it is active, and whether this client may
 /// know, the caller has decided: to everything else the answer is `inactive`.
 public struct IntrospectionReply: Sendable, Equatable {
@@ -57,35 +55,23 @@ public struct IntrospectionReply: Sendable, Equatable {
 
     /// The answer's body. What the token does not say is left out.
     public var body: [UInt8] {
-        var json = Array(#"{"active":true"#.utf8)
-        func member(_ name: String, _ value: String?) {
-            guard let value else { return }
-            json.append(contentsOf: ",\"\(name)\":".utf8)
-            JSONText.appendString(value, to: &json)
-        }
-        func seconds(_ name: String, _ value: Int64?) {
-            guard let value else { return }
-            json.append(contentsOf: ",\"\(name)\":".utf8)
-            JSONText.appendInteger(Int(value), to: &json)
-        }
-        member("scope", scopes.isEmpty ? nil : scopes.joined(separator: " "))
-        member("client_id", clientID)
-        member("token_type", tokenType)
-        seconds("exp", expiresAt)
-        seconds("iat", issuedAt)
-        seconds("nbf", notBefore)
-        member("sub", subject)
+        var json = JSONObjectText()
+        json.addTrue("active", true)
+        json.add("scope", scopes.isEmpty ? nil : scopes.joined(separator: " "))
+        json.add("client_id", clientID)
+        json.add("token_type", tokenType)
+        json.add("exp", expiresAt)
+        json.add("iat", issuedAt)
+        json.add("nbf", notBefore)
+        json.add("sub", subject)
         if audiences.count == 1 {
-            member("aud", audiences[0])
-        } else if !audiences.isEmpty {
-            json.append(contentsOf: #","aud":"#.utf8)
-            JSONText.appendStrings(audiences, to: &json)
+            json.add("aud", audiences[0])
+        } else {
+            json.add("aud", audiences)
         }
-        member("iss", issuer)
-        member("jti", tokenID)
-        JSONText.appendConfirmation(
-            certificate: certificateThumbprint, key: keyThumbprint, to: &json)
-        json.append(contentsOf: "}\n".utf8)
-        return json
+        json.add("iss", issuer)
+        json.add("jti", tokenID)
+        json.addConfirmation(certificate: certificateThumbprint, key: keyThumbprint)
+        return json.text
     }
 }
