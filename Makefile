@@ -13,11 +13,11 @@ KEEP    ?=
 # More arguments for swift test, such as TEST_ARGUMENTS='--filter HTTPTests'.
 TEST_ARGUMENTS ?=
 
-BUILD_PACKAGES := libssl-dev libnghttp2-dev libsqlite3-dev libc-ares-dev
+BUILD_PACKAGES := libssl-dev libnghttp2-dev libsqlite3-dev libc-ares-dev libhiredis-dev
 RUN_PACKAGES   := nginx curl openssl python3 python3-requests python3-requests-oauthlib
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib python3-websockets \
     python3-h2 python3-hpack python3-wsproto nghttp2-client nghttp2-proxy \
-    python3-grpcio python3-httpx wrk faketime
+    python3-grpcio python3-httpx wrk faketime redis-server redis-sentinel
 
 BINARY     := .build/release/gatehouse
 bindir     := $(DESTDIR)$(PREFIX)/bin

@@ -70,6 +70,17 @@ public struct SecretsKey: Sendable {
         return key
     }
 
+    /// A key of its own for a purpose: what it makes says nothing of this one.
+    public func derived(for purpose: String) throws(StoreError) -> Secret {
+        let label = Array("gatehouse: \(purpose)".utf8)
+        do throws(CryptographyError) {
+            return Secret(
+                try MAC.authenticate(label.span, algorithm: .sha256, key: secret.exposed))
+        } catch {
+            throw .unavailable(reason: "no HMAC")
+        }
+    }
+
     private static func draftSuffix() throws(StoreError) -> String {
         do throws(CryptographyError) {
             return Base64.encode(try RandomBytes.make(count: 9), .url)

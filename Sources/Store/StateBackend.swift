@@ -4,26 +4,58 @@ import Primitives
 ///
 /// Every change is all or nothing, and durable (where the backend is durable at all) when the call returns.
 protocol StateBackend: AnyObject {
-    func generation() throws(StoreError) -> Int64
+    /// What follows should be over by then; the job that asks for it was promised so.
+    func hasTime(until deadline: MonotonicInstant)
+
+    /// How far the state has come: one cheap read.
+    func marks() throws(StoreError) -> StoreMarks
     func snapshot() throws(StoreError) -> StoreSnapshot
+    /// - Parameter sequence: `through` of the last answer; one that the store has never reached asks for all.
+    func revocations(after sequence: Int64) throws(StoreError) -> StoreNews
 
     func addClient(_ client: StoredClient) throws(StoreError)
     func replaceClient(_ client: StoredClient) throws(StoreError)
     func removeClient(id: String) throws(StoreError)
 
-    /// Makes `key` the current one and retires the one before, at the time that `key` was made.
+    /// Makes `key` the newest one; the others end when it begins.
     ///
-    /// - Parameter onlyIfNone: leave all as it is when there is a current key.
     /// - Returns: whether the key was added.
-    func addSigningKey(_ key: SigningKeyRecord, onlyIfNone: Bool) throws(StoreError) -> Bool
+    func addSigningKey(
+        _ key: SigningKeyRecord, _ condition: SigningKeyCondition
+    ) throws(StoreError) -> Bool
     /// - Returns: how many retired keys were removed.
     func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int
 
+    /// Does all of them, in their order.
+    ///
+    /// - Returns: as many results, in the same order.
+    /// - Throws: when the store itself failed; then nobody knows what was done.
+    func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult]
+
+    /// Removes some of what has expired at `now`.
+    ///
+    /// - Returns: how many records were removed, at most `limit`.
+    func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int
+
+    /// Hands over all that has not expired at `now`, one by one.
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError)
+
+    /// Puts clients and keys in as they are, all or none.
+    ///
+    /// - Throws: `.notEmpty` where there are any.
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError)
+
     func beginRun() throws(StoreError) -> ReplayStart
     func raiseCeiling(to timestamp: Int64) throws(StoreError)
-    func recordFutureNonces(_ nonces: [FutureNonce]) throws(StoreError)
     func endRun(savedNonces: [UInt8]) throws(StoreError)
 
     /// Lets go of what is open. A run that was not ended stays unclean.
     func close()
+}
+
+extension StateBackend {
+    /// A backend on this machine is as fast as it can be.
+    func hasTime(until deadline: MonotonicInstant) {}
 }

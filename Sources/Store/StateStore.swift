@@ -6,9 +6,14 @@ public enum StateStoreLocation: Sendable, Equatable {
     case sqlite(path: String)
     /// Gone when the store is closed; otherwise the same in all.
     case memory
+    /// A Redis, which several gateways share.
+    case redis(RedisLocation)
+    /// Nowhere: every operation fails with `.unavailable`. For drills of what works without a store.
+    case absent
 }
 
-/// The state: clients, signing keys and what replay protection must remember between two runs.
+/// The state: clients, signing keys, tokens and their revocations, what may be used once, and what replay
+/// protection must remember between two runs.
 ///
 /// It owns a thread on which all of it happens. `submit` never blocks its caller: workers, and whoever else
 /// must not wait, use it. `perform` waits: commands and start-up use it.
@@ -16,6 +21,11 @@ public final class StateStore: Sendable {
     public typealias Completion<Value> = @Sendable (Result<Value, StoreError>) -> Void
 
     private let thread: StoreThread
+    /// Several gateways work on it at once. Runs, ceilings and future nonces are for one gateway alone, so
+    /// that here they are refused with `.noRun`, and every nonce goes through `recordOnce`.
+    public let isShared: Bool
+    /// Seals what leaves the store in an export.
+    let seal: Seal
 
     /// Opens the state, and makes it where there is none.
     ///
@@ -23,15 +33,27 @@ public final class StateStore: Sendable {
     ///   - secretsKey: seals private keys and shared secrets at rest; not used in memory.
     ///   - pollInterval: how often to look for what other processes changed.
     ///   - busyTimeout: how long to wait for another process that writes.
+    ///   - mayBeAway: a state elsewhere that cannot be reached is no failure of the opening.
     /// - Throws: what `StoreError` lists; a database that cannot be used is left as it was.
     public init(
         location: StateStoreLocation, secretsKey: SecretsKey,
-        pollInterval: Duration = .milliseconds(500), busyTimeout: Duration = .seconds(2)
+        pollInterval: Duration = .milliseconds(500), busyTimeout: Duration = .seconds(2),
+        mayBeAway: Bool = false
     ) throws(StoreError) {
-        thread = StoreThread(pollInterval: pollInterval)
+        seal = Seal(key: secretsKey.secret)
+        var jobTimeout: Duration?
+        if case .redis(let redis) = location { jobTimeout = redis.timeout }
+        isShared = jobTimeout != nil
+        thread = StoreThread(pollInterval: pollInterval, jobTimeout: jobTimeout)
         switch location {
         case .memory:
             try thread.start { () throws(StoreError) in try MemoryState() }
+        case .redis(let redis):
+            try thread.start { () throws(StoreError) in
+                try RedisState(redis, secretsKey: secretsKey, mayBeAway: mayBeAway)
+            }
+        case .absent:
+            try thread.start { () throws(StoreError) in AbsentState() }
         case .sqlite(let path):
             try thread.start { () throws(StoreError) in
                 try SQLiteState(path: path, secretsKey: secretsKey, busyTimeout: busyTimeout)
@@ -57,13 +79,27 @@ public final class StateStore: Sendable {
     public func submit<Value>(
         _ operation: StoreOperation<Value>, completion: @escaping Completion<Value>
     ) {
-        let job = StoreThread.Job.run { backend in
-            do throws(StoreError) {
-                completion(.success(try operation.run(backend)))
-            } catch {
-                completion(.failure(error))
+        let job: StoreThread.Job =
+            switch operation.work {
+            case .alone(let run):
+                .alone { backend in
+                    do throws(StoreError) {
+                        completion(.success(try run(try backend.get())))
+                    } catch {
+                        completion(.failure(error))
+                    }
+                }
+            case .item(let item, let value):
+                .item(item) { result in
+                    completion(
+                        result.flatMap { result in
+                            guard let value = value(result) else {
+                                preconditionFailure("a result of another kind of item")
+                            }
+                            return .success(value)
+                        })
+                }
             }
-        }
         do throws(StoreError) {
             try thread.post(job)
         } catch {
@@ -78,25 +114,24 @@ public final class StateStore: Sendable {
     public func recordFutureNonce(
         _ nonce: FutureNonce, completion: @escaping Completion<Void>
     ) {
-        do throws(StoreError) {
-            try thread.post(.recordNonce(nonce, completion))
-        } catch {
-            completion(.failure(error))
-        }
+        submit(.recordFutureNonce(nonce), completion: completion)
     }
 
     /// Calls `observer` on the store's thread, where it must not block, whenever a client or key differs
-    /// from what it has seen, whichever process changed it. A failure to read is told once, too; the last
+    /// from what it has seen or something was revoked, whichever process did it: at once after a change
+    /// through this store, else within the poll interval. A failure to read is told once, too; the last
     /// snapshot is then to be kept, and a new one follows when the store has healed.
     ///
     /// - Parameters:
     ///   - generation: of the snapshot that the caller holds; a change since then is told at once.
+    ///   - sequence: `through` of the revocations that the caller holds, 0 for none.
     ///   - observer: takes the place of the one before.
     public func observeChanges(
-        since generation: Int64,
-        _ observer: @escaping @Sendable (Result<StoreSnapshot, StoreError>) -> Void
+        since generation: Int64, revocationsSince sequence: Int64,
+        _ observer: @escaping @Sendable (Result<StoreNews, StoreError>) -> Void
     ) throws(StoreError) {
-        try thread.post(.observe(since: generation, observer))
+        let marks = StoreMarks(generation: generation, revocations: sequence)
+        try thread.post(.observe(StoreWatch(since: marks, observer)))
     }
 
     /// Does what was submitted, then lets go of all files. Waits; nothing can be asked afterwards.

@@ -28,8 +28,25 @@ public enum StoreError: Error, Equatable, Sendable {
     case keyExists(kid: String)
     /// Nonces and ceilings belong to a run: between `beginRun` and `endRun`.
     case noRun
+    /// There are clients or keys already where an export is to be put back.
+    case notEmpty
+    /// A line of an export is not what was written.
+    case badExport(line: Int, reason: String)
     /// The store was closed.
     case closed
+}
+
+extension StoreError {
+    /// A job waited for longer than the store's `timeout`.
+    static let tooLate = StoreError.unavailable(reason: "no answer in time")
+
+    /// Whether one item of a batch is to blame, and nothing was done for it.
+    var isOfOneItem: Bool {
+        switch self {
+        case .corrupt, .noRun: true
+        default: false
+        }
+    }
 }
 
 extension StoreError: CustomStringConvertible {
@@ -52,6 +69,8 @@ extension StoreError: CustomStringConvertible {
         case .invalidClient(let id, let reason): "the client \(id) cannot be stored: \(reason)"
         case .keyExists(let kid): "there is a signing key \(kid) already"
         case .noRun: "no run has begun on this store"
+        case .notEmpty: "the store has clients or keys already; an export goes into an empty one"
+        case .badExport(let line, let reason): "line \(line) of the export: \(reason)"
         case .closed: "the store is closed"
         }
     }

@@ -3,10 +3,20 @@ import Primitives
 /// Something to ask of the store: a value that `StateStore.perform` waits for and `StateStore.submit`
 /// answers through a callback, so that each exists once.
 public struct StoreOperation<Value: Sendable>: Sendable {
-    let run: @Sendable (any StateBackend) throws(StoreError) -> Value
+    enum Work: Sendable {
+        case alone(@Sendable (any StateBackend) throws(StoreError) -> Value)
+        /// Done together with others that wait; the closure takes out of the result what is of its kind.
+        case item(StoreItem, @Sendable (StoreItemResult) -> Value?)
+    }
+
+    let work: Work
 
     init(_ run: @escaping @Sendable (any StateBackend) throws(StoreError) -> Value) {
-        self.run = run
+        work = .alone(run)
+    }
+
+    fileprivate init(_ item: StoreItem, _ value: @escaping @Sendable (StoreItemResult) -> Value?) {
+        work = .item(item, value)
     }
 }
 
@@ -17,10 +27,11 @@ extension StoreOperation where Value == StoreSnapshot {
 }
 
 extension StoreOperation where Value == Void {
+    /// - Parameter now: by which its secrets are live or not.
     /// - Throws: `.clientExists`, or `.invalidClient` when a secret is not hashed or there are too many.
-    public static func addClient(_ client: StoredClient) -> Self {
+    public static func addClient(_ client: StoredClient, now: WallTime = .now()) -> Self {
         Self { backend throws(StoreError) in
-            try client.check()
+            try client.check(at: now)
             try backend.addClient(client)
         }
     }
@@ -28,9 +39,9 @@ extension StoreOperation where Value == Void {
     /// Puts `client` in the place of the one with its id; `createdAt` stays as it was.
     ///
     /// - Throws: `.unknownClient`, or `.invalidClient` as for `addClient`.
-    public static func replaceClient(_ client: StoredClient) -> Self {
+    public static func replaceClient(_ client: StoredClient, now: WallTime = .now()) -> Self {
         Self { backend throws(StoreError) in
-            try client.check()
+            try client.check(at: now)
             try backend.replaceClient(client)
         }
     }
@@ -40,13 +51,30 @@ extension StoreOperation where Value == Void {
         Self { backend throws(StoreError) in try backend.removeClient(id: id) }
     }
 
-    /// Makes `key` the current one and retires the one before.
+    /// Makes `key` the newest one. The one before signs until `key` begins to; one that was to begin later
+    /// never does.
     ///
-    /// - Throws: `.keyExists` when its kid is there, current or retired.
+    /// - Throws: `.keyExists` when its kid is there, retired or not.
     public static func addSigningKey(_ key: SigningKeyRecord) -> Self {
         Self { backend throws(StoreError) in
-            _ = try backend.addSigningKey(key, onlyIfNone: false)
+            _ = try backend.addSigningKey(key, .always)
         }
+    }
+
+    /// Keeps a token; one with its id, which only a second try of the same would have, goes. Batched.
+    public static func addToken(_ token: StoredToken) -> Self { Self(.addToken(token), \.isDone) }
+
+    /// Makes a revocation known to every gateway on this store. What was revoked before stays so: of two for
+    /// one target the later moments count. Batched.
+    public static func revoke(_ revocation: Revocation) -> Self {
+        Self(.revoke(revocation), \.isDone)
+    }
+
+    /// Makes a nonce above the ceiling durable; only then may its request be accepted. Batched.
+    ///
+    /// - Throws: `.noRun` outside a run.
+    public static func recordFutureNonce(_ nonce: FutureNonce) -> Self {
+        Self(.recordFutureNonce(nonce), \.isDone)
     }
 
     /// Makes durable that timestamps up to this one may be accepted without a write. A ceiling never sinks;
@@ -67,15 +95,41 @@ extension StoreOperation where Value == Void {
 }
 
 extension StoreOperation where Value == Bool {
-    /// Adds `key` as the current one only where there is none, so that of two processes which start on a
+    /// Adds `key` only where there is none, so that of two processes which start on a
     /// new store at once one gets its key in and the other reads it from the snapshot.
     ///
     /// - Returns: whether it was added.
     public static func addFirstSigningKey(_ key: SigningKeyRecord) -> Self {
         Self { backend throws(StoreError) in
-            try backend.addSigningKey(key, onlyIfNone: true)
+            try backend.addSigningKey(key, .ifNone)
         }
     }
+
+    /// Adds `key`, which will sign from its `activatesAt` on, only where no key begins to after `instant`:
+    /// gateways that rotate at once end with one next key.
+    ///
+    /// - Returns: whether it was added.
+    /// - Throws: `.keyExists` when it would be added and its kid is there.
+    public static func addNextSigningKey(
+        _ key: SigningKeyRecord, ifNoneAfter instant: WallTime
+    ) -> Self {
+        Self { backend throws(StoreError) in
+            try backend.addSigningKey(key, .ifNoneActivatesAfter(instant))
+        }
+    }
+
+    /// Takes the live token `id` away and keeps `token` in its place, both or neither. Batched.
+    ///
+    /// - Returns: false where there is no such token or it has expired: of two exchanges at once, on
+    ///   whichever gateways, one gets true.
+    public static func exchangeToken(
+        id: [UInt8], for token: StoredToken, now: WallTime
+    ) -> Self { Self(.exchangeToken(id: id, for: token, now: now), \.flag) }
+
+    /// Batched.
+    ///
+    /// - Returns: whether it was there.
+    public static func removeToken(id: [UInt8]) -> Self { Self(.removeToken(id: id), \.flag) }
 }
 
 extension StoreOperation where Value == Int {
@@ -95,5 +149,34 @@ extension StoreOperation where Value == ReplayStart {
     /// - Throws: `.inUse` when another gateway runs on this store.
     public static var beginRun: Self {
         Self { backend throws(StoreError) in try backend.beginRun() }
+    }
+}
+
+extension StoreOperation where Value == StoredToken? {
+    /// The live token with this id. Batched.
+    ///
+    /// - Returns: nil where there is none, or it has expired.
+    /// - Throws: `.corrupt` for one that cannot be read.
+    public static func token(id: [UInt8], now: WallTime) -> Self {
+        Self(.findToken(id: id, now: now), \.token)
+    }
+}
+
+extension StoreOperation where Value == OneTimeVerdict {
+    /// Records that something is used which may be used once. Only `.accepted` lets its request pass, and of
+    /// two at once, on whichever gateways, one gets it. Batched.
+    ///
+    /// - Parameter now: an id that has expired by now is `.belowFloor`, since nobody would remember it.
+    public static func recordOnce(_ id: OneTimeID, now: WallTime) -> Self {
+        Self(.recordOnce(id, now: now), \.verdict)
+    }
+}
+
+extension StoreOperation where Value == StoreNews {
+    /// What was revoked after `sequence`, for a gateway that starts (0 is everything).
+    ///
+    /// - Returns: `snapshot` is nil.
+    public static func revocations(after sequence: Int64) -> Self {
+        Self { backend throws(StoreError) in try backend.revocations(after: sequence) }
     }
 }

@@ -4,24 +4,30 @@ import Glibc
 import Primitives
 import Synchronization
 
-typealias SnapshotObserver = @Sendable (Result<StoreSnapshot, StoreError>) -> Void
-
 /// The one thread that touches a backend, and the queue of what it is asked.
 ///
 /// The backend is made on the thread and never leaves it. The queue is bounded: past its limit a job is
 /// refused, so a disk that hangs costs answers, not memory.
 final class StoreThread: Sendable {
     enum Job: Sendable {
-        case run(@Sendable (any StateBackend) -> Void)
-        /// Apart from the others, because those that wait together share one transaction and one sync.
-        case recordNonce(FutureNonce, @Sendable (Result<Void, StoreError>) -> Void)
-        case observe(since: Int64, SnapshotObserver)
+        case alone(@Sendable (Result<any StateBackend, StoreError>) -> Void)
+        /// Those that wait together are done together.
+        case item(StoreItem, @Sendable (Result<StoreItemResult, StoreError>) -> Void)
+        case observe(StoreWatch)
     }
 
     static let jobLimit = 16_384
+    /// At most so many items are one batch: whoever comes behind them waits for no more.
+    static let batchLimit = 1024
+
+    struct Waiting: Sendable {
+        let job: Job
+        /// Nil: it waits for as long as it takes.
+        let deadline: MonotonicInstant?
+    }
 
     private struct Queue {
-        var jobs: [Job] = []
+        var jobs: [Waiting] = []
         var isClosed = false
     }
 
@@ -30,9 +36,12 @@ final class StoreThread: Sendable {
     private let wake = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
     private let pollInterval: Duration
+    private let jobTimeout: Duration?
 
-    init(pollInterval: Duration) {
+    /// - Parameter jobTimeout: how long a job may take from its submission, waiting included.
+    init(pollInterval: Duration, jobTimeout: Duration?) {
         self.pollInterval = pollInterval
+        self.jobTimeout = jobTimeout
     }
 
     /// Starts the thread and waits until the backend is open.
@@ -69,10 +78,11 @@ final class StoreThread: Sendable {
     ///
     /// - Throws: `.closed`, or `.busy` when the queue is full; the job is then dropped.
     func post(_ job: Job) throws(StoreError) {
+        let waiting = Waiting(job: job, deadline: jobTimeout.map { MonotonicInstant.now() + $0 })
         let refusal: StoreError? = queue.withLock { queue in
             if queue.isClosed { return .closed }
             if queue.jobs.count >= Self.jobLimit { return .busy }
-            queue.jobs.append(job)
+            queue.jobs.append(waiting)
             if queue.jobs.count == 1 { wake.signal() }
             return nil
         }
@@ -94,7 +104,8 @@ final class StoreThread: Sendable {
     }
 
     private func serve(_ backend: any StateBackend) {
-        var watch = Watch()
+        var watch: StoreWatch?
+        var pollAt = MonotonicInstant.now()
         while true {
             let (jobs, isClosed) = queue.withLock { queue in
                 let jobs = queue.jobs
@@ -103,61 +114,152 @@ final class StoreThread: Sendable {
             }
             if jobs.isEmpty {
                 if isClosed { return }
-                _ = wake.wait(timeout: .now() + .nanoseconds(Int(pollInterval.wholeNanoseconds)))
-            } else {
-                run(jobs, backend, &watch)
+                let rest = pollAt - MonotonicInstant.now()
+                _ = wake.wait(timeout: .now() + .nanoseconds(Int(rest.wholeNanoseconds)))
             }
-            watch.look(backend)
+            var isNews = false
+            if !jobs.isEmpty { isNews = run(jobs, backend, &watch) }
+            let now = MonotonicInstant.now()
+            let isDue = now >= pollAt
+            if isDue { pollAt = now + pollInterval }
+            if isNews || isDue {
+                giveTime(to: backend)
+                watch?.look(backend)
+            }
+            if isDue {
+                giveTime(to: backend)
+                // One small step: what is asked next waits for no more. A failure shows itself to those who ask.
+                _ = try? backend.purge(expiredAt: WallTime.now(), limit: Self.purgeLimit)
+            }
         }
     }
 
-    private func run(_ jobs: [Job], _ backend: any StateBackend, _ watch: inout Watch) {
-        var nonces: [FutureNonce] = []
-        var completions: [@Sendable (Result<Void, StoreError>) -> Void] = []
-        func writeNonces() {
-            guard !nonces.isEmpty else { return }
-            var result: Result<Void, StoreError> = .success(())
-            do throws(StoreError) {
-                try backend.recordFutureNonces(nonces)
-            } catch {
-                result = .failure(error)
+    /// So many expired records go at a time.
+    static let purgeLimit = 500
+
+    private func giveTime(to backend: any StateBackend) {
+        guard let jobTimeout else { return }
+        backend.hasTime(until: MonotonicInstant.now() + jobTimeout)
+    }
+
+    /// - Returns: whether something was done that those who watch should hear of at once.
+    private func run(
+        _ jobs: [Waiting], _ backend: any StateBackend, _ watch: inout StoreWatch?
+    ) -> Bool {
+        var isNews = false
+        var batch = StoreBatch()
+        for waiting in jobs {
+            switch waiting.job {
+            case .item(let item, let completion):
+                if batch.count == Self.batchLimit { batch.run(backend) }
+                batch.add(item, by: waiting.deadline, completion)
+                isNews = isNews || item.isNews
+            case .alone(let body):
+                batch.run(backend)
+                if let deadline = waiting.deadline {
+                    guard MonotonicInstant.now() < deadline else {
+                        body(.failure(.tooLate))
+                        continue
+                    }
+                    backend.hasTime(until: deadline)
+                }
+                body(.success(backend))
+                isNews = true
+            case .observe(let newer):
+                batch.run(backend)
+                watch = newer
+                isNews = true
             }
-            for completion in completions { completion(result) }
-            nonces = []
-            completions = []
         }
-        for job in jobs {
-            switch job {
-            case .recordNonce(let nonce, let completion):
-                nonces.append(nonce)
-                completions.append(completion)
-            case .run(let body):
-                writeNonces()
-                body(backend)
-            case .observe(let generation, let observer):
-                watch = Watch(seen: generation, observer: observer)
-            }
-        }
-        writeNonces()
+        batch.run(backend)
+        return isNews
     }
 }
 
-/// What the observer has seen. One read of one row finds out what any process changed.
-private struct Watch {
-    var seen: Int64 = 0
-    var observer: SnapshotObserver?
+/// Items that wait to be done together.
+private struct StoreBatch {
+    typealias Completion = @Sendable (Result<StoreItemResult, StoreError>) -> Void
+
+    private var items: [StoreItem] = []
+    private var completions: [Completion] = []
+    private var deadlines: [MonotonicInstant?] = []
+
+    var count: Int { items.count }
+
+    mutating func add(
+        _ item: StoreItem, by deadline: MonotonicInstant?, _ completion: @escaping Completion
+    ) {
+        items.append(item)
+        completions.append(completion)
+        deadlines.append(deadline)
+    }
+
+    /// Does them and is empty again.
+    mutating func run(_ backend: any StateBackend) {
+        guard !items.isEmpty else { return }
+        dropLate()
+        defer { self = StoreBatch() }
+        guard !items.isEmpty else { return }
+        // The first was promised an answer first.
+        if let deadline = deadlines[0] { backend.hasTime(until: deadline) }
+        do throws(StoreError) {
+            let results = try backend.perform(items)
+            precondition(results.count == items.count, "as many results as items")
+            for (completion, result) in zip(completions, results) {
+                if case .failed(let error) = result {
+                    completion(.failure(error))
+                } else {
+                    completion(.success(result))
+                }
+            }
+        } catch {
+            for completion in completions { completion(.failure(error)) }
+        }
+    }
+
+    /// Those that have waited for too long behind others are told so; they are the oldest.
+    private mutating func dropLate() {
+        let now = MonotonicInstant.now()
+        let late = deadlines.prefix { deadline in deadline.map { $0 <= now } ?? false }.count
+        for completion in completions.prefix(late) { completion(.failure(.tooLate)) }
+        items.removeFirst(late)
+        completions.removeFirst(late)
+        deadlines.removeFirst(late)
+    }
+}
+
+/// What the observer has seen. One cheap read finds out what any process changed.
+struct StoreWatch: Sendable {
+    typealias Observer = @Sendable (Result<StoreNews, StoreError>) -> Void
+
+    private var seen: StoreMarks
+    private let observer: Observer
     /// Told once; told again only when it differs or after things went well in between.
-    var lastFailure: StoreError?
+    private var lastFailure: StoreError?
+
+    init(since marks: StoreMarks, _ observer: @escaping Observer) {
+        seen = marks
+        self.observer = observer
+    }
 
     mutating func look(_ backend: any StateBackend) {
-        guard let observer else { return }
         do throws(StoreError) {
-            guard try backend.generation() != seen || lastFailure != nil else { return }
-            let snapshot = try backend.snapshot()
-            let isNew = snapshot.generation != seen || lastFailure != nil
-            seen = snapshot.generation
+            let marks = try backend.marks()
+            guard marks != seen || lastFailure != nil else { return }
+            // Healed: the snapshot is told again, so that whoever was told of the failure knows.
+            let snapshot =
+                marks.generation != seen.generation || lastFailure != nil
+                ? try backend.snapshot() : nil
+            let revoked =
+                marks.revocations != seen.revocations
+                ? try backend.revocations(after: seen.revocations)
+                : StoreNews(revocations: [], through: seen.revocations)
+            seen.generation = snapshot?.generation ?? seen.generation
+            seen.revocations = revoked.through
             lastFailure = nil
-            if isNew { observer(.success(snapshot)) }
+            let news = StoreNews(
+                snapshot: snapshot, revocations: revoked.revocations, through: revoked.through)
+            observer(.success(news))
         } catch {
             guard error != lastFailure else { return }
             lastFailure = error

@@ -39,7 +39,8 @@ import Testing
         memory.matches["/etc/gatehouse/conf.d/*.conf"] = []
         for name in [
             "/c/reports", "/c/partner", "/etc/gatehouse/partner.pem",
-            "/etc/gatehouse/corporate.jwks", "/etc/gatehouse/tls/api.crt", "/c/api.key",
+            "/etc/gatehouse/corporate.jwks", "/etc/gatehouse/signer.jwks",
+            "/etc/gatehouse/tls/api.crt", "/c/api.key",
             "/etc/gatehouse/tls/api.ocsp", "/etc/gatehouse/tls/clients.pem",
             "/etc/gatehouse/tls/internal.pem", "/etc/gatehouse/tls/gatehouse.crt",
             "/c/gatehouse.key", "/etc/gatehouse/tls/login.pem", "/c/introspection",
@@ -48,7 +49,7 @@ import Testing
         }
         let result = memory.load(opened.joined(separator: "\n"))
         #expect(result.summaries == [])
-        #expect(result.configuration?.clients.count == 3)
+        #expect(result.configuration?.clients.count == 4)
         #expect(result.configuration?.hosts.count == 1)
         #expect(result.configuration?.routes[0].addressRules.count == 2)
     }

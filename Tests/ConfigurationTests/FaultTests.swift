@@ -131,6 +131,12 @@ import Testing
         Fault(
             "route /x { upstream app; require certificate_bound x; }",
             "52: 'require certificate_bound' takes no argument"),
+        Fault(
+            "client c { auth_method private_key_jwt; secret_file /k/secret; }",
+            "1: 'auth_method private_key_jwt' needs the client's public keys"),
+        Fault(
+            "client c { secret_file /k/secret; jwks_file /k/keys.jwks; }",
+            "1: 'jwks_file' needs 'auth_method private_key_jwt'"),
         Fault("listener \"a b\" { address a:1; }", "10: 'a b' is no name"),
         Fault("listener web { address a:1; }", "10: there is another listener 'web'"),
         Fault(
@@ -163,6 +169,37 @@ import Testing
         Fault("log { access_format jsno; }", "21: unknown value 'jsno' (did you mean 'json'?)"),
         Fault("store sqlte;", "7: unknown value 'sqlte' (did you mean 'sqlite'?)"),
         Fault("store sqlite { path \"\"; }", "21: '' is no path of a file"),
+        Fault(
+            "secrets { key_file /k/key; } store redis;",
+            "30: 'store redis' needs 'address' (expected store redis { address HOST:PORT…; })"),
+        Fault(
+            "store redis { address a:1; }",
+            "1: 'store redis' has no key for its secrets "
+                + "(expected secrets { key_file FILE; } with the same key on every gateway)"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a; }",
+            "52: 'a' is no address (expected HOST:PORT, [V6]:PORT or unix:/path)"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1 a:1; }",
+            "56: 'a:1' is here twice"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:0; }",
+            "52: a server has no port 0"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1; username u; }",
+            "57: 'username' needs 'password_file'"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1; ca /k/open; }",
+            "57: 'ca' needs TLS (expected tls on;)"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1; database -1; }",
+            "66: '-1' is no number in range (expected 0 to 65535)"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1; timeout 5ms; }",
+            "65: '5ms' is out of range"),
+        Fault(
+            "secrets { key_file /k/key; } store redis { address a:1; password_file /k/none; }",
+            "71: cannot read '/k/none': no such file"),
         Fault("secrets { }", "1: 'secrets' needs 'key_file'"),
     ]
 

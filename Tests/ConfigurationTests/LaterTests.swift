@@ -7,16 +7,9 @@ import Testing
 @Suite struct LaterTests {
     /// A conf and the name in its refusal.
     static let cases: [(conf: String, name: String)] = [
-        ("store redis { address a:1; }", "redis"),
         ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
 
-        ("authority { issuer https://a; token_format opaque; }", "opaque"),
-        ("authority { issuer https://a; key_rotation 30d; }", "key_rotation"),
-        ("authority { issuer https://a; oauth1_token_lifetime 1h; }", "oauth1_token_lifetime"),
-        ("client c { jwks_file f; }", "jwks_file"),
         ("client c { secret_file /k/secret; rate_limit 1/s per client; }", "rate_limit"),
-        ("client c { secret_file /k/secret; auth_method private_key_jwt; }", "private_key_jwt"),
-        ("oauth1 { on_store_failure local; }", "local"),
         ("upstream u { server a:1 weight=2; }", "weight"),
         ("upstream u { server a:1 backup; }", "backup"),
         ("upstream u { server a:1; balance least_requests; }", "least_requests"),

@@ -145,6 +145,24 @@ import Testing
         Value("sqlite.path", "store sqlite { path state.db; }") {
             $0.store == .sqlite(path: "/etc/gatehouse/state.db")
         },
+        Value("redis.address", redis("address a:1 [::1]:2 unix:/run/redis.sock;", address: "")) {
+            let expected = ["a:1", "[::1]:2", "unix:/run/redis.sock"].compactMap { Endpoint($0) }
+            var redis = RedisConfiguration()
+            redis.addresses = expected
+            return $0.store == .redis(redis)
+        },
+        Value("redis.sentinel", redis("sentinel fleet;")) { $0.redis?.sentinel == "fleet" },
+        Value("redis.username", redis("username \"a b\"; password_file /k/secret;")) {
+            $0.redis?.username == "a b"
+        },
+        Value("redis.password_file", redis("password_file /k/secret;")) {
+            $0.redis?.passwordFile == "/k/secret"
+        },
+        Value("redis.tls", redis("tls on;")) { $0.redis?.usesTLS == true },
+        Value("redis.ca", redis("tls on; ca /k/open;")) { $0.redis?.ca == "/k/open" },
+        Value("redis.database", redis("database 15;")) { $0.redis?.database == 15 },
+        Value("redis.prefix", redis("prefix \"{a}:\";")) { $0.redis?.prefix == "{a}:" },
+        Value("redis.timeout", redis("timeout 2s;")) { $0.redis?.timeout == .seconds(2) },
         Value("secrets.key_file", "secrets { key_file /k/key; }") { $0.secretsKeyFile == "/k/key" },
         Value("authority.issuer", "authority { issuer http://[::1]:8080/a; }") {
             $0.authority?.issuer == "http://[::1]:8080/a"
@@ -155,7 +173,18 @@ import Testing
         Value("authority.token_lifetime", authority("token_lifetime 7d;")) {
             $0.authority?.tokenLifetime == .seconds(7 * 86_400)
         },
-        Value("authority.token_format", authority("token_format jwt;")) { $0.authority != nil },
+        Value("authority.token_format", authority("token_format opaque;")) {
+            $0.authority?.tokenFormat == .opaque
+        },
+        Value("authority.key_rotation", authority("key_rotation 12h;")) {
+            $0.authority?.keyRotation == .seconds(43_200)
+        },
+        Value("authority.key_rotation", authority("key_rotation off;")) {
+            $0.authority.map { $0.keyRotation == nil } == true
+        },
+        Value("authority.oauth1_token_lifetime", authority("oauth1_token_lifetime 5m;")) {
+            $0.authority?.oauth1TokenLifetime == .seconds(300)
+        },
         Value("authority.signing_algorithm", authority("signing_algorithm EdDSA;")) {
             $0.authority?.signingAlgorithm == .eddsa
         },
@@ -179,6 +208,12 @@ import Testing
             "client c { secret_file /k/secret; auth_method client_secret_post; }"
         ) {
             $0.clients[0].authMethod == .post
+        },
+        Value(
+            "client.jwks_file",
+            "client c { auth_method private_key_jwt; jwks_file /k/keys.jwks; }"
+        ) {
+            $0.clients[0].authMethod == .privateKeyJWT && $0.clients[0].jwksFile == "/k/keys.jwks"
         },
         Value("client.oauth1_secret_file", "client c { oauth1_secret_file /k/secret; }") {
             $0.clients[0].oauth1SecretFile == "/k/secret"
@@ -259,6 +294,9 @@ import Testing
         },
         Value("oauth1.held_body", "oauth1 { held_body 2m; }") {
             $0.oauth1.heldBodyBytes == 2 << 20
+        },
+        Value("oauth1.on_store_failure", "oauth1 { on_store_failure local; }") {
+            $0.oauth1.onStoreFailure == .local
         },
         Value("oauth1.on_store_failure", "oauth1 { on_store_failure refuse; }") {
             $0.oauth1 == OAuth1Configuration()
@@ -479,7 +517,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 130)
+        #expect(known.count == 142)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 
@@ -519,5 +557,16 @@ import Testing
         configuration.clients[0].secretFile = "/k/" + noTab
         memory.modes["/k/" + noTab] = 0o600
         #expect(memory.load(configuration.printed()).configuration == configuration)
+    }
+}
+
+/// - Parameter address: the one directive that must be there.
+private func redis(_ rest: String, address: String = "address a:1;") -> String {
+    "store redis { \(address) \(rest) } secrets { key_file /k/key; }"
+}
+
+extension Configuration {
+    fileprivate var redis: RedisConfiguration? {
+        if case .redis(let redis) = store { redis } else { nil }
     }
 }

@@ -147,10 +147,11 @@ struct AuthorityRunTests {
                 #expect(key[member] == nil)
             }
         }
-        // What a later version serves is not forwarded meanwhile.
-        for later in ["/oauth2/introspect", "/oauth2/revoke", "/oauth1/request_token"] {
-            #expect(
-                try send(gateway, ["method": "POST", "target": later, "body": ""]).status == 404)
+        // Endpoints are never forwarded, whoever asks for what.
+        for path in ["/oauth2/introspect", "/oauth2/revoke", "/oauth1/request_token"] {
+            let status = try send(gateway, ["method": "POST", "target": path, "body": ""]).status
+            #expect(status == 400 || status == 401)
+            #expect(try send(gateway, ["method": "DELETE", "target": path]).status == 405)
         }
         #expect(upstream.requests.isEmpty)
     }

@@ -60,7 +60,7 @@ struct CommandsTokenTests {
         _ = try fixture.output("key", "rotate")
         let result = try run(
             fixture.binary,
-            arguments + (arguments[1] == "revoke" ? [] : ["--config", fixture.conf]))
+            arguments + ["--config", fixture.conf])
         #expect(result.status == .code(code), "\(result.error)")
         #expect(result.output.isEmpty)
         #expect(!result.error.isEmpty)
@@ -71,7 +71,8 @@ struct CommandsTokenTests {
         #expect(try fixture.list("key", "list").isEmpty)
         let first = try #require(try fixture.object("key", "rotate")["kid"] as? String)
         let token = try fixture.output("token", "issue", "--client", "declared")
-        let second = try #require(try fixture.object("key", "rotate")["kid"] as? String)
+        let second = try #require(
+            try fixture.object("key", "rotate", "--now")["kid"] as? String)
         let keys = try fixture.list("key", "list")
         #expect(keys.map { $0["kid"] as? String } == [second, first])
         #expect(keys.map { $0["state"] as? String } == ["current", "retired"])
@@ -82,6 +83,12 @@ struct CommandsTokenTests {
             with: Data(fixture.output("key", "export").utf8))
         let published = try #require((exported as? [String: Any])?["keys"] as? [[String: Any]])
         #expect(published.map { $0["kid"] as? String } == [second, first])
+        // Published before it signs, unless there is no time for that.
+        let third = try fixture.object("key", "rotate")
+        #expect(third["state"] as? String == "next")
+        #expect(
+            Set(try fixture.list("key", "list").map { $0["state"] as? String })
+                == ["next", "current", "retired"])
         for key in published {
             // No member of a private key (RFC 7518 section 6).
             #expect(Set(key.keys) == ["kty", "crv", "x", "y", "kid", "use", "alg"])

@@ -17,15 +17,16 @@ final class Gateway: Sendable {
     /// - Parameters:
     ///   - conf: the whole conf. The error log must go to stderr, where the bound ports stand.
     ///   - folder: holds the conf and the state; give a former gateway's to start again on its state.
+    ///   - arguments: more of `gatehouse serve`.
     ///   - prefix: a program that starts it, with its arguments (a path first), as `faketime` does.
     init(
         _ conf: String, in folder: TemporaryDirectory? = nil, through prefix: [String] = [],
-        environment: [String: String?] = [:]
+        arguments: [String] = [], environment: [String: String?] = [:]
     ) throws {
         let folder = try folder ?? TemporaryDirectory()
         let path = try folder.write("gateway.conf", conf)
         if !prefix.isEmpty { removeStaleFaketime() }
-        let command = prefix + [try gatehouseBinary(), "serve", "--config", path]
+        let command = prefix + [try gatehouseBinary(), "serve", "--config", path] + arguments
         let process = try RunningProcess(
             command[0], Array(command.dropFirst()), environment: environment)
         var ready = ""

@@ -41,7 +41,7 @@ extension IssuerTests {
         #expect(head.values("X-Auth-Client") == ["declared"])
         #expect(head.values("X-Auth-Issuer") == ["http://127.0.0.1:\(other.port)"])
         // Its keys change: the next token has a kid that nobody here knows.
-        _ = try other.output("key", "rotate")
+        _ = try other.output("key", "rotate", "--now")
         let isPublished = try eventually {
             let client = try TCPClient(port: other.port)
             try client.send("GET /.well-known/jwks.json HTTP/1.1\r\nHost: t\r\n\r\n")

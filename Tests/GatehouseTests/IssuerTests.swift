@@ -255,7 +255,8 @@ struct IssuerTests {
 
         for (words, text) in [
             (["issuer", "nobody"], "the conf has no such issuer"),
-            (["issuer"], "needs the issuer's name"), (["moon"], "expected --without issuer NAME"),
+            (["issuer"], "needs the issuer's name"),
+            (["moon"], "expected --without store or --without issuer NAME"),
         ] {
             let result = try run(
                 gatehouseBinary(), ["serve", "--config", path, "--without"] + words)

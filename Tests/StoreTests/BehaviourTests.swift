@@ -7,24 +7,18 @@ import Testing
 
 /// What every backend does alike; each test runs on all of them.
 struct BehaviourTests {
-    enum Backend: CaseIterable { case memory, sqlite }
+    private let bench: Bench
 
-    private let folder: TemporaryFolder
+    init() throws { bench = try Bench() }
 
-    init() throws { folder = try TemporaryFolder() }
-
-    private func open(_ backend: Backend) throws -> StateStore {
-        try StateStore(
-            location: backend == .memory ? .memory : .sqlite(path: folder.file("state.db")),
-            secretsKey: .generate(), pollInterval: .milliseconds(10))
-    }
+    private func open(_ backend: Backend) throws -> StateStore { try bench.open(backend) }
 
     @Test(arguments: Backend.allCases)
     func aNewStoreIsEmpty(backend: Backend) throws {
         let snapshot = try open(backend).perform(.snapshot)
         #expect(snapshot.clients.isEmpty)
         #expect(snapshot.keys.isEmpty)
-        #expect(snapshot.currentKey == nil)
+        #expect(snapshot.signingKey(at: monday) == nil)
     }
 
     @Test(arguments: Backend.allCases)
@@ -45,7 +39,7 @@ struct BehaviourTests {
         #expect(throws: StoreError.clientExists(id: "a")) {
             try store.perform(.addClient(try makeClient("a", oauth1: "another")))
         }
-        #expect(try store.perform(.snapshot).clients.first?.oauth1Secret == nil)
+        #expect(try store.perform(.snapshot).clients.first?.oauth1Secrets == [])
     }
 
     @Test(arguments: Backend.allCases)
@@ -54,8 +48,13 @@ struct BehaviourTests {
         var client = try makeClient("a", oauth1: "old")
         try store.perform(.addClient(client))
         client.scopes = []
-        client.oauth1Secret = Secret(utf8: "new")
-        client.secretHashes.append(try ClientSecretHash.another())
+        client.oauth1Secrets = [
+            StoredSharedSecret(secret: Secret(utf8: "new"), createdAt: monday.after(5)),
+            client.oauth1Secrets[0].expiring(at: monday.after(60)),
+        ]
+        client.secrets = [try makeClient("another").secrets[0]] + client.secrets
+        client.jwks = #"{"keys": []}"#
+        client.certificateName = "dns:robot.test"
         let later = client.created(at: WallTime(seconds: monday.seconds + 60))
         try store.perform(.replaceClient(later))
         #expect(try store.perform(.snapshot).clients == [client])
@@ -78,10 +77,22 @@ struct BehaviourTests {
     @Test(arguments: Backend.allCases)
     func aSecretInTheClearAThirdSecretAndABadIDAreRefused(backend: Backend) throws {
         let store = try open(backend)
-        let hash = try ClientSecretHash.another()
+        let live = try makeClient("another").secrets[0]
+        let dead = live.expiring(at: WallTime(seconds: 1))
+        let shared = StoredSharedSecret(secret: Secret(utf8: "s"), createdAt: monday)
         let refused = [
-            StoredClient(id: "a", secretHashes: ["hunter2"], createdAt: monday),
-            StoredClient(id: "a", secretHashes: [hash, hash, hash], createdAt: monday),
+            StoredClient(
+                id: "a", secrets: [StoredSecret(hash: "hunter2", createdAt: monday)],
+                createdAt: monday),
+            StoredClient(id: "a", secrets: [live, live, live], createdAt: monday),
+            StoredClient(
+                id: "a", oauth1Secrets: [shared, shared, shared], createdAt: monday),
+            StoredClient(
+                id: "a", secrets: [StoredSecret](repeating: dead, count: 17), createdAt: monday),
+            StoredClient(
+                id: "a", jwks: String(repeating: " ", count: 65_537), createdAt: monday),
+            StoredClient(
+                id: "a", certificateName: String(repeating: "a", count: 4097), createdAt: monday),
             StoredClient(id: "", createdAt: monday),
             StoredClient(id: "a\nb", createdAt: monday),
             StoredClient(id: "a\u{0}", createdAt: monday),
@@ -100,6 +111,25 @@ struct BehaviourTests {
         #expect(throws: StoreError.self) { try store.perform(.replaceClient(refused[0])) }
         let longest = StoredClient(id: String(repeating: "a", count: 256), createdAt: monday)
         try store.perform(.addClient(longest))
+        // What has expired no longer counts.
+        let rotated = StoredClient(id: "b", secrets: [live, live, dead, dead], createdAt: monday)
+        try store.perform(.addClient(rotated))
+        let kept = try store.perform(.snapshot).clients.first { $0.id == "b" }
+        #expect(kept?.secrets == rotated.secrets)
+        #expect(kept?.liveSecrets(at: monday) == [live, live])
+    }
+
+    @Test func aSecretIsLiveUntilItsEnd() {
+        let secret = StoredSharedSecret(
+            secret: Secret(utf8: "s"), createdAt: monday, expiresAt: monday.after(10))
+        let client = StoredClient(
+            id: "a", secrets: [StoredSecret(hash: "h", createdAt: monday)],
+            oauth1Secrets: [secret], createdAt: monday)
+        #expect(client.liveOAuth1Secrets(at: monday.after(9)) == [secret])
+        #expect(client.liveOAuth1Secrets(at: monday.after(10)).isEmpty)
+        #expect(client.liveSecrets(at: monday.after(1_000_000_000)).count == 1)
+        #expect(secret.expiring(at: monday.after(5)).expiresAt == monday.after(5))
+        #expect(secret.expiring(at: monday.after(50)).expiresAt == monday.after(10))
     }
 
     @Test(arguments: Backend.allCases)
@@ -112,11 +142,63 @@ struct BehaviourTests {
         #expect(keys.map(\.kid) == ["z", "y", "x"])
         #expect(keys.map(\.retiredAt?.seconds) == [nil, 300, 200])
         #expect(keys[2].privateKeyPKCS8 == Secret(utf8: "private key of x"))
-        #expect(try store.perform(.snapshot).currentKey?.kid == "z")
+        let signing = [99, 100, 199, 200, 300, 9999].map { seconds in
+            (try? store.perform(.snapshot))?.signingKey(at: WallTime(seconds: seconds))?.kid
+        }
+        #expect(signing == [nil, "x", "x", "y", "z", "z"])
         #expect(throws: StoreError.keyExists(kid: "x")) {
             try store.perform(.addSigningKey(makeKey("x", at: 400)))
         }
-        #expect(try store.perform(.snapshot).currentKey?.kid == "z")
+        #expect(try store.perform(.snapshot).keys.map(\.kid) == ["z", "y", "x"])
+    }
+
+    @Test(arguments: Backend.allCases)
+    func aKeyIsPublishedBeforeItSigns(backend: Backend) throws {
+        let store = try open(backend)
+        try store.perform(.addSigningKey(makeKey("x", at: 100)))
+        try store.perform(.addSigningKey(makeKey("y", at: 200, activatesAt: 500)))
+        let snapshot = try store.perform(.snapshot)
+        #expect(snapshot.keys.map(\.kid) == ["y", "x"])
+        #expect(snapshot.keys.map(\.retiredAt?.seconds) == [nil, 500])
+        let signing = [200, 499, 500].map { snapshot.signingKey(at: WallTime(seconds: $0))?.kid }
+        #expect(signing == ["x", "x", "y"])
+        // One that still signs stays, however late it was asked.
+        #expect(try store.perform(.removeSigningKeys(retiredBefore: WallTime(seconds: 500))) == 0)
+    }
+
+    @Test(arguments: Backend.allCases)
+    func aKeyThatOvertakesTheNextOneSignsAlone(backend: Backend) throws {
+        let store = try open(backend)
+        try store.perform(.addSigningKey(makeKey("x", at: 100)))
+        try store.perform(.addSigningKey(makeKey("y", at: 200, activatesAt: 500)))
+        try store.perform(.addSigningKey(makeKey("z", at: 300)))
+        let keys = try store.perform(.snapshot).keys
+        #expect(keys.map(\.kid) == ["z", "y", "x"])
+        #expect(keys.map(\.retiredAt?.seconds) == [nil, 300, 300])
+        for seconds: Int64 in [299, 300, 499, 500, 9999] {
+            let signing = keys.filter { $0.signs(at: WallTime(seconds: seconds)) }
+            #expect(signing.map(\.kid) == [seconds < 300 ? "x" : "z"])
+        }
+    }
+
+    @Test(arguments: Backend.allCases)
+    func theNextKeyIsAddedOnce(backend: Backend) throws {
+        let store = try open(backend)
+        func add(_ kid: String, _ activatesAt: Int64, ifNoneAfter: Int64) throws -> Bool {
+            try store.perform(
+                .addNextSigningKey(
+                    makeKey(kid, at: 1, activatesAt: activatesAt),
+                    ifNoneAfter: WallTime(seconds: ifNoneAfter)))
+        }
+        #expect(try add("x", 100, ifNoneAfter: 50))
+        #expect(try !add("y", 100, ifNoneAfter: 50))
+        #expect(try !add("y", 100, ifNoneAfter: 99))
+        #expect(try add("y", 200, ifNoneAfter: 100))
+        #expect(try !add("y", 300, ifNoneAfter: 199))
+        #expect(throws: StoreError.keyExists(kid: "x")) {
+            try add("x", 300, ifNoneAfter: 200)
+        }
+        #expect(try store.perform(.snapshot).keys.map(\.kid) == ["y", "x"])
     }
 
     @Test(arguments: Backend.allCases)
@@ -164,13 +246,17 @@ struct BehaviourTests {
         #expect(throws: StoreError.self) {
             try store.perform(.addSigningKey(makeKey("x", at: 2)))
         }
+        try store.perform(.addToken(makeToken(1)))
+        _ = try store.perform(.recordOnce(makeOnce(1), now: monday))
+        #expect(try !grew())
+        guard !store.isShared else { return }
         _ = try store.perform(.beginRun)
         try store.perform(.raiseCeiling(to: 7))
         try store.record(makeNonce(9, 1))
         #expect(try !grew())
     }
 
-    @Test(arguments: Backend.allCases)
+    @Test(arguments: Backend.local)
     func aCleanStopHandsItsNoncesOnOnce(backend: Backend) throws {
         let store = try open(backend)
         let first = try store.perform(.beginRun)
@@ -188,7 +274,7 @@ struct BehaviourTests {
         #expect(try store.perform(.beginRun).savedNonces.isEmpty)
     }
 
-    @Test(arguments: Backend.allCases)
+    @Test(arguments: Backend.local)
     func theCeilingNeverSinksAndTakesTheNoncesBelowItAway(backend: Backend) throws {
         let store = try open(backend)
         _ = try store.perform(.beginRun)
@@ -204,7 +290,7 @@ struct BehaviourTests {
         #expect(next.futureNonces == [makeNonce(102, 3), makeNonce(103, 1)])
     }
 
-    @Test(arguments: Backend.allCases)
+    @Test(arguments: Backend.local)
     func outsideARunNothingOfItIsTaken(backend: Backend) throws {
         let store = try open(backend)
         func refuses() {
@@ -225,20 +311,21 @@ struct BehaviourTests {
         let before = try store.perform(.snapshot)
         try store.perform(.addClient(try makeClient("a")))
         let seen = Seen()
-        try store.observeChanges(since: before.generation) { seen.add($0) }
-        #expect(seen.next()?.map { $0.clients.map(\.id) } == .success(["a"]))
+        try store.observeChanges(since: before.generation, revocationsSince: 0) { seen.add($0) }
+        #expect(seen.clients() == .success(["a"]))
         try store.perform(.addClient(try makeClient("b")))
-        #expect(seen.next()?.map { $0.clients.map(\.id) } == .success(["a", "b"]))
+        #expect(seen.clients() == .success(["a", "b"]))
         // Neither reading nor replay state is a change: had one been told, it would come first.
         _ = try store.perform(.snapshot)
-        _ = try store.perform(.beginRun)
+        if !store.isShared { _ = try store.perform(.beginRun) }
+        try store.perform(.addToken(makeToken(1)))
         try store.perform(.removeClient(id: "a"))
-        #expect(seen.next()?.map { $0.clients.map(\.id) } == .success(["b"]))
+        #expect(seen.clients() == .success(["b"]))
         store.close()
         #expect(seen.isEmpty)
     }
 
-    @Test(arguments: Backend.allCases)
+    @Test(arguments: Backend.local)
     func closingFinishesWhatWaitsAndRefusesTheRest(backend: Backend) throws {
         let store = try open(backend)
         _ = try store.perform(.beginRun)
@@ -261,26 +348,25 @@ struct BehaviourTests {
     }
 }
 
-enum ClientSecretHash {
-    static func another() throws -> String {
-        try makeClient("another").secretHashes[0]
-    }
-}
-
 /// What an observer was told, to be waited for.
 final class Seen: Sendable {
-    private let told = Mutex<[Result<StoreSnapshot, StoreError>]>([])
+    private let told = Mutex<[Result<StoreNews, StoreError>]>([])
     private let arrived = DispatchSemaphore(value: 0)
 
-    func add(_ result: Result<StoreSnapshot, StoreError>) {
+    func add(_ result: Result<StoreNews, StoreError>) {
         told.withLock { $0.append(result) }
         arrived.signal()
     }
 
     /// The oldest that was not yet taken; nil when none comes within ten seconds.
-    func next() -> Result<StoreSnapshot, StoreError>? {
+    func next() -> Result<StoreNews, StoreError>? {
         guard arrived.wait(timeout: .now() + 10) == .success else { return nil }
         return told.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+    }
+
+    /// The ids of the clients in the next news.
+    func clients() -> Result<[String]?, StoreError>? {
+        next()?.map { $0.snapshot?.clients.map(\.id) }
     }
 
     var isEmpty: Bool { told.withLock { $0.isEmpty } }

@@ -42,20 +42,52 @@ final class TemporaryFolder: Sendable {
     }
 }
 
-let monday = WallTime(seconds: 1_800_000_000)
+/// Ahead of every clock that a test runs by, so that nothing has expired that a test did not let expire.
+let monday = WallTime(seconds: 7_000_000_000)
+
+extension WallTime {
+    func after(_ seconds: Int64) -> WallTime { WallTime(seconds: self.seconds + seconds) }
+}
 
 func makeClient(_ id: String, oauth1: String? = nil) throws -> StoredClient {
     StoredClient(
-        id: id, secretHashes: [try ClientSecret.hash(Secret(utf8: "secret of \(id)"))],
-        scopes: ["read", "write"], audiences: ["https://api.example/", "urn:with space"],
-        authMethod: "client_secret_basic", oauth1Secret: oauth1.map { Secret(utf8: $0) },
-        allowsPlaintext: oauth1 != nil, createdAt: monday)
+        id: id,
+        secrets: [
+            StoredSecret(
+                hash: try ClientSecret.hash(Secret(utf8: "secret of \(id)")), createdAt: monday)
+        ], scopes: ["read", "write"], audiences: ["https://api.example/", "urn:with space"],
+        authMethod: "client_secret_basic",
+        oauth1Secrets: oauth1.map {
+            [StoredSharedSecret(secret: Secret(utf8: $0), createdAt: monday)]
+        } ?? [], allowsPlaintext: oauth1 != nil, createdAt: monday)
 }
 
-func makeKey(_ kid: String, at seconds: Int64) -> SigningKeyRecord {
+func makeKey(_ kid: String, at seconds: Int64, activatesAt: Int64? = nil) -> SigningKeyRecord {
     SigningKeyRecord(
         kid: kid, algorithm: "ES256", privateKeyPKCS8: Secret(utf8: "private key of \(kid)"),
-        createdAt: WallTime(seconds: seconds))
+        createdAt: WallTime(seconds: seconds),
+        activatesAt: activatesAt.map { WallTime(seconds: $0) })
+}
+
+/// - Parameter byte: of which its id is made.
+func makeToken(
+    _ byte: UInt8, _ kind: StoredToken.Kind = .access, secret: String? = nil, lives: Int64 = 600
+) -> StoredToken {
+    StoredToken(
+        id: [UInt8](repeating: byte, count: StoredToken.idBytes), kind: kind,
+        clientID: "client \(byte)", scopes: ["read", "write"], audiences: ["https://api.example/"],
+        issuedAt: monday, expiresAt: monday.after(lives), secret: secret.map { Secret(utf8: $0) },
+        certificateThumbprint: byte % 2 == 0 ? [UInt8](repeating: 7, count: 32) : nil,
+        keyThumbprint: byte % 3 == 0 ? [UInt8](repeating: 9, count: 32) : nil)
+}
+
+func makeOnce(
+    _ byte: UInt8, _ space: OneTimeID.Space = .oauth1Nonce, timestamp: Int64? = nil,
+    lives: Int64 = 600
+) -> OneTimeID {
+    OneTimeID(
+        space: space, fingerprint: [UInt8](repeating: byte, count: 16),
+        timestamp: timestamp ?? monday.seconds, expiresAt: monday.after(lives))
 }
 
 func makeNonce(_ timestamp: Int64, _ byte: UInt8) -> FutureNonce {

@@ -17,7 +17,18 @@ extension Interpreter {
                 authority.tokenLifetime =
                     duration(value, .seconds(1) ... .seconds(365 * 86_400))
                     ?? authority.tokenLifetime
-            case "token_format": _ = choice(value, ["jwt"], later: ["opaque"])
+            case "token_format":
+                authority.tokenFormat = choice(value, TokenFormat.self) ?? authority.tokenFormat
+            case "key_rotation":
+                authority.keyRotation =
+                    value.text == "off"
+                    ? nil
+                    : duration(value, .seconds(1) ... .seconds(3650 * 86_400))
+                        ?? authority.keyRotation
+            case "oauth1_token_lifetime":
+                authority.oauth1TokenLifetime =
+                    duration(value, .seconds(1) ... .seconds(3650 * 86_400))
+                    ?? authority.oauth1TokenLifetime
             case "signing_algorithm":
                 authority.signingAlgorithm =
                     choice(value, SigningAlgorithmName.self) ?? authority.signingAlgorithm
@@ -56,8 +67,8 @@ extension Interpreter {
                 clientScopes += inner.arguments
             case "audience": client.audiences = list(inner.arguments, { $0.text($1) }) ?? []
             case "auth_method":
-                client.authMethod = choice(
-                    value, ClientConfiguration.AuthMethod.self, later: ["private_key_jwt"])
+                client.authMethod = choice(value, ClientConfiguration.AuthMethod.self)
+            case "jwks_file": client.jwksFile = existingFile(value, .open)
             case "tls_client_auth_subject_dn":
                 certificateName(inner, &client, text(value, limit: 4096).map { .subject($0) })
             case "tls_client_auth_san_dns":
@@ -76,6 +87,7 @@ extension Interpreter {
         }
         checkCredentials(of: block.names, statement)
         checkCertificate(of: client, block.names, statement)
+        checkKeys(of: client, block.names, statement)
         configuration.clients.append(client)
     }
 
@@ -102,7 +114,8 @@ extension Interpreter {
             sink.error(
                 "the client \(shown(statement.arguments[0].text)) has no credential",
                 at: statement.arguments[0].span,
-                "expected secret_file, secret_hash, oauth1_secret_file or oauth1_rsa_key")
+                "expected secret_file, secret_hash, jwks_file, oauth1_secret_file or oauth1_rsa_key"
+            )
         }
         if names.isSuperset(of: secrets) {
             sink.error(
@@ -150,6 +163,18 @@ extension Interpreter {
             )
         }
         if client.authMethod == .tls { certificateUses.append(statement.name.span) }
+    }
+
+    /// Public keys and their method belong together.
+    private mutating func checkKeys(
+        of client: ClientConfiguration, _ names: Set<String>, _ statement: Statement
+    ) {
+        guard (client.authMethod == .privateKeyJWT) != names.contains("jwks_file") else { return }
+        sink.error(
+            names.contains("jwks_file")
+                ? "'jwks_file' needs 'auth_method private_key_jwt'"
+                : "'auth_method private_key_jwt' needs the client's public keys",
+            at: statement.name.span, "expected auth_method private_key_jwt; with jwks_file FILE;")
     }
 
     /// A host name that a certificate can have: a wildcard there is no name of a client, and no name ends with a dot.
@@ -225,7 +250,9 @@ extension Interpreter {
             case "public_url": oauth1.publicURLs = list(inner.arguments, { $0.url($1) }) ?? []
             case "held_body":
                 oauth1.heldBodyBytes = size(value, 0...1 << 30) ?? oauth1.heldBodyBytes
-            case "on_store_failure": _ = choice(value, ["refuse"], later: ["local"])
+            case "on_store_failure":
+                oauth1.onStoreFailure =
+                    choice(value, StoreFailureRule.self) ?? oauth1.onStoreFailure
             default: unread(inner)
             }
         }

@@ -1,7 +1,7 @@
 /// A block of the conf that has directives of its own.
 enum Place: String, CaseIterable {
-    case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, secrets, authority, client,
-        issuer, introspection, oauth1
+    case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, redis, secrets, authority
+    case client, issuer, introspection, oauth1
     case upstream, upstreamTLS, host, route, routeLimits
 
     /// `in 'route'`, for messages and for the headings of docs/directives.md.
@@ -13,6 +13,7 @@ enum Place: String, CaseIterable {
         case .listenerLimits: "in 'limits' of a listener"
         case .routeLimits: "in 'limits' of a route"
         case .sqlite: "in 'store sqlite'"
+        case .redis: "in 'store redis'"
         case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .introspection,
             .oauth1, .upstream, .host, .route:
             "in '\(rawValue)'"
@@ -73,7 +74,8 @@ extension Directive {
             .one("shutdown_timeout", "DURATION"), .block("listener", "NAME", repeatable: true),
             .block("admin"), .block("log"),
             Directive(
-                name: "store", syntax: "store memory; or store sqlite { path FILE; }",
+                name: "store",
+                syntax: "store memory; or store sqlite { path FILE; } or store redis {…}",
                 argumentCount: 1...1, body: .optional),
             .block("secrets"), .block("authority"), .block("client", "ID", repeatable: true),
             .block("issuer", "NAME", repeatable: true), .block("introspection", "NAME"),
@@ -114,22 +116,31 @@ extension Directive {
             .one("access_format", "json|combined"),
         ],
         .sqlite: [.one("path", "FILE")],
+        .redis: [
+            .list("address", "HOST:PORT|unix:/path…"), .one("sentinel", "NAME"),
+            .one("username", "NAME"), .one("password_file", "FILE"), .one("tls", "on|off"),
+            .one("ca", "FILE"), .one("database", "N"), .one("prefix", "TEXT"),
+            .one("timeout", "DURATION"),
+        ],
         .secrets: [.one("key_file", "FILE")],
         .authority: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("token_lifetime", "DURATION"),
-            .one("token_format", "jwt"), .one("signing_algorithm", "ES256|EdDSA|RS256"),
-            .list("scopes", "NAME…"), .list("listeners", "NAME…"), .later("key_rotation"),
-            .later("oauth1_token_lifetime"),
+            .one("token_format", "jwt|opaque"), .one("signing_algorithm", "ES256|EdDSA|RS256"),
+            .one("key_rotation", "DURATION|off"), .one("oauth1_token_lifetime", "DURATION"),
+            .list("scopes", "NAME…"), .list("listeners", "NAME…"),
         ],
         .client: [
             .one("secret_file", "FILE"), .one("secret_hash", "sha256$SALT$DIGEST"),
             .list("scopes", "NAME…"), .list("audience", "NAME…"),
-            .one("auth_method", "client_secret_basic|client_secret_post|tls_client_auth"),
+            .one(
+                "auth_method",
+                "client_secret_basic|client_secret_post|private_key_jwt|tls_client_auth"),
+            .one("jwks_file", "FILE"),
             .one("tls_client_auth_subject_dn", "NAME"), .one("tls_client_auth_san_dns", "NAME"),
             .one("tls_client_auth_san_uri", "URI"), .one("tls_client_auth_san_ip", "ADDRESS"),
             .one("tls_client_auth_san_email", "NAME"),
             .one("oauth1_secret_file", "FILE"), .one("oauth1_rsa_key", "FILE"),
-            .one("allow_plaintext", "on|off"), .later("jwks_file"), .later("rate_limit"),
+            .one("allow_plaintext", "on|off"), .later("rate_limit"),
         ],
         .issuer: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("jwks_file", "FILE"),
@@ -147,7 +158,7 @@ extension Directive {
             .list("signature_methods", "NAME…"), .one("timestamp_window", "DURATION"),
             .one("realm", "NAME"), .one("body_hash", "optional|require"),
             .list("public_url", "URL…"), .one("held_body", "SIZE"),
-            .one("on_store_failure", "refuse"),
+            .one("on_store_failure", "refuse|local"),
         ],
         .upstream: [
             .list("server", "HOST:PORT|unix:/path", repeatable: true),

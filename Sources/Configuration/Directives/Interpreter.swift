@@ -13,6 +13,7 @@ struct Interpreter {
     var upstreamNames: [String: SourceSpan] = [:]
     var authorityListeners: [Argument] = []
     var authoritySpan: SourceSpan?
+    var storeSpan: SourceSpan?
     var clientScopes: [Argument] = []
     var issuerURLs: [String: SourceSpan] = [:]
     var bearerOnlyRoutes: [SourceSpan] = []

@@ -57,28 +57,6 @@ extension Interpreter {
         configuration.store = .sqlite(path: "\(directory)/gatehouse.db")
     }
 
-    /// `store sqlite { path FILE; }` or `store memory;`
-    private mutating func store(_ statement: Statement) {
-        let kind = choice(statement.arguments[0], ["sqlite", "memory"], later: ["redis"])
-        if kind == "memory" {
-            configuration.store = .memory
-            if statement.block != nil {
-                sink.error(
-                    "'store memory' takes no block", at: statement.name.span,
-                    "expected store memory;")
-            }
-        }
-        guard kind == "sqlite" else { return }
-        for inner in accept(statement.block ?? [], in: .sqlite).statements {
-            switch inner.name.text {
-            case "path":
-                guard let path = path(inner.arguments[0]) else { continue }
-                configuration.store = .sqlite(path: path)
-            default: unread(inner)
-            }
-        }
-    }
-
     /// `secrets { key_file FILE; }`
     private mutating func secrets(_ statement: Statement) {
         let block = accept(statement.block ?? [], in: .secrets)

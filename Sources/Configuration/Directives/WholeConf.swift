@@ -8,6 +8,7 @@ extension Interpreter {
     mutating func checkWhole(_ names: Set<String>, isComplete: Bool) {
         checkReferences()
         if isComplete { checkPresence(names) }
+        if !names.contains("secrets") { checkStore() }
         checkAuthority()
         let takesCertificates = configuration.listeners.contains {
             ($0.tls?.clientCertificate ?? .off) != .off

@@ -119,12 +119,40 @@ public struct LogConfiguration: Sendable, Equatable {
 public enum StoreConfiguration: Sendable, Equatable {
     case sqlite(path: String)
     case memory
+    case redis(RedisConfiguration)
+}
+
+/// `store redis`: the state of a fleet.
+public struct RedisConfiguration: Sendable, Equatable {
+    /// Of servers, or of Sentinels where `sentinel` is there.
+    public var addresses: [Endpoint] = []
+    /// What the Sentinels call the primary.
+    public var sentinel: String?
+    public var username: String?
+    public var passwordFile: String?
+    public var usesTLS = false
+    /// PEM; the system's authorities when absent.
+    public var ca: String?
+    public var database = 0
+    public var prefix = "gatehouse:"
+    /// How long an operation may take, waiting included.
+    public var timeout: Duration = .milliseconds(500)
+
+    public init() {}
 }
 
 public enum SigningAlgorithmName: String, Sendable, Equatable, CaseIterable {
     case es256 = "ES256"
     case eddsa = "EdDSA"
     case rs256 = "RS256"
+}
+
+/// What an access token is.
+public enum TokenFormat: String, Sendable, Equatable, CaseIterable {
+    /// Signed claims (RFC 9068).
+    case jwt
+    /// A random text whose meaning the store knows.
+    case opaque
 }
 
 /// `authority`: the embedded authorization server.
@@ -134,6 +162,11 @@ public struct AuthorityConfiguration: Sendable, Equatable {
     /// The default audience of tokens; the issuer itself when none is named.
     public var audiences: [String] = []
     public var tokenLifetime: Duration = .seconds(600)
+    public var tokenFormat = TokenFormat.jwt
+    /// How long a key signs; `nil`: until `gatehouse key rotate`.
+    public var keyRotation: Duration? = .seconds(30 * 86_400)
+    /// How long the access token of the OAuth 1.0 dance lives.
+    public var oauth1TokenLifetime: Duration = .seconds(3600)
     public var signingAlgorithm: SigningAlgorithmName = .es256
     /// `scopes`: every scope that may be granted; empty is no bound beyond each client's own list.
     public var scopes: [String] = []
@@ -151,6 +184,7 @@ public struct ClientConfiguration: Sendable, Equatable {
         case basic = "client_secret_basic"
         case post = "client_secret_post"
         case tls = "tls_client_auth"
+        case privateKeyJWT = "private_key_jwt"
     }
     public var id: String
     public var secretFile: String?
@@ -161,6 +195,8 @@ public struct ClientConfiguration: Sendable, Equatable {
     public var audiences: [String] = []
     /// `nil`: either of the two is accepted.
     public var authMethod: AuthMethod?
+    /// `jwks_file`: its public keys, for `private_key_jwt`.
+    public var jwksFile: String?
     /// `tls_client_auth_…`: the name that its certificate must have.
     public var certificate: CertificateName?
     public var oauth1SecretFile: String?
@@ -249,6 +285,14 @@ public struct IntrospectionConfiguration: Sendable, Equatable {
     }
 }
 
+/// What becomes of a nonce while the store is away that should remember it.
+public enum StoreFailureRule: String, Sendable, Equatable, CaseIterable {
+    /// 503: it may have been used on another gateway.
+    case refuse
+    /// Each gateway by its own memory.
+    case local
+}
+
 public struct OAuth1Configuration: Sendable, Equatable {
     public var signatureMethods: [String] = ["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA256"]
     public var timestampWindow: Duration = .seconds(300)
@@ -260,6 +304,7 @@ public struct OAuth1Configuration: Sendable, Equatable {
     public var publicURLs: [String] = []
     /// Bytes of a body that are held back until the verdict; past it 413.
     public var heldBodyBytes = 1 << 20
+    public var onStoreFailure = StoreFailureRule.refuse
 
     public init() {}
 }

@@ -20,6 +20,7 @@ extension Configuration {
         switch store {
         case .memory: text.line("store", "memory")
         case .sqlite(let path): text.block("store", "sqlite") { $0.line("path", path) }
+        case .redis(let redis): redis.print(to: &text)
         }
         if let secretsKeyFile { text.block("secrets") { $0.line("key_file", secretsKeyFile) } }
         authority?.print(to: &text)
@@ -35,6 +36,22 @@ extension Configuration {
             }
         }
         return text.text
+    }
+}
+
+extension RedisConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("store", "redis") { text in
+            text.line("address", addresses.map(\.description))
+            if let sentinel { text.line("sentinel", sentinel) }
+            if let username { text.line("username", username) }
+            if let passwordFile { text.line("password_file", passwordFile) }
+            text.line("tls", usesTLS ? "on" : "off")
+            if let ca { text.line("ca", ca) }
+            text.line("database", "\(database)")
+            text.line("prefix", prefix)
+            text.line("timeout", durationText(timeout))
+        }
     }
 }
 
@@ -128,7 +145,9 @@ extension AuthorityConfiguration {
             text.line("issuer", issuer)
             text.line("audience", audiences)
             text.line("token_lifetime", durationText(tokenLifetime))
-            text.line("token_format", "jwt")
+            text.line("token_format", tokenFormat.rawValue)
+            text.line("key_rotation", keyRotation.map(durationText) ?? "off")
+            text.line("oauth1_token_lifetime", durationText(oauth1TokenLifetime))
             text.line("signing_algorithm", signingAlgorithm.rawValue)
             text.line("scopes", scopes)
             text.line("listeners", listeners)
@@ -144,6 +163,7 @@ extension ClientConfiguration {
             text.line("scopes", scopes)
             text.line("audience", audiences)
             if let authMethod { text.line("auth_method", authMethod.rawValue) }
+            if let jwksFile { text.line("jwks_file", jwksFile) }
             certificate?.print(to: &text)
             if let oauth1SecretFile { text.line("oauth1_secret_file", oauth1SecretFile) }
             if let oauth1RSAKeyFile { text.line("oauth1_rsa_key", oauth1RSAKeyFile) }
@@ -209,7 +229,7 @@ extension OAuth1Configuration {
             text.line("body_hash", bodyHashRequired ? "require" : "optional")
             text.line("public_url", publicURLs)
             text.line("held_body", sizeText(heldBodyBytes))
-            text.line("on_store_failure", "refuse")
+            text.line("on_store_failure", onStoreFailure.rawValue)
         }
     }
 }

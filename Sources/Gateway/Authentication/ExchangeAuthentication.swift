@@ -54,6 +54,9 @@ extension Exchange {
     private func proveBearer(_ token: Range<Int>) {
         bearerToken = token
         let head = self.head
+        if let authority = snapshot.authority, OpaqueTokens.isLike(.access, head.span(token)) {
+            return proveOpaque(token, authority)
+        }
         do throws(TokenError) {
             provedBearer(
                 try worker.authenticator.verify(head.span(token), now: worker.loop.wallNow))
@@ -64,6 +67,13 @@ extension Exchange {
 
     /// The token holds: by its signature, or by its server's word.
     func provedBearer(_ verified: VerifiedToken) {
+        if worker.revocations.covers(verified) {
+            return refuse(Refusal(.tokenRevoked, status: 401, attempted: .bearer))
+        }
+        // Bound to a key: good with a proof alone, never as a bearer token (RFC 9449 section 7.1).
+        guard verified.keyThumbprint == nil else {
+            return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+        }
         // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
         if let thumbprint = verified.certificateThumbprint,
             shownCertificate?.thumbprint != thumbprint
@@ -109,14 +119,47 @@ extension Exchange {
     }
 
     private func verifyOAuth1(_ claim: OAuth1Claim) throws(OAuth1Error) {
-        let credentials = snapshot.credentials(for: claim)
+        guard let token = claim.token else {
+            if purpose == .oauth1AccessToken { throw .missingParameter("oauth_token") }
+            return try judgeOAuth1(claim, nil)
+        }
+        // One that was never issued is judged without a look into the store, and like any that is not known.
+        let kind: OpaqueTokens.Kind = purpose == .oauth1AccessToken ? .oauth1Request : .oauth1Access
+        let text = Array(token.utf8)
+        guard purpose != .oauth1RequestToken, worker.shared.tokens.kind(of: text.span) == kind
+        else {
+            return try judgeOAuth1(claim, nil)
+        }
+        let id = OpaqueTokens.identifier(of: text.span)
+        let now = worker.loop.wallNow
+        if let known = oauth1Token ?? worker.storedTokens.lookup(id, at: now), known.id == id {
+            return try judgeOAuth1(claim, known)
+        }
+        guard !hasAskedForToken else { return try judgeOAuth1(claim, nil) }
+        hasAskedForToken = true
+        require(.token(id: id, now: now)) { exchange, token in
+            if let token {
+                if token.kind == .oauth1Access { exchange.worker.storedTokens.insert(token) }
+                exchange.oauth1Token = token
+            }
+            // The verifier has read other requests meanwhile.
+            exchange.authenticateWithBody()
+        }
+    }
+
+    private func judgeOAuth1(_ claim: OAuth1Claim, _ token: StoredToken?) throws(OAuth1Error) {
+        oauth1Token = token
         let head = self.head
         let body = heldBody
         do throws(OAuth1Error) {
             try worker.authenticator.oauth1.verify(
-                claim, head, from: origin, body: body.span, credentials: credentials,
-                now: worker.loop.wallNow)
+                claim, head, from: origin, body: body.span,
+                credentials: snapshot.credentials(for: claim, token), now: worker.loop.wallNow)
         } catch {
+            if error == .unknownConsumer, !snapshot.isStateKnown {
+                // Who the store's clients are nobody knows yet.
+                return refuse(.storeUnavailable)
+            }
             throw snapshot.exact(error, of: claim)
         }
         // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
@@ -128,6 +171,7 @@ extension Exchange {
             // PLAINTEXT without them, which the verifier has allowed.
             return provedOAuth1(claim)
         }
+        if worker.shared.store.isShared { return claimSharedNonce(claim, timestamp, nonce) }
         let replay = worker.authenticator.replay
         let verdict = replay.claim(
             consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
@@ -139,17 +183,41 @@ extension Exchange {
         case .full: refuse(.storeUnavailable)
         case .aboveCeiling(let fingerprint):
             // A client whose clock runs ahead: its nonce is made durable before it is accepted.
-            let ticket = worker.suspend(self)
-            stage = .suspended(ticket)
-            let shared = worker.shared
-            let index = worker.index
-            shared.store.recordFutureNonce(
-                FutureNonce(timestamp: timestamp, fingerprint: fingerprint)
-            ) { result in
-                let isRecorded = if case .success = result { true } else { false }
-                shared.post(.resume(ticket: ticket, .nonceRecorded(isRecorded)), to: index)
+            let nonce = FutureNonce(timestamp: timestamp, fingerprint: fingerprint)
+            ask(.recordFutureNonce(nonce)) { exchange, result in
+                if case .failure = result { return exchange.claimWithoutStore(claim) }
+                exchange.claimDurableNonce(claim)
             }
         }
+    }
+
+    /// The store remembers it for all gateways.
+    private func claimSharedNonce(_ claim: OAuth1Claim, _ timestamp: Int64, _ nonce: String) {
+        let now = worker.loop.wallNow
+        let window = snapshot.oauth1.timestampWindowSeconds
+        let fingerprint = NonceIdentifier.make(
+            key: worker.shared.nonceKey, consumer: claim.consumerKey, token: claim.token ?? "",
+            timestamp: timestamp, nonce: nonce)
+        // As long as any gateway could take its timestamp, with clocks a minute apart.
+        let id = OneTimeID(
+            space: .oauth1Nonce, fingerprint: fingerprint, timestamp: timestamp,
+            expiresAt: WallTime(seconds: timestamp + window + 60))
+        ask(.recordOnce(id, now: now)) { exchange, result in
+            switch result {
+            case .success(.accepted): exchange.provedOAuth1(claim)
+            case .success(.reused): exchange.refuseOAuth1(.nonceReused)
+            case .success(.belowFloor): exchange.refuseOAuth1(.timestampOutOfWindow)
+            case .failure: exchange.claimWithoutStore(claim)
+            }
+        }
+    }
+
+    /// Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
+    private func claimWithoutStore(_ claim: OAuth1Claim) {
+        guard snapshot.configuration.oauth1.onStoreFailure == .local else {
+            return refuse(.storeUnavailable)
+        }
+        claimDurableNonce(claim)
     }
 
     /// An answer came from off the loop, to the wait that `ticket` names.
@@ -157,9 +225,10 @@ extension Exchange {
         guard stage == .suspended(ticket) else { return }
         stage = .idle
         switch resumption {
-        case .nonceRecorded(let isRecorded):
-            guard isRecorded, let claim = oauth1Claim else { return refuse(.storeUnavailable) }
-            claimDurableNonce(claim)
+        case .storeAnswered(let answer):
+            let next = whenAnswered
+            whenAnswered = nil
+            next?(self, answer)
         case .tokenSigned(let token):
             AuthorityEndpoints.answerWithToken(self, token)
         case .keysFetched:
@@ -190,13 +259,23 @@ extension Exchange {
         // A reload may have taken the client while the nonce was made durable. The id is the registered one: two
         // spellings of a text that Unicode calls equal must not make two clients.
         guard let client else { return refuseOAuth1(.unknownConsumer) }
-        proved(snapshot.principal(oauth1: client))
+        guard let token = oauth1Token else { return proved(snapshot.principal(oauth1: client)) }
+        if worker.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? "") {
+            return refuse(Refusal(.tokenRevoked, status: 401, attempted: .oauth1))
+        }
+        proved(
+            .oauth1(clientID: client.id, scopes: token.scopes, audiences: token.audiences))
     }
 
     private func refuseOAuth1(_ error: OAuth1Error) {
-        if purpose == .tokenEndpoint {
+        switch purpose {
+        case .authentication: break
+        case .tokenEndpoint, .introspection, .revocation:
             record.scheme = .oauth1
             return AuthorityEndpoints.refuse(self, error)
+        case .oauth1RequestToken, .oauth1AccessToken:
+            record.scheme = .oauth1
+            return OAuth1Endpoints.refuse(self, error)
         }
         refuse(Refusal(error.reason, status: error.status, attempted: .oauth1))
     }
@@ -228,7 +307,12 @@ extension Exchange {
     private func authorizeAndForward(_ principal: Principal?) {
         self.principal = principal
         record.authenticationDuration = worker.elapsed(since: startedAt)
-        if purpose == .tokenEndpoint { return AuthorityEndpoints.grant(self) }
+        switch purpose {
+        case .authentication: break
+        case .tokenEndpoint, .introspection, .revocation: return AuthorityEndpoints.grant(self)
+        case .oauth1RequestToken: return OAuth1Endpoints.issueRequestToken(self)
+        case .oauth1AccessToken: return OAuth1Endpoints.exchangeToken(self)
+        }
         guard let route else { return refuse(.internalError) }
         let head = self.head
         switch Permit.decide(
@@ -242,9 +326,16 @@ extension Exchange {
 }
 
 extension GatewaySnapshot {
-    /// No access token exists in this version: only the consumer's own secret signs.
-    func credentials(for claim: OAuth1Claim) -> OAuth1Credentials? {
-        claim.token == nil ? clients[claim.consumerKey]?.oauth1 : nil
+    /// What may have signed: the consumer's secrets, with that of its token where it names one. A token that is not known,
+    /// or is another's, has none, and no signature holds then.
+    func credentials(for claim: OAuth1Claim, _ token: StoredToken?) -> OAuth1Credentials? {
+        guard let known = clients[claim.consumerKey], var credentials = known.oauth1 else {
+            return nil
+        }
+        if let token, token.clientID.utf8.elementsEqual(known.registered.id.utf8) {
+            credentials.tokenSecret = token.secret
+        }
+        return credentials
     }
 
     /// The client whose name stands in the certificate; two whom it could mean are nobody.

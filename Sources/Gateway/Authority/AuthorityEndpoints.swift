@@ -2,52 +2,72 @@ import Cryptography
 import HTTP
 import OAuth
 import Primitives
+import Store
 import Telemetry
 
 /// What the gateway itself answers where the authority is on (RFC 6749, RFC 7517, RFC 8414).
 enum AuthorityEndpoints {
     enum Endpoint {
         case token
+        case introspection
+        case revocation
+        case oauth1RequestToken
+        case oauth1AccessToken
         case metadata
         case jwks
+        /// What the gateway protects.
+        case resource([UInt8])
         /// A path that a later version serves: never forwarded, since nobody guards it there.
         case reserved
     }
+
+    private static let paths: [[UInt8]: Endpoint] = {
+        let known: [(String, Endpoint)] = [
+            ("/oauth2/token", .token), ("/oauth2/introspect", .introspection),
+            ("/oauth2/revoke", .revocation), ("/oauth1/request_token", .oauth1RequestToken),
+            ("/oauth1/access_token", .oauth1AccessToken), ("/.well-known/jwks.json", .jwks),
+            ("/.well-known/oauth-protected-resource", .reserved),
+            ("/.well-known/oauth-authorization-server", .reserved),
+        ]
+        return Dictionary(uniqueKeysWithValues: known.map { (Array($0.0.utf8), $0.1) })
+    }()
 
     /// What answers at a canonical path; `nil` where the routes do.
     static func find(_ path: [UInt8], _ authority: AuthoritySnapshot) -> Endpoint? {
         // Everything here begins with /o or /. : two bytes tell almost every other request apart.
         guard path.count > 2, path[1] == 0x6F || path[1] == 0x2E else { return nil }
-        if path == Array("/oauth2/token".utf8) { return .token }
-        if path == Array("/.well-known/jwks.json".utf8) { return .jwks }
         if path == authority.metadataPath { return .metadata }
-        let reserved = [
-            "/oauth2/introspect", "/oauth2/revoke", "/oauth1/request_token",
-            "/oauth1/access_token", "/.well-known/oauth-protected-resource",
-            "/.well-known/oauth-authorization-server",
-        ]
-        return reserved.contains { path == Array($0.utf8) } ? .reserved : nil
+        if let document = authority.resources[path] { return .resource(document) }
+        return paths[path]
     }
 
     /// Answers the request if its path is one of the authority's.
     static func takes(_ exchange: Exchange, _ authority: AuthoritySnapshot) -> Bool {
         guard let endpoint = find(exchange.canonicalPath, authority) else { return false }
         switch endpoint {
-        case .token:
-            guard exchange.head.method == .post else {
-                refuseMethod(exchange, allow: "POST")
-                return true
-            }
-            exchange.record.route = Array("/oauth2/token".utf8)
-            exchange.hold(for: .tokenEndpoint, limitBytes: FormParameters.byteLimit)
-        case .metadata:
-            answerDocument(exchange, authority.metadata)
-        case .jwks:
-            answerDocument(exchange, authority.jwks)
-        case .reserved:
-            exchange.refuse(.noRoute)
+        case .token: takeForm(exchange, .tokenEndpoint, "POST")
+        case .introspection: takeForm(exchange, .introspection, "POST")
+        case .revocation: takeForm(exchange, .revocation, "POST")
+        // Some clients ask by GET (interface.md section 3).
+        case .oauth1RequestToken: takeForm(exchange, .oauth1RequestToken, "GET, POST")
+        case .oauth1AccessToken: takeForm(exchange, .oauth1AccessToken, "GET, POST")
+        case .metadata: answerDocument(exchange, authority.metadata)
+        case .jwks: answerDocument(exchange, authority.jwks)
+        case .resource(let document): answerDocument(exchange, document)
+        case .reserved: exchange.refuse(.noRoute)
         }
         return true
+    }
+
+    private static func takeForm(
+        _ exchange: Exchange, _ purpose: Exchange.Purpose, _ methods: String
+    ) {
+        let method = exchange.head.method
+        guard method == .post || (method == .get && methods.hasPrefix("GET")) else {
+            return refuseMethod(exchange, allow: methods)
+        }
+        exchange.record.route = exchange.canonicalPath
+        exchange.hold(for: purpose, limitBytes: FormParameters.byteLimit)
     }
 
     private static func answerDocument(_ exchange: Exchange, _ document: [UInt8]) {
@@ -77,13 +97,45 @@ enum AuthorityEndpoints {
                 // Comes back through `grant` once the signature and the nonce hold.
                 return exchange.authenticateWithBody()
             }
-            let snapshot = exchange.snapshot
-            let client = try TokenEndpoint.authenticate(
-                request, certificate: exchange.certificate
-            ) { id in snapshot.clients[id]?.registered }
-            try issue(exchange, to: client)
+            try prove(request.credentials, exchange) { exchange, client in
+                issue(exchange, to: client)
+            }
         } catch {
             refuse(exchange, error)
+        }
+    }
+
+    /// Proves a client by what it presents, and goes on: at once, or when the store has remembered that its assertion was
+    /// used.
+    static func prove(
+        _ credentials: ClientCredentials, _ exchange: Exchange,
+        _ next: @escaping (Exchange, RegisteredClient) -> Void
+    ) throws(TokenRequestError) {
+        let snapshot = exchange.snapshot
+        let now = exchange.worker.loop.wallNow
+        let proven: ProvenClient
+        do throws(TokenRequestError) {
+            proven = try TokenEndpoint.authenticate(
+                credentials, certificate: exchange.certificate,
+                assertions: snapshot.authority?.assertions, now: now
+            ) { id in snapshot.clients[id]?.registered }
+        } catch {
+            // While the store has not been read, nobody can know who its clients are.
+            if error == .invalidClient(.unknownClient), !snapshot.isStateKnown {
+                return exchange.refuse(.storeUnavailable)
+            }
+            throw error
+        }
+        guard let assertion = proven.assertion else { return next(exchange, proven.client) }
+        let name = Array(assertion.clientID.utf8) + [0] + Array(assertion.tokenID.utf8)
+        let id = OneTimeID(
+            space: .clientAssertion, fingerprint: Digest.hash(name.span, .sha256),
+            timestamp: nil, expiresAt: WallTime(seconds: assertion.expiresAt + 60))
+        exchange.require(.recordOnce(id, now: now)) { exchange, verdict in
+            guard verdict == .accepted else {
+                return refuse(exchange, .invalidClient(.assertionReused))
+            }
+            next(exchange, proven.client)
         }
     }
 
@@ -94,24 +146,48 @@ enum AuthorityEndpoints {
                 throw .invalidClient(.noCredentials)
             }
             let client = exchange.snapshot.clients[principal.clientID]?.registered
-            try issue(exchange, to: TokenEndpoint.accept(oauth1Client: client, request))
+            issue(exchange, to: try TokenEndpoint.accept(oauth1Client: client, request))
         } catch {
             refuse(exchange, error)
         }
     }
 
-    private static func issue(
-        _ exchange: Exchange, to client: RegisteredClient
-    ) throws(TokenRequestError) {
-        guard let request = exchange.tokenRequest, let authority = exchange.snapshot.authority,
-            let key = authority.signingKey,
-            let random = try? RandomBytes.make(count: 16)
-        else { return exchange.refuse(.storeUnavailable) }
-        let grant = try TokenEndpoint.grant(
-            request, to: client, under: authority.policy, now: exchange.worker.loop.wallNow,
-            tokenID: Base64.encode(random, .url), certificate: exchange.certificate)
-        exchange.tokenGrant = grant
+    private static func issue(_ exchange: Exchange, to client: RegisteredClient) {
         exchange.record.client = Array(client.id.utf8)
+        guard let request = exchange.tokenRequest, let authority = exchange.snapshot.authority,
+            let random = try? RandomBytes.make(count: 16)
+        else { return exchange.refuse(.internalError) }
+        let grant: TokenGrant
+        do throws(TokenRequestError) {
+            grant = try TokenEndpoint.grant(
+                request, to: client, under: authority.policy, now: exchange.worker.loop.wallNow,
+                tokenID: Base64.encode(random, .url), certificate: exchange.certificate)
+        } catch {
+            return refuse(exchange, error)
+        }
+        exchange.tokenGrant = grant
+        switch authority.configuration.tokenFormat {
+        case .jwt: sign(grant, exchange, authority)
+        case .opaque: store(grant, exchange)
+        }
+    }
+
+    private static func store(_ grant: TokenGrant, _ exchange: Exchange) {
+        guard let text = try? exchange.worker.shared.tokens.make(.access) else {
+            return exchange.refuse(.internalError)
+        }
+        let bytes = Array(text.utf8)
+        exchange.require(.addToken(StoredToken(grant, text: bytes))) { exchange, _ in
+            answerWithToken(exchange, bytes)
+        }
+    }
+
+    private static func sign(
+        _ grant: TokenGrant, _ exchange: Exchange, _ authority: AuthoritySnapshot
+    ) {
+        guard let key = authority.signingKey(at: exchange.worker.loop.wallNow) else {
+            return exchange.refuse(.storeUnavailable)
+        }
         switch key.algorithm {
         case .es256, .edDSA:
             answerWithToken(exchange, try? JWTSigner.sign(claims: grant.claims, with: key))
@@ -140,7 +216,7 @@ enum AuthorityEndpoints {
         refuse(exchange, .invalidClient(.malformedCredentials), error.reason, scheme: "OAuth")
     }
 
-    private static func refuse(_ exchange: Exchange, _ error: TokenRequestError) {
+    static func refuse(_ exchange: Exchange, _ error: TokenRequestError) {
         refuse(exchange, error, error.reason, scheme: "Basic")
     }
 
@@ -161,7 +237,7 @@ enum AuthorityEndpoints {
             fields: fields)
     }
 
-    private static var noStore: [UInt8] {
+    static var noStore: [UInt8] {
         var fields: [UInt8] = []
         fields.append("Cache-Control: no-store\r\nPragma: no-cache\r\n")
         return fields
@@ -178,11 +254,15 @@ extension TokenRequestError {
         case .invalidClient(.unknownClient): .unknownClient
         case .invalidClient(.wrongSecret): .wrongSecret
         case .invalidClient(.wrongCertificate): .proofMismatch
+        case .invalidClient(.badAssertion(let error)): error.reason
+        case .invalidClient(.assertionReused): .nonceReused
         case .invalidClient(.methodNotAllowed), .invalidClient(.unsupportedMethod):
             .clientNotAllowed
         case .unsupportedGrantType: .unsupportedGrantType
         case .invalidScope: .invalidScope
         case .invalidTarget: .invalidTarget
+        case .invalidProof: .proofMismatch
+        case .unsupportedTokenType: .invalidGrantRequest
         }
     }
 }

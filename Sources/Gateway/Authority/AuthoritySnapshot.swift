@@ -1,19 +1,27 @@
 import Configuration
 import Cryptography
 import OAuth
+import Primitives
 import Store
 
 /// The authority under one configuration and one set of keys.
 struct AuthoritySnapshot: Sendable {
     let configuration: AuthorityConfiguration
     let policy: AuthorityPolicy
-    /// Signs; `nil` when the store has given none, and then no token is issued.
-    let signingKey: SigningKey?
+    /// What a client's assertions must be meant for.
+    let assertions: ClientAssertion.Policy
+    /// With the records that say when each signs; the newest first. None, when the store has given none: then no token is
+    /// issued, and none of ours can be proven.
+    let keys: [(record: SigningKeyRecord, key: SigningKey)]
     /// Trusts our own tokens, by every key that may still have live ones.
     let trustedIssuer: TrustedIssuer
     let metadata: [UInt8]
     let metadataPath: [UInt8]
     let jwks: [UInt8]
+    /// What clients can find out about the audiences that are addresses (RFC 9728), by the path of each document.
+    let resources: [[UInt8]: [UInt8]]
+    /// Where the document about the first of them lies: challenges name it.
+    let resourceMetadata: String?
 }
 
 extension AuthoritySnapshot {
@@ -27,25 +35,43 @@ extension AuthoritySnapshot {
             issuer: configuration.issuer, audiences: configuration.audiences,
             tokenLifetimeSeconds: configuration.tokenLifetime.wholeSeconds,
             scopes: configuration.scopes)
-        var keys: [SigningKey] = []
-        var current: SigningKey?
+        assertions = ClientAssertion.Policy(
+            audiences: [
+                configuration.issuer,
+                AuthorityMetadata.origin(of: configuration.issuer) + "/oauth2/token",
+            ])
+        var known: [(record: SigningKeyRecord, key: SigningKey)] = []
         for record in records {
             do {
-                let key = try SigningKey(record)
-                keys.append(key)
-                if record.isCurrent, record.algorithm == configuration.signingAlgorithm.rawValue {
-                    current = key
-                }
+                known.append((record, try SigningKey(record)))
             } catch {
                 throw StartError(.software, "signing key \(record.kid): \(error)")
             }
         }
-        signingKey = current
+        keys = known
+        let keys = known.map(\.key)
         jwks = JWKSDocument.write(keys.map(\.published))
         metadata = AuthorityMetadata.document(
-            policy: policy, takesCertificates: takesCertificates)
+            policy: policy,
+            features: AuthorityFeatures(
+                takesCertificates: takesCertificates,
+                assertionAlgorithms: ClientAssertion.Policy.algorithms, introspects: true,
+                revokes: true))
+        let policy = self.policy
+        resources = Dictionary(
+            policy.audiences.compactMap { audience in
+                ProtectedResourceMetadata.ofOurs(
+                    audience, policy, takesCertificates: takesCertificates)
+            }, uniquingKeysWith: { first, _ in first })
+        resourceMetadata = policy.audiences.first { ProtectedResourceMetadata.isResource($0) }
+            .map { ProtectedResourceMetadata.url(of: $0) }
         metadataPath = Array(AuthorityMetadata.path(of: policy.issuer).utf8)
         trustedIssuer = try AuthoritySnapshot.trust(keys, policy, clientAudiences)
+    }
+
+    /// The key that signs now: the newest whose time has come.
+    func signingKey(at now: WallTime) -> SigningKey? {
+        keys.first { $0.record.signs(at: now) }?.key
     }
 
     /// Our own tokens are held to what we issue: RFC 9068's type, an audience that we grant to anybody (which one a route
@@ -83,5 +109,24 @@ extension SigningKey {
         try self.init(
             keyID: record.kid, algorithm: algorithm,
             privateKey: PrivateKey(pkcs8DER: record.privateKeyPKCS8))
+    }
+}
+
+extension ProtectedResourceMetadata {
+    /// Whether an audience is an address that a client could know the resource by.
+    static func isResource(_ audience: String) -> Bool {
+        (audience.hasPrefix("https://") || audience.hasPrefix("http://"))
+            && !audience.contains("#")
+    }
+
+    /// Where the document about an audience of ours lies, and what it says.
+    static func ofOurs(
+        _ audience: String, _ policy: AuthorityPolicy, takesCertificates: Bool
+    ) -> ([UInt8], [UInt8])? {
+        guard isResource(audience) else { return nil }
+        let metadata = ProtectedResourceMetadata(
+            resource: audience, authorizationServers: [policy.issuer], scopes: policy.scopes,
+            bindsToCertificates: takesCertificates)
+        return (Array(path(of: audience).utf8), metadata.document)
     }
 }

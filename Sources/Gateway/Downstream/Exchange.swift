@@ -1,6 +1,7 @@
 import HTTP
 import OAuth
 import Primitives
+import Store
 import Telemetry
 import Transport
 
@@ -27,6 +28,10 @@ final class Exchange {
     enum Purpose {
         case authentication
         case tokenEndpoint
+        case introspection
+        case revocation
+        case oauth1RequestToken
+        case oauth1AccessToken
     }
 
     unowned let worker: Worker
@@ -60,6 +65,11 @@ final class Exchange {
     var oauth1Claim: OAuth1Claim?
     var tokenRequest: TokenRequest?
     var tokenGrant: TokenGrant?
+    /// The token that an OAuth 1.0 request was signed with, once it is known; and whether the store was asked for it.
+    var oauth1Token: StoredToken?
+    var hasAskedForToken = false
+    /// What goes on when the store has answered.
+    var whenAnswered: ((Exchange, any Sendable) -> Void)?
 
     // The body
     var body = BodyReader()
@@ -118,6 +128,9 @@ final class Exchange {
         oauth1Claim = nil
         tokenRequest = nil
         tokenGrant = nil
+        oauth1Token = nil
+        hasAskedForToken = false
+        whenAnswered = nil
         body.begin(.none)
         isContinueSent = false
         isHeadUnread = false
@@ -137,6 +150,7 @@ final class Exchange {
     /// Lets go of everything when the connection ends or goes on to its next request.
     func release() {
         stage = .idle
+        whenAnswered = nil
         upstream?.abandon()
         upstream = nil
         downstream = nil

@@ -30,6 +30,8 @@ extension Exchange {
         switch purpose {
         case .authentication: authenticateWithBody()
         case .tokenEndpoint: AuthorityEndpoints.answerTokenRequest(self)
+        case .introspection, .revocation: TokenManagement.answer(self)
+        case .oauth1RequestToken, .oauth1AccessToken: authenticateWithBody()
         }
     }
 

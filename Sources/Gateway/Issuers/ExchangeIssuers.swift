@@ -15,6 +15,12 @@ extension Exchange {
     }
 
     func refuseBearer(_ error: TokenError) {
+        if error == .unknownKey, let authority = snapshot.authority, authority.keys.isEmpty,
+            worker.authenticator.tokens.claimedIssuer == authority.policy.issuer
+        {
+            // Our own keys lie in the store, which has not been read yet.
+            return refuse(Refusal(.storeUnavailable, attempted: .bearer))
+        }
         refuse(Refusal(error.reason, status: 401, attempted: .bearer))
     }
 

@@ -4,10 +4,12 @@ import Configuration
 public struct Drill: Sendable {
     /// Names of `issuer` and `introspection` blocks: nobody answers for them.
     public var issuers: Set<String> = []
+    /// Clients and keys of the store are not known, nothing is remembered in it.
+    public var isStoreAway = false
 
     public init() {}
 
-    /// Reads the words behind `--without`: `issuer NAME`, any number of times.
+    /// Reads the words behind `--without`: `store`, and `issuer NAME` any number of times.
     public init(words: [String]) throws(StartError) {
         var rest = words[...]
         while let kind = rest.popFirst() {
@@ -17,9 +19,11 @@ public struct Drill: Sendable {
                     throw StartError(.usage, "--without issuer needs the issuer's name")
                 }
                 issuers.insert(name)
+            case "store":
+                isStoreAway = true
             default:
                 throw StartError(
-                    .usage, "--without \(kind): expected --without issuer NAME")
+                    .usage, "--without \(kind): expected --without store or --without issuer NAME")
             }
         }
     }

@@ -36,6 +36,10 @@ public final class GatewayServer {
     private var lastCeiling: Int64 = 0
     private var isWatchdogDue = MonotonicInstant.now()
     private var seenPulses: [Int] = []
+    /// What was asked about keys shows by then.
+    private var rotationPause = MonotonicInstant.now()
+    /// When a secret of a client ends, and the clients must be known without it.
+    private var nextExpiry: WallTime?
 
     // MARK: Start
 
@@ -64,7 +68,10 @@ public final class GatewayServer {
         }
         errors = ErrorLog(writer: writer, level: .init(configuration.log.errorLevel))
         for warning in warnings { errors.warn("the conf", ["warning": warning]) }
-        let opened = try OpenedState(configuration)
+        let opened = try OpenedState(configuration, isAway: drill.isStoreAway)
+        if let fault = opened.fault {
+            errors.error("the store is away", ["cause": "\(fault)"])
+        }
         store = opened.store
         listeners = ListenerTable(
             activated: ActivatedSockets { name in
@@ -74,8 +81,7 @@ public final class GatewayServer {
         let state = opened.snapshot
         do {
             shared = try SharedState(
-                workerCount: workers, accessWriter: writer, errors: errors, store: store,
-                replay: opened.replay)
+                workerCount: workers, accessWriter: writer, errors: errors, opened: opened)
             let shared = self.shared
             resolver = try Resolver { addresses in
                 shared.postToAll(.addresses(addresses))
@@ -85,6 +91,7 @@ public final class GatewayServer {
             throw StartError(.software, "\(error)")
         }
         news = StateNews(state)
+        nextExpiry = state.nextExpiry(after: .now())
         snapshot = GatewaySnapshot(
             configuration: configuration, material: try Material(configuration, state),
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
@@ -125,11 +132,16 @@ public final class GatewayServer {
         let news = self.news
         let shared = self.shared
         do throws(StoreError) {
-            try store.observeChanges(since: generation) { result in
+            try store.observeChanges(
+                since: generation, revocationsSince: shared.firstRevocations.through
+            ) { result in
                 switch result {
-                case .success(let state):
+                case .success(let change):
                     shared.storeAnswered(true)
-                    news.put(state)
+                    if !change.revocations.isEmpty {
+                        shared.postToAll(.revoked(change.revocations))
+                    }
+                    if let state = change.snapshot { news.put(state) }
                 case .failure(let error):
                     shared.storeAnswered(false)
                     shared.errors.error("the store is away", ["cause": "\(error)"])
@@ -178,6 +190,7 @@ public final class GatewayServer {
             if shared.hasWorkerFailed { return 70 }
             raiseCeiling(waits: false)
             takeNews()
+            rotateKeys()
             lookAtCertificates()
             feedWatchdog()
         }
@@ -198,6 +211,8 @@ public final class GatewayServer {
 
     /// Keeps the durable ceiling ahead of the clock; workers accept timestamps up to it without a write.
     private func raiseCeiling(waits: Bool) {
+        // A store that several gateways share remembers each nonce itself.
+        guard !store.isShared else { return }
         let wanted = WallTime.now().seconds + GatewayServer.ceilingLead
         guard wanted > lastCeiling else { return }
         lastCeiling = wanted
@@ -226,6 +241,50 @@ public final class GatewayServer {
         }
     }
 
+    // MARK: Keys
+
+    /// Makes the authority's next key in time, and takes away what no token can need any more. Of gateways that share a
+    /// store one does it; the others find it done.
+    private func rotateKeys() {
+        guard let authority = snapshot.configuration.authority, snapshot.isStateKnown,
+            rotationPause <= MonotonicInstant.now()
+        else { return }
+        let now = WallTime.now()
+        switch KeyRotation(authority).step(news.current.keys, at: now) {
+        case .none: return
+        case .makeFirst: addKey(authority, activatesAt: now, isFirst: true)
+        case .makeNext(let activatesAt): addKey(authority, activatesAt: activatesAt, isFirst: false)
+        case .remove(let instant):
+            rotate(.removeSigningKeys(retiredBefore: instant))
+        }
+    }
+
+    private func addKey(
+        _ authority: AuthorityConfiguration, activatesAt: WallTime, isFirst: Bool
+    ) {
+        do throws(StoreError) {
+            let key = try SigningKeyRecord.make(
+                authority.signingAlgorithm, activatesAt: activatesAt)
+            rotate(
+                isFirst
+                    ? .addFirstSigningKey(key)
+                    : .addNextSigningKey(key, ifNoneAfter: WallTime.now()))
+        } catch {
+            errors.error("no signing key could be made", ["cause": "\(error)"])
+        }
+    }
+
+    /// Until the outcome has come as news, nothing further is begun; after a failure not for a while.
+    private func rotate<Value: Sendable>(_ operation: StoreOperation<Value>) {
+        rotationPause = MonotonicInstant.now() + .seconds(1)
+        let shared = self.shared
+        store.submit(operation) { result in
+            if case .failure(let error) = result {
+                shared.errors.error("the signing keys stay as they are", ["cause": "\(error)"])
+            }
+        }
+    }
+
     // MARK: Changes
 
     /// Every worker uses the snapshot from now on, and those outside are asked by it.
@@ -245,8 +304,14 @@ public final class GatewayServer {
     }
 
     private func takeNews() {
-        guard let state = news.take() else { return }
-        put(snapshot.configuration, state, "clients and keys from the store")
+        if let state = news.take() {
+            nextExpiry = state.nextExpiry(after: .now())
+            put(snapshot.configuration, state, "clients and keys from the store")
+        } else if let nextExpiry, nextExpiry <= .now() {
+            let state = news.current
+            self.nextExpiry = state.nextExpiry(after: .now())
+            put(snapshot.configuration, state, "a secret has ended")
+        }
     }
 
     /// All or nothing: a conf with a mistake, a file that cannot be read, an address that cannot be bound, and the
@@ -359,6 +424,7 @@ public final class GatewayServer {
 
     /// After this the next start refuses nothing that is new.
     private func saveNonces() {
+        guard !store.isShared else { return }
         do throws(StoreError) {
             try store.perform(.endRun(savedNonces: shared.replay.saved))
         } catch {

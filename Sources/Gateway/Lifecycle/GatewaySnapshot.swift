@@ -79,6 +79,8 @@ final class GatewaySnapshot: Sendable {
     /// Those that are known by a certificate.
     let certificateClients: [RegisteredClient]
     let oauth1: OAuth1Policy
+    /// Whether the store has been read: until then a client that is not known may be one.
+    let isStateKnown: Bool
     let authority: AuthoritySnapshot?
     let tls: TLSMaterial
 
@@ -95,6 +97,7 @@ final class GatewaySnapshot: Sendable {
             $0.certificate != nil
         }
         oauth1 = OAuth1Policy(configuration.oauth1)
+        isStateKnown = material.isStateKnown
         authority = material.authority
         issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
         remoteIssuers = Dictionary(
@@ -110,6 +113,7 @@ final class GatewaySnapshot: Sendable {
         clients = other.clients
         certificateClients = other.certificateClients
         oauth1 = other.oauth1
+        isStateKnown = other.isStateKnown
         authority = other.authority
         issuers = other.issuers
         remoteIssuers = other.remoteIssuers

@@ -4,27 +4,71 @@ import Glibc
 import OAuth
 import Primitives
 import Store
+import Transport
 
 /// The store as a start finds it: opened, with a signing key where the authority needs one, and the used nonces.
 struct OpenedState {
     let store: StateStore
+    /// Empty where the store is away: it comes as news when it is back.
     let snapshot: StoreSnapshot
+    /// What was revoked before the start.
+    let revocations: StoreNews
     let replay: ReplayGuard
+    let tokens: OpaqueTokens
+    /// What nonces are remembered by where several gateways share the store.
+    let nonceKey: [UInt8]
+    /// Why the store could not be asked.
+    let fault: StoreError?
 
-    init(_ configuration: Configuration) throws(StartError) {
+    /// - Parameter isAway: a drill: nothing is asked of the store.
+    /// - Throws: where the state is the machine's own and cannot be used. A store elsewhere may be away: the gateway
+    ///   serves what needs none.
+    init(_ configuration: Configuration, isAway: Bool) throws(StartError) {
+        let location = try StateStoreLocation(configuration.store)
         do throws(StoreError) {
+            let secretsKey = try OpenedState.secretsKey(configuration)
+            tokens = OpaqueTokens(key: try secretsKey.derived(for: "opaque tokens"))
+            nonceKey = try secretsKey.derived(for: "oauth1 nonces").exposed
             store = try StateStore(
-                location: StateStoreLocation(configuration.store),
-                secretsKey: try OpenedState.secretsKey(configuration))
+                location: isAway ? .absent : location, secretsKey: secretsKey, mayBeAway: true)
+            guard !store.isShared, !isAway else {
+                (snapshot, revocations, fault) = OpenedState.whatIsThere(configuration, store)
+                replay = OpenedState.ownReplay(configuration, key: nonceKey)
+                return
+            }
             try OpenedState.makeKeyIfNeeded(configuration, store)
             snapshot = try store.perform(.snapshot)
+            revocations = try store.perform(.revocations(after: 0))
             replay = try OpenedState.replay(configuration, store)
+            fault = nil
         } catch {
             throw StartError(error)
         }
     }
 
-    fileprivate static func secretsKey(_ configuration: Configuration) throws(StoreError)
+    private static func whatIsThere(
+        _ configuration: Configuration, _ store: StateStore
+    ) -> (StoreSnapshot, StoreNews, StoreError?) {
+        do throws(StoreError) {
+            try makeKeyIfNeeded(configuration, store)
+            return (
+                try store.perform(.snapshot), try store.perform(.revocations(after: 0)), nil
+            )
+        } catch {
+            return (.empty, StoreNews(revocations: [], through: 0), error)
+        }
+    }
+
+    /// Every nonce is the store's to judge; by its own memory the gateway goes on where the conf says so
+    /// (`on_store_failure local`).
+    private static func ownReplay(_ configuration: Configuration, key: [UInt8]) -> ReplayGuard {
+        let replay = ReplayGuard(
+            windowSeconds: configuration.oauth1.timestampWindow.wholeSeconds, key: key)
+        replay.raiseCeiling(to: .min)
+        return replay
+    }
+
+    static func secretsKey(_ configuration: Configuration) throws(StoreError)
         -> SecretsKey
     {
         switch (configuration.secretsKeyFile, configuration.store) {
@@ -35,6 +79,8 @@ struct OpenedState {
         case (nil, .memory):
             // Nothing outlives the process, so neither need the key.
             return try SecretsKey.generate()
+        case (nil, .redis):
+            throw .keyFile(path: "", reason: "a fleet must share it: secrets { key_file FILE; }")
         }
     }
 
@@ -48,9 +94,10 @@ struct OpenedState {
         _ configuration: Configuration, _ store: StateStore
     ) throws(StoreError) {
         guard let authority = configuration.authority else { return }
-        let current = try store.perform(.snapshot).keys.first { $0.isCurrent }
-        guard current?.algorithm != authority.signingAlgorithm.rawValue else { return }
-        try store.perform(.addSigningKey(SigningKeyRecord.make(authority.signingAlgorithm)))
+        guard try store.perform(.snapshot).keys.isEmpty else { return }
+        // Of two gateways that start on a new store at once, one gets its key in.
+        _ = try store.perform(
+            .addFirstSigningKey(SigningKeyRecord.make(authority.signingAlgorithm)))
     }
 
     private static func replay(
@@ -71,9 +118,10 @@ struct OpenedState {
 extension StateStore {
     /// Opens the conf's store for a command beside the running gateway.
     public static func open(_ configuration: Configuration) throws(StartError) -> StateStore {
+        let location = try StateStoreLocation(configuration.store)
         do throws(StoreError) {
             return try StateStore(
-                location: StateStoreLocation(configuration.store),
+                location: location,
                 secretsKey: try OpenedState.secretsKey(configuration))
         } catch {
             throw StartError(error)
@@ -102,18 +150,44 @@ extension StartError {
 }
 
 extension StateStoreLocation {
-    init(_ configuration: StoreConfiguration) {
+    /// Reads the files that a `store redis` names.
+    init(_ configuration: StoreConfiguration) throws(StartError) {
         switch configuration {
         case .sqlite(let path): self = .sqlite(path: path)
         case .memory: self = .memory
+        case .redis(let redis): self = .redis(try RedisLocation(redis))
         }
+    }
+}
+
+extension RedisLocation {
+    init(_ configuration: RedisConfiguration) throws(StartError) {
+        var tls: TLSClientContext?
+        if configuration.usesTLS {
+            var settings = TLSClientContext.Settings()
+            settings.authorities = try configuration.ca.map { path throws(StartError) in
+                try NamedFile.read(path, limit: 16 << 20)
+            }
+            do throws(TLSError) {
+                tls = try TLSClientContext(settings)
+            } catch {
+                throw StartError(.configuration, "store redis: tls: \(error)")
+            }
+        }
+        self.init(
+            addresses: configuration.addresses, sentinel: configuration.sentinel,
+            username: configuration.username,
+            password: try configuration.passwordFile.map { path throws(StartError) in
+                try NamedFile.secret(path)
+            }, tls: tls, database: configuration.database, prefix: configuration.prefix,
+            timeout: configuration.timeout)
     }
 }
 
 extension SigningKeyRecord {
     /// A new key for the algorithm, under its RFC 7638 thumbprint.
     public static func make(
-        _ algorithm: SigningAlgorithmName
+        _ algorithm: SigningAlgorithmName, activatesAt: WallTime? = nil
     ) throws(StoreError) -> SigningKeyRecord {
         do throws(CryptographyError) {
             let key: PrivateKey =
@@ -124,7 +198,8 @@ extension SigningKeyRecord {
                 }
             return SigningKeyRecord(
                 kid: key.publicKey.thumbprint, algorithm: algorithm.rawValue,
-                privateKeyPKCS8: try key.pkcs8DER(), createdAt: WallTime.now())
+                privateKeyPKCS8: try key.pkcs8DER(), createdAt: WallTime.now(),
+                activatesAt: activatesAt)
         } catch {
             throw StoreError.unavailable(reason: "no signing key could be made: \(error)")
         }

@@ -15,6 +15,10 @@ final class SharedState: Sendable {
     let errors: ErrorLog
     let store: StateStore
     let replay: ReplayGuard
+    let tokens: OpaqueTokens
+    let nonceKey: [UInt8]
+    /// What was revoked before the start; what came since is the workers' news.
+    let firstRevocations: StoreNews
     let signing: SigningQueue
     let issuers: IssuerService
     private let pulses: Mutex<[Int]>
@@ -24,8 +28,7 @@ final class SharedState: Sendable {
     private let workerHasFailed = Atomic(false)
 
     init(
-        workerCount: Int, accessWriter: LogWriter, errors: ErrorLog, store: StateStore,
-        replay: ReplayGuard
+        workerCount: Int, accessWriter: LogWriter, errors: ErrorLog, opened: OpenedState
     ) throws(SystemError) {
         self.workerCount = workerCount
         var boxes: [Mailbox<WorkerMessage>] = []
@@ -33,8 +36,11 @@ final class SharedState: Sendable {
         mailboxes = boxes
         self.accessWriter = accessWriter
         self.errors = errors
-        self.store = store
-        self.replay = replay
+        store = opened.store
+        replay = opened.replay
+        tokens = opened.tokens
+        nonceKey = opened.nonceKey
+        firstRevocations = opened.revocations
         signing = try SigningQueue()
         issuers = try IssuerService(workers: boxes, errors: errors)
         pulses = Mutex(Array(repeating: 0, count: workerCount))

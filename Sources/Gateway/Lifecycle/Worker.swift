@@ -2,6 +2,7 @@ import Configuration
 import HTTP
 import OAuth
 import Primitives
+import Store
 import Telemetry
 import Transport
 
@@ -12,6 +13,8 @@ enum WorkerMessage: Sendable {
     /// A new configuration, or new clients and keys: requests that begin from now on use it.
     case configure(GatewaySnapshot)
     case addresses([String: [IPAddress]])
+    /// Tokens count no more, whichever gateway was told so.
+    case revoked([Revocation])
     /// Keys of outside issuers that came or changed.
     case keys(FetchedKeys)
     /// An answer to something that was asked off the loop.
@@ -24,8 +27,8 @@ enum WorkerMessage: Sendable {
 
 /// What an exchange that waited is told.
 enum Resumption: Sendable {
-    /// The nonce is durable (or the store is away).
-    case nonceRecorded(Bool)
+    /// What the store said: a `Result` of what was asked.
+    case storeAnswered(any Sendable)
     /// The token is signed; `nil` when signing failed.
     case tokenSigned([UInt8]?)
     /// A fetch of an issuer's keys has ended, well or not; what it brought is here already.
@@ -66,6 +69,8 @@ final class Worker {
     let accessLog: AccessLog
     private(set) var snapshot: GatewaySnapshot
     private(set) var authenticator: Authenticator
+    private(set) var revocations = RevocationList()
+    var storedTokens = StoredTokenCache()
     private(set) var upstreams: [UpstreamGroup] = []
     private(set) var addresses: [String: [IPAddress]] = [:]
     private(set) var isDraining = false
@@ -96,13 +101,16 @@ final class Worker {
         self.snapshot = snapshot
         loop = try EventLoop()
         identifiers = try RequestIDSource()
-        replies = ReplyWriter(realm: snapshot.configuration.oauth1.realm)
+        replies = ReplyWriter(
+            realm: snapshot.configuration.oauth1.realm,
+            resourceMetadata: snapshot.authority?.resourceMetadata)
         accessLog = AccessLog(
             writer: shared.accessWriter, format: .init(snapshot.configuration.log.accessFormat))
         authenticator = try Authenticator(snapshot: snapshot, shared: shared)
         nowhere = ListenerContext(
             role: .traffic, configuration: ListenerConfiguration(name: ""),
             load: ListenerLoad(workers: 1))
+        revocations.add(shared.firstRevocations.revocations)
         configureUpstreams()
         configureListeners()
     }
@@ -137,6 +145,7 @@ final class Worker {
         if cacheSweptAt + .seconds(1) <= loop.now {
             // Tokens that have ended give their memory back, a few slots at a time: never one long pause.
             authenticator.cache?.removeEnded(at: loop.wallNow, steps: 256)
+            revocations.removeEnded(at: loop.wallNow)
             cacheSweptAt = loop.now
         }
         return flushLog()
@@ -167,6 +176,9 @@ final class Worker {
         case .keys(let keys):
             fetchedKeys.merge(keys) { $1 }
             authenticator.use(fetchedKeys)
+        case .revoked(let revocations):
+            self.revocations.add(revocations)
+            storedTokens.remove(revocations)
         case .resume(let ticket, let resumption):
             let exchange = waiting[ticket]?.exchange
             forget(ticket)
@@ -196,7 +208,9 @@ final class Worker {
             return
         }
         self.snapshot = snapshot
-        replies = ReplyWriter(realm: snapshot.configuration.oauth1.realm)
+        replies = ReplyWriter(
+            realm: snapshot.configuration.oauth1.realm,
+            resourceMetadata: snapshot.authority?.resourceMetadata)
         accessLog.format = .init(snapshot.configuration.log.accessFormat)
         configureUpstreams()
         configureListeners()

@@ -10,6 +10,8 @@ public struct CommandLineToken {
     public let token: String
     /// The endpoint's answer as JSON.
     public let reply: String
+    /// What must be put into the store for it to mean anything; `nil`: it says all itself.
+    public let record: StoredToken?
 
     /// - Parameter certificate: PEM; for a client of `tls_client_auth`, whose tokens are good with it alone, and for no
     ///   other. Its name is not judged: the gateway does that when the token is used.
@@ -19,11 +21,8 @@ public struct CommandLineToken {
         configuration: Configuration, state: StoreSnapshot
     ) throws(StartError) {
         let material = try Material(configuration, state)
-        guard let authority = material.authority, let key = authority.signingKey else {
-            throw StartError(
-                .configuration,
-                "no authority block, or no \(configuration.authority?.signingAlgorithm.rawValue ?? "") signing key yet: start the gateway once or run `gatehouse key rotate`"
-            )
+        guard let authority = material.authority else {
+            throw StartError(.configuration, "the conf has no authority block")
         }
         guard let client = material.clients[id]?.registered else {
             throw StartError(.unavailable, "no client \(id)")
@@ -44,9 +43,25 @@ public struct CommandLineToken {
                 now: WallTime.now(),
                 tokenID: Base64.encode(try RandomBytes.make(count: 16), .url),
                 certificate: certificate)
-            let bytes = try JWTSigner.sign(claims: grant.claims, with: key)
+            let bytes: [UInt8]
+            switch authority.configuration.tokenFormat {
+            case .jwt:
+                guard let key = authority.signingKey(at: .now()) else {
+                    throw StartError(
+                        .configuration,
+                        "there is no signing key yet: start the gateway once or run `gatehouse key rotate`"
+                    )
+                }
+                bytes = try JWTSigner.sign(claims: grant.claims, with: key)
+                record = nil
+            case .opaque:
+                bytes = Array(try OpaqueTokens.of(configuration).make(.access).utf8)
+                record = StoredToken(grant, text: bytes)
+            }
             token = String(decoding: bytes, as: UTF8.self)
             reply = String(decoding: grant.reply(token: bytes), as: UTF8.self)
+        } catch let error as StartError {
+            throw error
         } catch let error as TokenRequestError {
             throw StartError(.unavailable, "\(error.code): \(error.text)")
         } catch {
@@ -72,6 +87,12 @@ public struct TokenInspection {
         let snapshot = GatewaySnapshot(
             configuration: configuration, material: try Material(configuration, state), tls: .none,
             listeners: [])
+        if snapshot.authority != nil, OpaqueTokens.isLike(.access, token.span) {
+            (header, claims, reason) = (nil, nil, nil)
+            undecided = OpaqueTokens.undecided
+            lines = ["undecided: \(OpaqueTokens.undecided)"]
+            return
+        }
         let verifier = TokenVerifier(issuers: snapshot.issuers)
         let explanation = verifier.explain(token.span, now: now)
         header = explanation.header
@@ -84,6 +105,22 @@ public struct TokenInspection {
             reason = nil
         }
         lines = TokenReport.lines(explanation, undecided: undecided).map(PrintableText.escaped)
+    }
+}
+
+extension OpaqueTokens {
+    static var undecided: String {
+        "an opaque token: what it grants lies in the store, which the running gateway asks"
+    }
+
+    /// The tokens of the conf's store.
+    static func of(_ configuration: Configuration) throws(StartError) -> OpaqueTokens {
+        do throws(StoreError) {
+            let key = try OpenedState.secretsKey(configuration)
+            return OpaqueTokens(key: try key.derived(for: "opaque tokens"))
+        } catch {
+            throw StartError(error)
+        }
     }
 }
 

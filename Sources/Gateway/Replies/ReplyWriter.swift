@@ -43,8 +43,10 @@ public struct ReplyWriter {
     private let oauth1Challenge: [UInt8]
     private var body: [UInt8] = []
 
-    /// - Parameter realm: of the challenges; quoted here.
-    public init(realm: String) {
+    /// - Parameters:
+    ///   - realm: of the challenges; quoted here.
+    ///   - resourceMetadata: where clients can find out whose tokens are taken (RFC 9728 section 5.1).
+    public init(realm: String, resourceMetadata: String? = nil) {
         let realm = Array(realm.utf8.filter { $0 >= 0x20 && $0 != 0x7F })
         func challenge(_ scheme: StaticString) -> [UInt8] {
             var line: [UInt8] = []
@@ -54,7 +56,12 @@ public struct ReplyWriter {
             line.appendQuoted(realm[...])
             return line
         }
-        bearerChallenge = challenge("Bearer")
+        var bearer = challenge("Bearer")
+        if let resourceMetadata {
+            bearer.append(", resource_metadata=")
+            bearer.appendQuoted(Array(resourceMetadata.utf8)[...])
+        }
+        bearerChallenge = bearer
         oauth1Challenge = challenge("OAuth")
         body.reserveCapacity(512)
     }

@@ -13,8 +13,11 @@ struct ClaimFacts {
     let tokenID: String?
     let expiresAt: Int64
     let notBefore: Int64?
+    let issuedAt: Int64?
     /// Of the certificate that the token is bound to (RFC 8705 section 3.1); `nil`: to none.
     let certificateThumbprint: [UInt8]?
+    /// Of the key that the token is bound to (RFC 9449 section 6.1); `nil`: to none.
+    let keyThumbprint: [UInt8]?
 
     /// - Parameter isIntrospected: the claims are what a server says of a token (RFC 7662 section 2.2): `exp` and `aud` may
     ///   be missing, and without audiences of its own the issuer's word holds for any.
@@ -30,14 +33,14 @@ struct ClaimFacts {
         notBefore = try ClaimFacts.seconds("nbf", claims)
         // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is
         // no token.
-        _ = try ClaimFacts.seconds("iat", claims)
+        issuedAt = try ClaimFacts.seconds("iat", claims)
         if isIntrospected, issuer.audiences.isEmpty {
             audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
         } else {
             audiences = try ClaimFacts.audiences(claims)
             guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
         }
-        certificateThumbprint = try ClaimFacts.thumbprint(claims)
+        (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
         subject = try ClaimFacts.text("sub", claims)
         tokenID = try ClaimFacts.text("jti", claims)
         clientID = try ClaimFacts.client(claims, issuer)
@@ -45,11 +48,22 @@ struct ClaimFacts {
     }
 
     /// A token that is bound in a way that is not checked here is good for nobody (fail closed).
-    private static func thumbprint(_ claims: JSONDocument) throws(TokenError) -> [UInt8]? {
-        guard let cnf = claims.member("cnf") else { return nil }
-        guard claims.kind(cnf) == .object, claims.childCount(of: cnf) == 1,
-            let node = claims.member("x5t#S256", of: cnf)
-        else { throw .confirmationRequired }
+    private static func bindings(
+        _ claims: JSONDocument
+    ) throws(TokenError) -> (certificate: [UInt8]?, key: [UInt8]?) {
+        guard let cnf = claims.member("cnf") else { return (nil, nil) }
+        guard claims.kind(cnf) == .object else { throw .confirmationRequired }
+        let certificate = claims.member("x5t#S256", of: cnf)
+        let key = claims.member("jkt", of: cnf)
+        let known = [certificate, key].count { $0 != nil }
+        guard known > 0, claims.childCount(of: cnf) == known else { throw .confirmationRequired }
+        return (try thumbprint(certificate, claims), try thumbprint(key, claims))
+    }
+
+    private static func thumbprint(
+        _ node: Int?, _ claims: JSONDocument
+    ) throws(TokenError) -> [UInt8]? {
+        guard let node else { return nil }
         guard let text = claims.string(node), let bytes = Base64.decode(text, .url),
             bytes.count == 32
         else { throw .invalidClaim("cnf") }

@@ -16,9 +16,12 @@ extension PublicKey {
     }
 
     /// The SHA-256 thumbprint (RFC 7638), in base64url: the `kid` of our own keys.
-    public var thumbprint: String {
+    public var thumbprint: String { Base64.encode(thumbprintBytes, .url) }
+
+    /// The SHA-256 thumbprint (RFC 7638): 32 bytes.
+    public var thumbprintBytes: [UInt8] {
         let input = Array("{\(requiredMembers)}".utf8)
-        return Base64.encode(Digest.hash(input.span, .sha256), .url)
+        return Digest.hash(input.span, .sha256)
     }
 }
 

@@ -77,4 +77,13 @@ struct JWSParts {
         guard header.kind(member) == .string else { throw .malformed }
         return header.valueRange(member)
     }
+
+    /// The `typ` in lower case and without `application/`: media types compare without regard to case, and that prefix
+    /// may be left out (RFC 7515 section 4.1.9).
+    var mediaType: String? {
+        guard let type else { return nil }
+        var text = String(decoding: header.bytes[type], as: UTF8.self).lowercased()
+        if text.hasPrefix("application/") { text.removeFirst("application/".utf8.count) }
+        return text
+    }
 }

@@ -70,6 +70,17 @@ public final class JWSVerifier {
         throw tries == 0 ? .unknownKey : .badSignature
     }
 
+    /// Checks the signature of a JWS that was taken apart by one key, whatever either calls it.
+    static func isValid(
+        _ parts: JWSParts, of token: Span<UInt8>, by key: VerificationKey
+    ) -> Bool {
+        guard key.isFit(for: parts.algorithm),
+            case .signature(let verifier) = prepare(key, parts.algorithm)
+        else { return false }
+        return verifier.isValid(
+            signature: parts.signature.span, message: token.extracting(parts.signingInput))
+    }
+
     private func named(_ keyID: ArraySlice<UInt8>) -> VerificationKey? {
         for key in keys.keys {
             if let candidate = key.keyID, candidate[...] == keyID { return key }

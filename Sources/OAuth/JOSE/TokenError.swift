@@ -20,8 +20,7 @@ public enum TokenError: Error, Equatable, Sendable {
     case missingClaim(String)
     /// A claim of the wrong type, or with a value that could not be passed on safely.
     case invalidClaim(String)
-    /// Bound to a key or certificate by `cnf`, which a bearer does not show (RFC 9449 section 7.1,
-    /// RFC 8705 section 3). Only `x5t#S256` is checked in this version, so that every other `cnf` is
-    /// refused.
+    /// Bound by a `cnf` that is not understood: only `x5t#S256` (RFC 8705 section 3) and `jkt`
+    /// (RFC 9449 section 6) are, so that every other is refused.
     case confirmationRequired
 }

@@ -77,17 +77,13 @@ public final class TokenVerifier {
         throw .unknownIssuer
     }
 
-    /// Media types compare without regard to case, and `application/` may be left out (RFC 7515
-    /// section 4.1.9).
     private static func checkType(
         _ parts: JWSParts, _ issuer: TrustedIssuer
     ) throws(TokenError) {
-        guard let range = parts.type else {
+        guard let type = parts.mediaType else {
             guard issuer.requiredType == nil else { throw .wrongType }
             return
         }
-        var type = String(decoding: parts.header.bytes[range], as: UTF8.self).lowercased()
-        if type.hasPrefix("application/") { type.removeFirst("application/".utf8.count) }
         if let required = issuer.requiredType {
             guard type == required.lowercased() else { throw .wrongType }
         } else {

@@ -27,11 +27,15 @@ public final class VerifiedToken: Sendable {
     /// Seconds since the epoch, as the token has them: without the skew.
     public let expiresAt: Int64
     public let notBefore: Int64?
+    public let issuedAt: Int64?
     public let clockSkewSeconds: Int64
     public let isFromOwnAuthority: Bool
     /// SHA-256 of the certificate that whoever shows the token must have on the connection (RFC 8705 section 3); `nil`: a
     /// plain bearer token.
     public let certificateThumbprint: [UInt8]?
+    /// RFC 7638 thumbprint of the key that whoever shows the token must prove to hold (RFC 9449 section 7.1); `nil`: a
+    /// token that needs no proof. One that has it is never good as a bearer token.
+    public let keyThumbprint: [UInt8]?
     private let claims: JSONDocument
 
     init(_ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument) {
@@ -44,9 +48,11 @@ public final class VerifiedToken: Sendable {
         tokenID = facts.tokenID
         expiresAt = facts.expiresAt
         notBefore = facts.notBefore
+        issuedAt = facts.issuedAt
         clockSkewSeconds = issuer.clockSkewSeconds
         isFromOwnAuthority = issuer.isOwnAuthority
         certificateThumbprint = facts.certificateThumbprint
+        keyThumbprint = facts.keyThumbprint
         self.claims = claims.compacted()
     }
 
@@ -97,7 +103,7 @@ public final class VerifiedToken: Sendable {
             scopes.reduce(0) { $0 + $1.utf8.count + 32 }
             + audiences.reduce(0) { $0 + $1.utf8.count + 32 }
             + clientID.utf8.count + (subject?.utf8.count ?? 0) + (tokenID?.utf8.count ?? 0)
-        return 352 + texts + claims.footprint
+        return 416 + texts + claims.footprint
     }
 }
 

@@ -53,20 +53,48 @@ public struct PublicOrigin: Sendable, Equatable {
 
 /// The secrets of a consumer and, where there is one, of its token.
 public struct OAuth1Credentials: Sendable {
-    public var consumerSecret: Secret?
+    /// Any of them signs: two may be live while one takes the other's place.
+    public var consumerSecrets: [Secret]
     /// For the RSA methods.
     public var rsaKey: PublicKey?
     public var allowsPlaintext: Bool
+    /// `nil`: no token is known. A request that names one is refused then, also by the RSA methods, which do not sign
+    /// with it.
     public var tokenSecret: Secret?
 
     public init(
         consumerSecret: Secret?, rsaKey: PublicKey? = nil, allowsPlaintext: Bool = false,
         tokenSecret: Secret? = nil
     ) {
-        self.consumerSecret = consumerSecret
+        self.init(
+            consumerSecrets: consumerSecret.map { [$0] } ?? [], rsaKey: rsaKey,
+            allowsPlaintext: allowsPlaintext, tokenSecret: tokenSecret)
+    }
+
+    public init(
+        consumerSecrets: [Secret], rsaKey: PublicKey? = nil, allowsPlaintext: Bool = false,
+        tokenSecret: Secret? = nil
+    ) {
+        self.consumerSecrets = consumerSecrets
         self.rsaKey = rsaKey
         self.allowsPlaintext = allowsPlaintext
         self.tokenSecret = tokenSecret
+    }
+
+    /// The first, where there is one: what a signer signs with. To set it leaves no other.
+    public var consumerSecret: Secret? {
+        get { consumerSecrets.first }
+        set { consumerSecrets = newValue.map { [$0] } ?? [] }
+    }
+
+    /// The same with each consumer secret alone; as it is where it has none.
+    var alternatives: [OAuth1Credentials] {
+        guard consumerSecrets.count > 1 else { return [self] }
+        return consumerSecrets.map { secret in
+            var one = self
+            one.consumerSecret = secret
+            return one
+        }
     }
 }
 
@@ -79,6 +107,11 @@ public struct OAuth1Claim: Sendable {
     /// Absent only with PLAINTEXT.
     public let timestamp: Int64?
     public let nonce: String?
+    /// `oauth_callback`, as it stands there, maybe empty: nobody is called back, but who sent one waits for
+    /// `oauth_callback_confirmed`.
+    public let callback: String?
+    /// `oauth_verifier`: any will do, since none is given out.
+    public let verifier: String?
     public let hasBodyHash: Bool
     /// Whether the body must be there before the signature can be judged.
     public let needsBody: Bool

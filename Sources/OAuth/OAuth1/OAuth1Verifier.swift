@@ -22,16 +22,22 @@ public final class OAuth1Verifier {
     private var baseString = BaseString()
     private var base: [UInt8] = []
     private var uri: [UInt8] = []
-    private var key: [UInt8] = []
+    /// The keys of the HMAC methods and of PLAINTEXT; the last are decoys.
+    private var keys: [[UInt8]] = []
+    private var liveKeyCount = 0
     private var presented: [UInt8] = []
     private var computed: [UInt8] = []
     private var hmac: [OAuth1SignatureMethod: MAC] = [:]
+    /// In the shape of the secrets that we make, so that keys of decoys are as long as those of most consumers.
     private let decoySecret: [UInt8]
+
+    /// So many secrets are tried at least: two may be live while one takes the other's place.
+    private static let comparisonCount = 2
 
     /// - Throws: when OpenSSL gives no random bytes or no HMAC.
     public init(policy: OAuth1Policy) throws(CryptographyError) {
         self.policy = policy
-        decoySecret = try RandomBytes.make(count: 32)
+        decoySecret = Array(Base64.encode(try RandomBytes.make(count: 32), .url).utf8)
         for method in OAuth1SignatureMethod.allCases {
             if let digest = method.hmacDigest { hmac[method] = try MAC(algorithm: digest) }
         }
@@ -158,7 +164,10 @@ public final class OAuth1Verifier {
         return OAuth1Claim(
             consumerKey: text(key), token: token == "" ? nil : token, method: method,
             timestamp: try timestamp.map { item throws(OAuth1Error) in try seconds(item) },
-            nonce: nonce.map { text($0) }, hasBodyHash: hasBodyHash,
+            nonce: nonce.map { text($0) },
+            callback: try parameters.single("oauth_callback").map { text($0) },
+            verifier: try parameters.single("oauth_verifier").map { text($0) },
+            hasBodyHash: hasBodyHash,
             needsBody: !hasBody && hasContent && (isForm || hasBodyHash))
     }
 
@@ -218,7 +227,7 @@ public final class OAuth1Verifier {
     ///   - origin: how the client reached us.
     ///   - body: the body where `needsBody` asked for it, else empty.
     ///   - credentials: `nil` for an unknown consumer; the outcome is then `.unknownConsumer`, at
-    ///     the same cost.
+    ///     the same cost. Without a token secret where the claim names a token: `.unknownToken`.
     @discardableResult
     public func verify(
         _ claim: OAuth1Claim, _ head: RequestHead, from origin: RequestOrigin, body: Span<UInt8>,
@@ -233,12 +242,13 @@ public final class OAuth1Verifier {
             // Only where the connection itself keeps the secret from others (section 3.4.4).
             guard origin.isTLS else { throw .plaintextNeedsTLS }
             match =
-                plaintextMatches(signature, credentials)
+                plaintextMatches(claim, signature, credentials)
                 ? Match(publicOrigin: nil, order: .encoded) : nil
         default:
             match = signatureMatches(claim, signature, head, origin, credentials)
         }
         guard let credentials else { throw .unknownConsumer }
+        guard claim.token == nil || credentials.tokenSecret != nil else { throw .unknownToken }
         guard let match else { throw .badSignature }
         if claim.method == .plaintext, !credentials.allowsPlaintext { throw .plaintextNotAllowed }
         try checkBodyHash(claim, head, body)
@@ -252,13 +262,18 @@ public final class OAuth1Verifier {
     }
 
     private func plaintextMatches(
-        _ signature: OAuth1Parameters.Item, _ credentials: OAuth1Credentials?
+        _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item,
+        _ credentials: OAuth1Credentials?
     ) -> Bool {
-        makeKey(credentials)
+        makeKeys(claim, credentials)
         presented.removeAll(keepingCapacity: true)
         presented.append(contentsOf: parameters.value(signature))
-        let isEqual = ConstantTime.equal(presented, key)
-        return isEqual && credentials?.consumerSecret != nil
+        var isMatch = false
+        for (index, key) in keys.enumerated() {
+            let isEqual = ConstantTime.equal(presented, key)
+            isMatch = (isEqual && index < liveKeyCount) || isMatch
+        }
+        return isMatch
     }
 
     /// Tries each origin that the client may have signed for, in both orders; the second only where
@@ -271,7 +286,7 @@ public final class OAuth1Verifier {
         let decoded = parameters.decoded
         let text = decoded.span.extracting(signature.value)
         guard Base64.decode(text, .standard, into: &presented) else { return nil }
-        makeKey(credentials)
+        makeKeys(claim, credentials)
         baseString.normalize(parameters, order: .encoded)
         if let match = matchingOrigin(claim, head, origin, credentials, .encoded) {
             return match
@@ -320,22 +335,35 @@ public final class OAuth1Verifier {
         baseString.append(method: head.span(of: head.methodRange), uri: uri, to: &base)
     }
 
-    /// The key of the HMAC methods, under a secret that nobody has where the consumer has none.
-    private func makeKey(_ credentials: OAuth1Credentials?) {
-        key.removeAll(keepingCapacity: true)
-        OAuth1Signature.appendKey(
-            consumerSecret: credentials?.consumerSecret?.exposed ?? decoySecret,
-            tokenSecret: credentials?.tokenSecret?.exposed ?? [], to: &key)
+    /// The keys of the HMAC methods: of each live secret, and under secrets that nobody has until there are enough.
+    private func makeKeys(_ claim: OAuth1Claim, _ credentials: OAuth1Credentials?) {
+        let secrets = credentials?.consumerSecrets ?? []
+        let tokenSecret = credentials?.tokenSecret?.exposed
+        liveKeyCount = secrets.count
+        let count = max(secrets.count, OAuth1Verifier.comparisonCount)
+        if keys.count > count { keys.removeLast(keys.count - count) }
+        for index in 0..<count {
+            if index == keys.count { keys.append([]) }
+            keys[index].removeAll(keepingCapacity: true)
+            OAuth1Signature.appendKey(
+                consumerSecret: index < secrets.count ? secrets[index].exposed : decoySecret,
+                tokenSecret: tokenSecret ?? (claim.token == nil ? [] : decoySecret),
+                to: &keys[index])
+        }
     }
 
     private func isSigned(
         _ method: OAuth1SignatureMethod, _ credentials: OAuth1Credentials?
     ) -> Bool {
         if let mac = hmac[method] {
-            mac.setKey(key)
-            mac.authenticate(base.span, into: &computed)
-            // The decoy never counts, whatever it came to.
-            return ConstantTime.equal(computed, presented) && credentials?.consumerSecret != nil
+            // Ends early for who has the secret alone: whoever has not always waits for all of them.
+            for (index, key) in keys.enumerated() {
+                mac.setKey(key)
+                mac.authenticate(base.span, into: &computed)
+                // A decoy never counts, whatever it came to.
+                if ConstantTime.equal(computed, presented), index < liveKeyCount { return true }
+            }
+            return false
         }
         guard let algorithm = method.rsaAlgorithm else { return false }
         let rsaKey = credentials?.rsaKey ?? DecoyKey.rsa
@@ -368,20 +396,6 @@ public final class OAuth1Verifier {
             throw .bodyHashMismatch
         }
     }
-}
-
-/// An RSA key that nobody signs with, so that an unknown consumer's RSA signature costs a
-/// verification too.
-enum DecoyKey {
-    static let rsa: PublicKey? = {
-        let modulus =
-            "oLAIVO0ax4aJTTNZOcnI9lS4ZUYtPWn29XzpEScswDkdqvgGIi1Wl8Rbxezvu4Tuzy4tjx8RVjUw0ccJbix5Cc"
-            + "WR0pPhqE3pBwJlcFX98I_exmC9zklQ0vCErz6N1Lu3yNXo2vLoOrHfweRyLgvu3NiucDT89ASM8WaNinlDDPcf"
-            + "RQ3zoaYYAftCso7siNDv0EEmQmcidN5iopGfCLiijtC7dZyOdCeId6HZ_NOAyRTdihvK7yjK87QVSmsi_GO7Pz"
-            + "KGbt5VvR5ZsVwqMiiSQYbKLJOtEZ5xDCP8gSuSaXkJdxN3vocSgoKe-ufHrVwFmH6LSUdFkEO5Fd_9O658EQ"
-        guard let bytes = Base64.decode(modulus, .url) else { return nil }
-        return try? PublicKey(rsaModulus: bytes, exponent: [1, 0, 1])
-    }()
 }
 
 extension Array where Element == UInt8 {

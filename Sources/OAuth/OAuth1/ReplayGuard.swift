@@ -143,21 +143,13 @@ public final class ReplayGuard: Sendable {
         floor.max(newest * bucketSeconds + bucketSeconds - 1, ordering: .acquiringAndReleasing)
     }
 
-    /// SHA-256 over the key and the four values, each text with its length before it, so that no
-    /// two requests share an input and nobody outside can look for two that collide.
     private func fingerprint(
         _ consumer: String, _ token: String, _ timestamp: Int64, _ nonce: String
     ) -> NonceFingerprint {
-        var input: [UInt8] = []
-        input.reserveCapacity(
-            key.count + 32 + consumer.utf8.count + token.utf8.count + nonce.utf8.count)
-        input += key
-        for text in [consumer, token, nonce] {
-            input.appendBigEndian(UInt64(text.utf8.count))
-            input.append(contentsOf: text.utf8)
-        }
-        input.appendBigEndian(UInt64(bitPattern: timestamp))
-        return NonceFingerprint(digest: Digest.hash(input.span, .sha256), timestamp: timestamp)
+        NonceFingerprint(
+            digest: NonceIdentifier.make(
+                key: key, consumer: consumer, token: token, timestamp: timestamp, nonce: nonce),
+            timestamp: timestamp)
     }
 
     // MARK: Stop and start
@@ -241,13 +233,5 @@ struct NonceFingerprint: Hashable {
     /// The hash is keyed already: half of it spreads the entries.
     func hash(into hasher: inout Hasher) {
         hasher.combine(high)
-    }
-}
-
-extension [UInt8] {
-    fileprivate mutating func appendBigEndian(_ number: UInt64) {
-        for shift in stride(from: 56, through: 0, by: -8) {
-            append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
-        }
     }
 }

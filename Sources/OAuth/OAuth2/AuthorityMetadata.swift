@@ -1,52 +1,71 @@
-import Primitives
+/// What the authority offers beyond the token endpoint and clients with secrets: what its metadata names.
+public struct AuthorityFeatures: Sendable, Equatable {
+    /// Whether a client can show a certificate anywhere (RFC 8705 sections 2.1.1 and 3.3).
+    public var takesCertificates: Bool
+    /// The algorithms of assertions (`private_key_jwt`); empty: none is taken.
+    public var assertionAlgorithms: [JWSAlgorithm]
+    /// The algorithms of DPoP proofs (RFC 9449 section 5.1); empty: none is taken.
+    public var proofAlgorithms: [JWSAlgorithm]
+    public var introspects: Bool
+    public var revokes: Bool
+
+    public init(
+        takesCertificates: Bool = false, assertionAlgorithms: [JWSAlgorithm] = [],
+        proofAlgorithms: [JWSAlgorithm] = [], introspects: Bool = false, revokes: Bool = false
+    ) {
+        self.takesCertificates = takesCertificates
+        self.assertionAlgorithms = assertionAlgorithms
+        self.proofAlgorithms = proofAlgorithms
+        self.introspects = introspects
+        self.revokes = revokes
+    }
+}
 
 /// What clients can find out about the authority (RFC 8414).
 public enum AuthorityMetadata {
     /// Scheme and authority of an issuer URL: where the fixed paths of the gateway lie.
-    public static func origin(of issuer: String) -> String {
-        let parts = issuer.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
-        return parts.prefix(3).joined(separator: "/")
-    }
+    public static func origin(of issuer: String) -> String { WellKnown.origin(of: issuer) }
 
     /// Where the document is served: the well-known name goes before the issuer's path (section 3.1).
     public static func path(of issuer: String) -> String {
-        var path = String(issuer.dropFirst(origin(of: issuer).count))
-        while path.hasSuffix("/") { path.removeLast() }
-        return "/.well-known/oauth-authorization-server" + path
+        WellKnown.path("oauth-authorization-server", of: issuer, keepsEnd: false)
     }
 
     /// The document (section 2). Members without elements are left out (section 3.2).
-    ///
-    /// - Parameter takesCertificates: whether a client can show one anywhere (RFC 8705 sections 2.1.1 and 3.3).
     public static func document(
-        policy: AuthorityPolicy, takesCertificates: Bool = false
+        policy: AuthorityPolicy, features: AuthorityFeatures = AuthorityFeatures()
     ) -> [UInt8] {
         let origin = origin(of: policy.issuer)
-        var json: [UInt8] = []
-        func member(_ name: String, _ value: String, isFirst: Bool = false) {
-            json.append(isFirst ? "{" : ",")
-            JSONText.appendString(name, to: &json)
-            json.append(":")
-            JSONText.appendString(value, to: &json)
+        var json = JSONObjectText()
+        json.add("issuer", policy.issuer)
+        json.add("token_endpoint", origin + "/oauth2/token")
+        json.add("jwks_uri", origin + "/.well-known/jwks.json")
+        json.add("grant_types_supported", ["client_credentials"])
+        addMethods("token", features, to: &json)
+        if features.introspects {
+            json.add("introspection_endpoint", origin + "/oauth2/introspect")
+            addMethods("introspection", features, to: &json)
         }
-        func list(_ name: String, _ items: [String]) {
-            guard !items.isEmpty else { return }
-            json.append(",")
-            JSONText.appendString(name, to: &json)
-            json.append(":")
-            JSONText.appendStrings(items, to: &json)
+        if features.revokes {
+            json.add("revocation_endpoint", origin + "/oauth2/revoke")
+            addMethods("revocation", features, to: &json)
         }
-        member("issuer", policy.issuer, isFirst: true)
-        member("token_endpoint", origin + "/oauth2/token")
-        member("jwks_uri", origin + "/.well-known/jwks.json")
-        list("grant_types_supported", ["client_credentials"])
-        list(
-            "token_endpoint_auth_methods_supported",
-            ["client_secret_basic", "client_secret_post"]
-                + (takesCertificates ? ["tls_client_auth"] : []))
-        if takesCertificates { json.append(#","tls_client_certificate_bound_access_tokens":true"#) }
-        list("scopes_supported", policy.scopes)
-        json.append("}\n")
-        return json
+        json.addTrue("tls_client_certificate_bound_access_tokens", features.takesCertificates)
+        json.add("dpop_signing_alg_values_supported", features.proofAlgorithms.map(\.rawValue))
+        json.add("scopes_supported", policy.scopes)
+        return json.text
+    }
+
+    /// The three endpoints take the same clients; algorithms must be named with `private_key_jwt` (section 2).
+    private static func addMethods(
+        _ endpoint: String, _ features: AuthorityFeatures, to json: inout JSONObjectText
+    ) {
+        var methods: [RegisteredClient.AuthMethod] = [.basic, .post]
+        if !features.assertionAlgorithms.isEmpty { methods.append(.privateKeyJWT) }
+        if features.takesCertificates { methods.append(.tls) }
+        json.add("\(endpoint)_endpoint_auth_methods_supported", methods.map(\.rawValue))
+        json.add(
+            "\(endpoint)_endpoint_auth_signing_alg_values_supported",
+            features.assertionAlgorithms.map(\.rawValue))
     }
 }

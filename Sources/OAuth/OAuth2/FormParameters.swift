@@ -1,3 +1,4 @@
+import HTTP
 import Primitives
 
 /// A body of the media type `application/x-www-form-urlencoded`, strictly read: whole escapes, UTF-8, no NUL, no
@@ -10,6 +11,16 @@ public struct FormParameters: Sendable {
 
     /// By the bytes of the name: `String` takes names for equal that differ in their bytes.
     private var values: [[UInt8]: [String]] = [:]
+
+    /// The form of a request that must have one.
+    ///
+    /// - Throws: `.invalidRequest`, also where the media type is another.
+    init(formOf head: RequestHead, _ body: Span<UInt8>) throws(TokenRequestError) {
+        guard OAuth1Verifier.hasFormBody(head) else {
+            throw .invalidRequest("The body must be application/x-www-form-urlencoded.")
+        }
+        try self.init(body)
+    }
 
     /// - Throws: `.invalidRequest`.
     public init(_ body: Span<UInt8>) throws(TokenRequestError) {

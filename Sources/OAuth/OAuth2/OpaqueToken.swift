@@ -51,6 +51,11 @@ public struct OpaqueTokens: Sendable {
         return nil
     }
 
+    /// Whether a text has the form of such a token, by whatever key.
+    public static func isLike(_ kind: Kind, _ text: Span<UInt8>) -> Bool {
+        text.count == 4 + textCount && text.starts(with: kind.rawValue)
+    }
+
     /// Under which a token lies in the store: its SHA-256.
     public static func identifier(of text: Span<UInt8>) -> [UInt8] {
         Digest.hash(text, .sha256)

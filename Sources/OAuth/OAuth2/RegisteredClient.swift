@@ -6,6 +6,7 @@ public struct RegisteredClient: Sendable {
         case basic = "client_secret_basic"
         case post = "client_secret_post"
         case tls = "tls_client_auth"
+        case privateKeyJWT = "private_key_jwt"
     }
 
     /// Stands in for a client that is not registered, so that refusing it takes as long as refusing one that is.
@@ -25,10 +26,12 @@ public struct RegisteredClient: Sendable {
     public var authMethod: AuthMethod?
     /// What its certificate must say, with `tls_client_auth`.
     public var certificate: CertificateRule?
+    /// What proves its assertions, with `private_key_jwt`.
+    public var keys: KeySet?
 
     public init(
         id: String, secrets: [KnownSecret], scopes: [String], audiences: [String],
-        authMethod: AuthMethod?, certificate: CertificateRule? = nil
+        authMethod: AuthMethod?, certificate: CertificateRule? = nil, keys: KeySet? = nil
     ) {
         self.id = id
         self.secrets = secrets
@@ -36,6 +39,7 @@ public struct RegisteredClient: Sendable {
         self.audiences = audiences
         self.authMethod = authMethod
         self.certificate = certificate
+        self.keys = keys
     }
 
     /// Whether the secret is one of the client's.

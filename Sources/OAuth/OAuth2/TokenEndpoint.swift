@@ -2,25 +2,47 @@ import Primitives
 
 /// The rules of `POST /oauth2/token` for client credentials (RFC 6749 section 4.4), as functions over values.
 public enum TokenEndpoint {
-    /// Proves the client by the secret it presented, or by the certificate on its connection.
+    /// Proves the client by the secret or assertion it presented, or by the certificate on its connection.
     ///
     /// An unknown client costs what a wrong secret costs, and both read the same outside.
+    ///
+    /// - Parameter assertions: what assertions are held to; `nil`: none is taken. Who takes them records each before it
+    ///   grants anything.
     public static func authenticate(
         _ request: TokenRequest, certificate: ClientCertificate? = nil,
+        assertions: ClientAssertion.Policy? = nil, now: WallTime,
         lookup: (String) -> RegisteredClient?
-    ) throws(TokenRequestError) -> RegisteredClient {
-        switch request.client {
+    ) throws(TokenRequestError) -> ProvenClient {
+        try authenticate(
+            request.credentials, certificate: certificate, assertions: assertions, now: now,
+            lookup: lookup)
+    }
+
+    /// Proves the client of a request to any endpoint of the authority.
+    public static func authenticate(
+        _ credentials: ClientCredentials, certificate: ClientCertificate? = nil,
+        assertions: ClientAssertion.Policy? = nil, now: WallTime,
+        lookup: (String) -> RegisteredClient?
+    ) throws(TokenRequestError) -> ProvenClient {
+        switch credentials.client {
         case .basic(let readings):
             let client = try prove(readings, by: .basic, lookup)
-            return try check(client, isNamedBy: request)
+            return ProvenClient(client: try check(client, isNamedBy: credentials))
         case .post(let reading):
-            return try prove([reading], by: .post, lookup)
+            return ProvenClient(client: try prove([reading], by: .post, lookup))
+        case .assertion(let text):
+            guard let assertions else { throw .invalidClient(.unsupportedMethod) }
+            let bytes = text.exposed
+            let proven = try ClientAssertion.verify(
+                bytes.span, now: now, policy: assertions, lookup: lookup)
+            _ = try check(proven.client, isNamedBy: credentials)
+            return proven
         case .none:
             // Without a secret, `client_id` says whose the certificate should be (RFC 8705 section 2).
-            guard let certificate, let id = request.namedClientID else {
+            guard let certificate, let id = credentials.namedClientID else {
                 throw .invalidClient(.noCredentials)
             }
-            return try prove(id, by: certificate, lookup)
+            return ProvenClient(client: try prove(id, by: certificate, lookup))
         case .oauth1:
             throw .invalidClient(.noCredentials)
         }
@@ -46,7 +68,7 @@ public enum TokenEndpoint {
         guard let client else { throw .invalidClient(.unknownClient) }
         // Who is known by a certificate gets tokens that are bound to it: a signature alone must not get one that is not.
         guard client.authMethod != .tls else { throw .invalidClient(.methodNotAllowed) }
-        return try check(client, isNamedBy: request)
+        return try check(client, isNamedBy: request.credentials)
     }
 
     private static func prove(
@@ -74,9 +96,9 @@ public enum TokenEndpoint {
     }
 
     private static func check(
-        _ client: RegisteredClient, isNamedBy request: TokenRequest
+        _ client: RegisteredClient, isNamedBy credentials: ClientCredentials
     ) throws(TokenRequestError) -> RegisteredClient {
-        if let named = request.namedClientID, !named.hasBytes(of: client.id) {
+        if let named = credentials.namedClientID, !named.hasBytes(of: client.id) {
             throw .invalidRequest("client_id names another client.")
         }
         return client
@@ -88,9 +110,11 @@ public enum TokenEndpoint {
     ///   - tokenID: random; becomes `jti`.
     ///   - certificate: on the client's connection: a client that is known by its certificate gets tokens that are good
     ///     with it alone.
+    ///   - keyThumbprint: of the key that a DPoP proof has shown: the token is good with it alone (RFC 9449 section 5).
     public static func grant(
         _ request: TokenRequest, to client: RegisteredClient, under policy: AuthorityPolicy,
-        now: WallTime, tokenID: String, certificate: ClientCertificate? = nil
+        now: WallTime, tokenID: String, certificate: ClientCertificate? = nil,
+        keyThumbprint: [UInt8]? = nil
     ) throws(TokenRequestError) -> TokenGrant {
         guard let grantType = request.grantType else {
             throw .invalidRequest("grant_type is missing.")
@@ -102,7 +126,8 @@ public enum TokenEndpoint {
             issuer: policy.issuer, clientID: client.id, audiences: audiences, scopes: scopes,
             issuedAt: now.seconds, expiresAt: now.seconds + policy.tokenLifetimeSeconds,
             tokenID: tokenID,
-            certificateThumbprint: client.authMethod == .tls ? certificate?.thumbprint : nil)
+            certificateThumbprint: client.authMethod == .tls ? certificate?.thumbprint : nil,
+            keyThumbprint: keyThumbprint)
     }
 
     /// Without a scope asked for: all of the client's (RFC 6749 section 3.3). A scope that is not the client's is refused
@@ -148,5 +173,5 @@ public enum TokenEndpoint {
 extension String {
     /// Equality of identifiers: byte for byte. `==` also holds between texts that Unicode calls equivalent, such as the
     /// letter K and the sign for kelvin.
-    fileprivate func hasBytes(of other: String) -> Bool { utf8.elementsEqual(other.utf8) }
+    func hasBytes(of other: String) -> Bool { utf8.elementsEqual(other.utf8) }
 }

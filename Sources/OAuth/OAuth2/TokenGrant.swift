@@ -11,10 +11,13 @@ public struct TokenGrant: Sendable, Equatable {
     public let tokenID: String
     /// Of the certificate that the token is bound to (RFC 8705 section 3.1).
     public let certificateThumbprint: [UInt8]?
+    /// Of the key that the token is bound to (RFC 9449 section 6.1).
+    public let keyThumbprint: [UInt8]?
 
     public init(
         issuer: String, clientID: String, audiences: [String], scopes: [String], issuedAt: Int64,
-        expiresAt: Int64, tokenID: String, certificateThumbprint: [UInt8]? = nil
+        expiresAt: Int64, tokenID: String, certificateThumbprint: [UInt8]? = nil,
+        keyThumbprint: [UInt8]? = nil
     ) {
         self.issuer = issuer
         self.clientID = clientID
@@ -24,7 +27,11 @@ public struct TokenGrant: Sendable, Equatable {
         self.expiresAt = expiresAt
         self.tokenID = tokenID
         self.certificateThumbprint = certificateThumbprint
+        self.keyThumbprint = keyThumbprint
     }
+
+    /// How the token is to be shown (RFC 6750 section 2.1, RFC 9449 section 5).
+    public var tokenType: String { keyThumbprint == nil ? "Bearer" : "DPoP" }
 
     public var scope: String { scopes.joined(separator: " ") }
 
@@ -53,11 +60,8 @@ public struct TokenGrant: Sendable, Equatable {
             json.append(#","scope":"#)
             JSONText.appendString(scope, to: &json)
         }
-        if let certificateThumbprint {
-            json.append(#","cnf":{"x5t#S256":"#)
-            JSONText.appendString(Base64.encode(certificateThumbprint, .url), to: &json)
-            json.append("}")
-        }
+        JSONText.appendConfirmation(
+            certificate: certificateThumbprint, key: keyThumbprint, to: &json)
         json.append("}")
         return json
     }
@@ -67,7 +71,9 @@ public struct TokenGrant: Sendable, Equatable {
         var json: [UInt8] = []
         json.append(#"{"access_token":"#)
         JSONText.appendString(token.span, to: &json)
-        json.append(#","token_type":"Bearer","expires_in":"#)
+        json.append(#","token_type":"#)
+        JSONText.appendString(tokenType, to: &json)
+        json.append(#","expires_in":"#)
         JSONText.appendInteger(Int(expiresAt - issuedAt), to: &json)
         if !scopes.isEmpty {
             json.append(#","scope":"#)
@@ -75,5 +81,23 @@ public struct TokenGrant: Sendable, Equatable {
         }
         json.append("}\n")
         return json
+    }
+}
+
+extension JSONText {
+    /// Appends `,"cnf":{…}` (RFC 7800 section 3.1) with what a token is bound to; nothing where that is nothing.
+    static func appendConfirmation(
+        certificate: [UInt8]?, key: [UInt8]?, to json: inout [UInt8]
+    ) {
+        var separator = #","cnf":{"#
+        for (name, thumbprint) in [("x5t#S256", certificate), ("jkt", key)] {
+            guard let thumbprint else { continue }
+            json.append(contentsOf: separator.utf8)
+            appendString(name, to: &json)
+            json.append(0x3A)
+            appendString(Base64.encode(thumbprint, .url), to: &json)
+            separator = ","
+        }
+        if certificate != nil || key != nil { json.append(0x7D) }
     }
 }

@@ -1,6 +1,7 @@
 import Primitives
 
-/// The errors of the token endpoint (RFC 6749 section 5.2, RFC 8707 section 2), with the fact behind each.
+/// The errors of the token, introspection and revocation endpoints (RFC 6749 section 5.2, RFC 8707 section 2, RFC 9449
+/// section 5, RFC 7662 section 2.3, RFC 7009 section 2.2.1), with the fact behind each.
 public enum TokenRequestError: Error, Equatable, Sendable {
     case invalidRequest(String)
     /// No client proved itself. Why stays in the log: a stranger must not learn which clients exist.
@@ -8,6 +9,10 @@ public enum TokenRequestError: Error, Equatable, Sendable {
     case unsupportedGrantType
     case invalidScope
     case invalidTarget
+    /// The DPoP proof of a token request (RFC 9449 section 5).
+    case invalidProof(DPoPError)
+    /// A token that cannot be revoked here (RFC 7009 section 2.2.1), such as one of another issuer.
+    case unsupportedTokenType
 
     public enum Cause: Equatable, Sendable {
         case noCredentials
@@ -15,6 +20,10 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case unknownClient
         case wrongSecret
         case wrongCertificate
+        /// An assertion that proves nothing (RFC 7523 section 3).
+        case badAssertion(TokenError)
+        /// Its `jti` has been used before: what the caller finds when it records one.
+        case assertionReused
         case methodNotAllowed
         case unsupportedMethod
     }
@@ -27,6 +36,8 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case .unsupportedGrantType: "unsupported_grant_type"
         case .invalidScope: "invalid_scope"
         case .invalidTarget: "invalid_target"
+        case .invalidProof(let error): error.code
+        case .unsupportedTokenType: "unsupported_token_type"
         }
     }
 
@@ -42,6 +53,8 @@ public enum TokenRequestError: Error, Equatable, Sendable {
         case .unsupportedGrantType: "Only client_credentials is supported."
         case .invalidScope: "The scope is malformed or not granted to this client."
         case .invalidTarget: "The audience or resource is not known for this client."
+        case .invalidProof(let error): error.text
+        case .unsupportedTokenType: "This token cannot be revoked here."
         }
     }
 

@@ -16,12 +16,17 @@ final class MemoryState: StateBackend {
     private var ceiling: Int64?
     private var futureNonces: Set<FutureNonce> = []
     private let replayKey: Secret
+    private var tokens = MemoryTokens()
 
     init() throws(StoreError) {
         replayKey = try SecretsKey.generate().secret
     }
 
-    func generation() -> Int64 { changes }
+    func marks() -> StoreMarks {
+        StoreMarks(generation: changes, revocations: tokens.lastRevocation)
+    }
+
+    func revocations(after sequence: Int64) -> StoreNews { tokens.revocations(after: sequence) }
 
     func snapshot() -> StoreSnapshot {
         StoreSnapshot(
@@ -46,13 +51,12 @@ final class MemoryState: StateBackend {
         changes += 1
     }
 
-    func addSigningKey(_ key: SigningKeyRecord, onlyIfNone: Bool) throws(StoreError) -> Bool {
-        if onlyIfNone, keys.contains(where: \.isCurrent) { return false }
+    func addSigningKey(
+        _ key: SigningKeyRecord, _ condition: SigningKeyCondition
+    ) throws(StoreError) -> Bool {
+        guard condition.holds(newest: keys.first { $0.retiredAt == nil }) else { return false }
         guard !keys.contains(where: { $0.kid == key.kid }) else { throw .keyExists(kid: key.kid) }
-        for index in keys.indices where keys[index].isCurrent {
-            keys[index].retiredAt = key.createdAt
-        }
-        keys.append(key.current())
+        keys = keys.map { $0.replaced(by: key) } + [key.newest()]
         changes += 1
         return true
     }
@@ -62,6 +66,44 @@ final class MemoryState: StateBackend {
         keys.removeAll { key in key.retiredAt.map { $0 < instant } ?? false }
         if keys.count != before { changes += 1 }
         return before - keys.count
+    }
+
+    func perform(_ items: [StoreItem]) -> [StoreItemResult] {
+        let results = items.map { item -> StoreItemResult in
+            do throws(StoreError) {
+                guard case .recordFutureNonce(let nonce) = item else {
+                    return try tokens.perform(item)
+                }
+                try requireRun()
+                futureNonces.insert(nonce)
+                return .done
+            } catch {
+                return .failed(error)
+            }
+        }
+        // Two go for one that comes, so that what has expired never piles up.
+        _ = tokens.purge(expiredAt: WallTime.now(), limit: 2 * items.count)
+        return results
+    }
+
+    func purge(expiredAt now: WallTime, limit: Int) -> Int {
+        tokens.purge(expiredAt: now, limit: limit)
+    }
+
+    func forEachRecord(
+        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        let snapshot = snapshot()
+        for client in snapshot.clients { try body(.client(client)) }
+        for key in snapshot.keys { try body(.key(key)) }
+        try tokens.forEachRecord(liveAt: now, body)
+    }
+
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
+        guard self.clients.isEmpty, self.keys.isEmpty else { throw .notEmpty }
+        for client in clients { self.clients[client.id] = client }
+        self.keys = keys
+        changes += 1
     }
 
     func beginRun() throws(StoreError) -> ReplayStart {
@@ -77,11 +119,6 @@ final class MemoryState: StateBackend {
         let raised = max(ceiling ?? timestamp, timestamp)
         ceiling = raised
         futureNonces = futureNonces.filter { $0.timestamp > raised }
-    }
-
-    func recordFutureNonces(_ nonces: [FutureNonce]) throws(StoreError) {
-        try requireRun()
-        futureNonces.formUnion(nonces)
     }
 
     func endRun(savedNonces: [UInt8]) throws(StoreError) {

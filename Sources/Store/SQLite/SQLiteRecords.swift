@@ -4,8 +4,12 @@ import Primitives
 
 /// Clients and signing keys as rows.
 extension SQLiteState {
-    func generation() throws(StoreError) -> Int64 {
-        try read(Self.generation)
+    func marks() throws(StoreError) -> StoreMarks {
+        try read { database in
+            StoreMarks(
+                generation: try Self.generation(database),
+                revocations: try Self.lastRevocation(database))
+        }
     }
 
     func snapshot() throws(StoreError) -> StoreSnapshot {
@@ -34,23 +38,27 @@ extension SQLiteState {
             guard try !Self.hasClient(client.id, database) else {
                 throw StoreError.clientExists(id: client.id)
             }
-            try database.execute(
-                sql: """
-                    INSERT INTO client (
-                        secret_hashes, scopes, audiences, auth_method, sealed_oauth1_secret,
-                        allows_plaintext, id, created_at
-                    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
+            try insert(client, database)
         }
+    }
+
+    func insert(_ client: StoredClient, _ database: Database) throws {
+        try database.execute(
+            sql: """
+                INSERT INTO client (
+                    secrets, scopes, audiences, auth_method, oauth1_secrets, allows_plaintext,
+                    jwks, certificate_name, id, created_at
+                ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
     }
 
     func replaceClient(_ client: StoredClient) throws(StoreError) {
         try write { database in
             try database.execute(
                 sql: """
-                    UPDATE client SET secret_hashes = ?, scopes = ?, audiences = ?, auth_method = ?,
-                        sealed_oauth1_secret = ?, allows_plaintext = ?
+                    UPDATE client SET secrets = ?, scopes = ?, audiences = ?, auth_method = ?,
+                        oauth1_secrets = ?, allows_plaintext = ?, jwks = ?, certificate_name = ?
                     WHERE id = ?
                     """, arguments: try columns(of: client) + [client.id])
             guard database.changesCount == 1 else {
@@ -72,61 +80,78 @@ extension SQLiteState {
 
     /// The columns that `addClient` and `replaceClient` share, in their order.
     private func columns(of client: StoredClient) throws -> StatementArguments {
-        let sealed: Data? =
-            if let secret = client.oauth1Secret {
-                Data(try seal.close(secret, .oauth1Secret(clientID: client.id)))
-            } else { nil }
+        let texts = try ClientText(client, seal)
         return [
-            try Self.list(client.secretHashes), try Self.list(client.scopes),
-            try Self.list(client.audiences), client.authMethod, sealed, client.allowsPlaintext,
+            try Self.text(texts.secrets), try Self.list(client.scopes),
+            try Self.list(client.audiences), client.authMethod, try Self.text(texts.oauth1Secrets),
+            client.allowsPlaintext, client.jwks, client.certificateName,
         ]
     }
 
-    private func client(of row: Row) throws -> StoredClient {
-        let id: String = try row.decode(forColumn: "id")
-        let sealed: Data? = try row.decode(forColumn: "sealed_oauth1_secret")
-        return StoredClient(
-            id: id,
-            secretHashes: try Self.list(in: row, "secret_hashes"),
+    func client(of row: Row) throws -> StoredClient {
+        try ClientText(
+            id: try row.decode(forColumn: "id"),
+            secrets: try Self.value(in: row, "secrets", as: "a list of secrets"),
             scopes: try Self.list(in: row, "scopes"),
             audiences: try Self.list(in: row, "audiences"),
             authMethod: try row.decode(forColumn: "auth_method"),
-            oauth1Secret: try sealed.map { try seal.open(Array($0), .oauth1Secret(clientID: id)) },
+            oauth1Secrets: try Self.value(in: row, "oauth1_secrets", as: "a list of secrets"),
             allowsPlaintext: try row.decode(forColumn: "allows_plaintext"),
-            createdAt: WallTime(seconds: try row.decode(forColumn: "created_at")))
+            jwks: try row.decode(forColumn: "jwks"),
+            certificateName: try row.decode(forColumn: "certificate_name"),
+            createdAt: try row.decode(forColumn: "created_at")
+        ).record(seal)
     }
 
-    private static func list(_ texts: [String]) throws -> String {
-        String(decoding: try JSONEncoder().encode(texts), as: UTF8.self)
+    private static func text(_ value: some Encodable) throws -> String {
+        String(decoding: try JSONEncoder().encode(value), as: UTF8.self)
     }
 
-    private static func list(in row: Row, _ column: String) throws -> [String] {
+    private static func value<Value: Decodable>(
+        in row: Row, _ column: String, as what: String
+    ) throws -> Value {
         let text: String = try row.decode(forColumn: column)
-        guard let texts = try? JSONDecoder().decode([String].self, from: Data(text.utf8)) else {
-            throw StoreError.corrupt(reason: "\(column) is not a list of strings")
+        guard let value = try? JSONDecoder().decode(Value.self, from: Data(text.utf8)) else {
+            throw StoreError.corrupt(reason: "\(column) is not \(what)")
         }
-        return texts
+        return value
+    }
+
+    static func list(_ texts: [String]) throws -> String { try text(texts) }
+
+    static func list(in row: Row, _ column: String) throws -> [String] {
+        try value(in: row, column, as: "a list of strings")
     }
 
     // MARK: - Signing keys
 
-    func addSigningKey(_ key: SigningKeyRecord, onlyIfNone: Bool) throws(StoreError) -> Bool {
+    func addSigningKey(
+        _ key: SigningKeyRecord, _ condition: SigningKeyCondition
+    ) throws(StoreError) -> Bool {
         let sealed = Data(try seal.close(key.privateKeyPKCS8, .privateKey(kid: key.kid)))
         return try write { database in
-            let kids = try String.fetchAll(
-                database, sql: "SELECT kid FROM signing_key WHERE retired_at IS NULL OR kid = ?",
-                arguments: [key.kid])
-            if kids.contains(key.kid), !onlyIfNone { throw StoreError.keyExists(kid: key.kid) }
-            if onlyIfNone, !kids.isEmpty { return false }
-            try database.execute(
-                sql: "UPDATE signing_key SET retired_at = ? WHERE retired_at IS NULL",
-                arguments: [key.createdAt.seconds])
+            let newest = try Row.fetchOne(
+                database, sql: "SELECT * FROM signing_key WHERE retired_at IS NULL")
+            guard condition.holds(newest: try newest.map { try signingKey(of: $0) }) else {
+                return false
+            }
+            let isKnown = try Row.fetchOne(
+                database, sql: "SELECT 1 FROM signing_key WHERE kid = ?", arguments: [key.kid])
+            guard isKnown == nil else { throw StoreError.keyExists(kid: key.kid) }
             try database.execute(
                 sql: """
-                    INSERT INTO signing_key (kid, algorithm, sealed_private_key, created_at)
-                    VALUES (?, ?, ?, ?)
+                    UPDATE signing_key SET retired_at = min(ifnull(retired_at, ?1), ?1)
+                    WHERE retired_at IS NULL OR retired_at > ?1
+                    """, arguments: [key.activatesAt.seconds])
+            try database.execute(
+                sql: """
+                    INSERT INTO signing_key (
+                        kid, algorithm, sealed_private_key, created_at, activates_at
+                    ) VALUES (?, ?, ?, ?, ?)
                     """,
-                arguments: [key.kid, key.algorithm, sealed, key.createdAt.seconds])
+                arguments: [
+                    key.kid, key.algorithm, sealed, key.createdAt.seconds, key.activatesAt.seconds,
+                ])
             return true
         }
     }
@@ -139,7 +164,7 @@ extension SQLiteState {
         }
     }
 
-    private func signingKey(of row: Row) throws -> SigningKeyRecord {
+    func signingKey(of row: Row) throws -> SigningKeyRecord {
         let kid: String = try row.decode(forColumn: "kid")
         let sealed: Data = try row.decode(forColumn: "sealed_private_key")
         let retiredAt: Int64? = try row.decode(forColumn: "retired_at")
@@ -147,6 +172,7 @@ extension SQLiteState {
             kid: kid, algorithm: try row.decode(forColumn: "algorithm"),
             privateKeyPKCS8: try seal.open(Array(sealed), .privateKey(kid: kid)),
             createdAt: WallTime(seconds: try row.decode(forColumn: "created_at")),
+            activatesAt: WallTime(seconds: try row.decode(forColumn: "activates_at")),
             retiredAt: retiredAt.map { WallTime(seconds: $0) })
     }
 }

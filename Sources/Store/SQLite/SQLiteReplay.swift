@@ -46,15 +46,11 @@ extension SQLiteState {
         }
     }
 
-    func recordFutureNonces(_ nonces: [FutureNonce]) throws(StoreError) {
+    func record(_ nonce: FutureNonce, _ database: Database) throws {
         try requireRun()
-        try write { database in
-            let statement = try database.cachedStatement(
-                sql: "INSERT OR IGNORE INTO future_nonce (timestamp, fingerprint) VALUES (?, ?)")
-            for nonce in nonces {
-                try statement.execute(arguments: [nonce.timestamp, Data(nonce.fingerprint)])
-            }
-        }
+        try database.cachedStatement(
+            sql: "INSERT OR IGNORE INTO future_nonce (timestamp, fingerprint) VALUES (?, ?)"
+        ).execute(arguments: [nonce.timestamp, Data(nonce.fingerprint)])
     }
 
     func endRun(savedNonces: [UInt8]) throws(StoreError) {

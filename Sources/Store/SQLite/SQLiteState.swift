@@ -25,6 +25,9 @@ final class SQLiteState: StateBackend {
         self.connection = try Self.open(path: path, seal: seal, busyTimeout: busyTimeout)
     }
 
+    /// After a failure that closed the file nothing is open until somebody asks for something.
+    var isOpen: Bool { connection != nil }
+
     func close() {
         try? connection?.close()
         connection = nil

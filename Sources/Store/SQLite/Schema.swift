@@ -9,7 +9,7 @@ enum Schema {
     static let applicationID = 0x4754_4853
     static var version: Int { migrations.count }
 
-    private static let migrations: [@Sendable (Database) throws -> Void] = [version1]
+    private static let migrations: [@Sendable (Database) throws -> Void] = [version1, version2]
 
     /// Brings the database to this version, each step in the transaction of the caller.
     ///
@@ -85,5 +85,69 @@ enum Schema {
                         """)
             }
         }
+    }
+
+    /// Secrets get their times, keys their beginning; tokens, revocations and what may be used once come in.
+    ///
+    /// `secrets` and `oauth1_secrets` are JSON arrays of objects with `created_at`, `expires_at` and `hash` or
+    /// `sealed`, the latter in hexadecimal because that is what SQL can make of a BLOB. The secrets of a
+    /// client of version 1 are as old as itself, as nobody knows better.
+    @Sendable private static func version2(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                ALTER TABLE client ADD COLUMN secrets TEXT NOT NULL DEFAULT '[]';
+                ALTER TABLE client ADD COLUMN oauth1_secrets TEXT NOT NULL DEFAULT '[]';
+                ALTER TABLE client ADD COLUMN jwks TEXT;
+                ALTER TABLE client ADD COLUMN certificate_name TEXT;
+                UPDATE client SET secrets = (
+                    SELECT json_group_array(
+                        json_object('hash', each.value, 'created_at', client.created_at))
+                    FROM json_each(client.secret_hashes) AS each);
+                UPDATE client SET oauth1_secrets = json_array(
+                    json_object('sealed', hex(sealed_oauth1_secret), 'created_at', created_at))
+                    WHERE sealed_oauth1_secret IS NOT NULL;
+                ALTER TABLE client DROP COLUMN secret_hashes;
+                ALTER TABLE client DROP COLUMN sealed_oauth1_secret;
+
+                -- A key of version 1 began when it was made, and ended when the next one was.
+                ALTER TABLE signing_key ADD COLUMN activates_at INTEGER NOT NULL DEFAULT 0;
+                UPDATE signing_key SET activates_at = created_at;
+
+                CREATE TABLE token (
+                    id BLOB NOT NULL PRIMARY KEY,
+                    kind TEXT NOT NULL,
+                    client_id TEXT NOT NULL,
+                    scopes TEXT NOT NULL,
+                    audiences TEXT NOT NULL,
+                    issued_at INTEGER NOT NULL,
+                    expires_at INTEGER NOT NULL,
+                    sealed_secret BLOB,
+                    certificate_thumbprint BLOB,
+                    key_thumbprint BLOB
+                ) STRICT, WITHOUT ROWID;
+                CREATE INDEX token_expiry ON token (expires_at);
+
+                CREATE TABLE one_time_id (
+                    space TEXT NOT NULL,
+                    fingerprint BLOB NOT NULL,
+                    timestamp INTEGER,
+                    expires_at INTEGER NOT NULL,
+                    PRIMARY KEY (space, fingerprint)
+                ) STRICT, WITHOUT ROWID;
+                CREATE INDEX one_time_id_expiry ON one_time_id (expires_at);
+
+                -- AUTOINCREMENT: a number is never given twice, so whoever has seen it has seen all before it.
+                CREATE TABLE revocation (
+                    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+                    kind TEXT NOT NULL,
+                    -- UTF-8; a TEXT would end at a NUL for whoever reads it, and name another token.
+                    issuer BLOB NOT NULL,
+                    subject BLOB NOT NULL,
+                    issued_before INTEGER NOT NULL,
+                    until INTEGER NOT NULL,
+                    UNIQUE (kind, issuer, subject)
+                ) STRICT;
+                CREATE INDEX revocation_expiry ON revocation (until);
+                """)
     }
 }

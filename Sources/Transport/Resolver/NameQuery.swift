@@ -20,6 +20,14 @@ public enum NameQuery {
         return .ip(address, port: port)
     }
 
+    /// Every address that an endpoint stands for, to be connected to; none when its name is not found within
+    /// `limit`. It waits.
+    public static func addresses(of endpoint: Endpoint, within limit: Duration) -> [Endpoint] {
+        guard case .name(let name, let port) = endpoint else { return [endpoint] }
+        let found = lookUp([name], within: limit)[name]?.addresses ?? []
+        return found.map { .ip($0, port: port) }
+    }
+
     /// Whole look-ups, retries included, take at most this long.
     private static let limit: Duration = .seconds(10)
 
@@ -39,7 +47,9 @@ public enum NameQuery {
         }
     }
 
-    static func lookUp(_ names: [String]) -> [String: NameAnswer] {
+    static func lookUp(
+        _ names: [String], within limit: Duration = NameQuery.limit
+    ) -> [String: NameAnswer] {
         guard ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS else {
             return [:]
         }
@@ -51,7 +61,7 @@ public enum NameQuery {
         let answers = Answers()
         let questions = names.map { Question($0, answers) }
         for question in questions { unsafe ask(question, channel) }
-        unsafe drive(channel, answers)
+        unsafe drive(channel, answers, within: limit)
         // Ends what is still open: its callbacks run now, while `questions` lives.
         unsafe ares_destroy(channel)
         return withExtendedLifetime(questions) { answers.found }
@@ -108,7 +118,9 @@ public enum NameQuery {
 
     /// Serves c-ares' sockets until every question is answered or the limit has come. `poll`, not `select`: the
     /// process may hold more descriptors than an `fd_set` has room for.
-    private static func drive(_ channel: ares_channel, _ answers: Answers) {
+    private static func drive(
+        _ channel: ares_channel, _ answers: Answers, within limit: Duration
+    ) {
         let deadline = MonotonicInstant.now() + limit
         while answers.open > 0, MonotonicInstant.now() < deadline {
             var sockets = [ares_socket_t](repeating: 0, count: Int(ARES_GETSOCK_MAXNUM))
@@ -123,7 +135,8 @@ public enum NameQuery {
                     watched.append(pollfd(fd: sockets[index], events: Int16(events), revents: 0))
                 }
             }
-            _ = unsafe poll(&watched, nfds_t(watched.count), 100)
+            let rest = (deadline - MonotonicInstant.now()).wholeNanoseconds / 1_000_000
+            _ = unsafe poll(&watched, nfds_t(watched.count), Int32(clamping: min(rest, 100)))
             for entry in watched {
                 let readable = entry.revents & Int16(POLLIN | POLLERR | POLLHUP) != 0
                 let writable = entry.revents & Int16(POLLOUT) != 0

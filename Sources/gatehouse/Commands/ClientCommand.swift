@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Cryptography
 import Foundation
+import Gateway
 import OAuth
 import Primitives
 import Store
@@ -25,17 +26,36 @@ struct ClientCommand: ParsableCommand {
         @Flag(name: .long, help: "Give it an OAuth 1.0 consumer secret too.") var oauth1 = false
         @Flag(name: .long, help: "Let it sign with PLAINTEXT (on TLS listeners).")
         var allowPlaintext = false
-        @Option(name: .long, help: "client_secret_basic or client_secret_post; either by default.")
+        @Option(
+            name: .long,
+            help:
+                "client_secret_basic or client_secret_post (either by default), private_key_jwt or tls_client_auth."
+        )
         var authMethod: String?
+        @Option(name: .long, help: "A JWK set with its public keys, for private_key_jwt.")
+        var jwks: String?
+        @Option(
+            name: .long,
+            help:
+                "The name in its certificate, for tls_client_auth: dns:, uri:, ip:, email: or subject: and the name."
+        )
+        var certificateName: String?
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func validate() throws {
-            let known = RegisteredClient.AuthMethod.self
-            // A client of tls_client_auth has no secret to be shown; it is declared in the conf.
-            if let authMethod, [nil, .tls].contains(known.init(rawValue: authMethod)) {
+            let method = authMethod.map(RegisteredClient.AuthMethod.init(rawValue:))
+            if let method, method == nil {
+                throw ValidationError("--auth-method \(authMethod ?? "") is no method")
+            }
+            guard (method == .privateKeyJWT) == (jwks != nil) else {
+                throw ValidationError("--jwks and --auth-method private_key_jwt go together")
+            }
+            guard (method == .tls) == (certificateName != nil) else {
                 throw ValidationError(
-                    "\(authMethod) is not in this version: "
-                        + "client_secret_basic or client_secret_post")
+                    "--certificate-name and --auth-method tls_client_auth go together")
+            }
+            if let certificateName, CertificateRule(text: certificateName) == nil {
+                throw ValidationError("--certificate-name \(certificateName): dns:NAME, for one")
             }
             // RFC 6749 section 3.3; and a space would make two of it.
             for name in scope where !isScope(name) {
@@ -47,6 +67,14 @@ struct ClientCommand: ParsableCommand {
             }
         }
 
+        private func publicKeys(_ path: String) throws -> String {
+            let bytes = try InputFile.read(path)
+            guard (try? KeySet(jwks: bytes, allowsSymmetric: false)) != nil,
+                let text = String(validating: bytes, as: UTF8.self)
+            else { throw ValidationError("--jwks \(path): no JWK set of public keys") }
+            return text
+        }
+
         private func isScope(_ text: String) -> Bool {
             !text.isEmpty
                 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
@@ -54,12 +82,20 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            let secret = try ClientSecret.generate()
+            // One that proves itself by a key has no secret to lose.
+            let hasSecret = jwks == nil && certificateName == nil
+            let secret = hasSecret ? try ClientSecret.generate() : nil
             let consumerSecret = oauth1 ? try ClientSecret.generate() : nil
+            let now = WallTime.now()
             let client = StoredClient(
-                id: id, secretHashes: [try ClientSecret.hash(secret)], scopes: scope,
-                audiences: audience, authMethod: authMethod, oauth1Secret: consumerSecret,
-                allowsPlaintext: allowPlaintext, createdAt: WallTime.now())
+                id: id,
+                secrets: try secret.map {
+                    [StoredSecret(hash: try ClientSecret.hash($0), createdAt: now)]
+                } ?? [], scopes: scope, audiences: audience, authMethod: authMethod,
+                oauth1Secrets: consumerSecret.map {
+                    [StoredSharedSecret(secret: $0, createdAt: now)]
+                } ?? [], allowsPlaintext: allowPlaintext, jwks: try jwks.map(publicKeys),
+                certificateName: certificateName, createdAt: now)
             try access.perform(.addClient(client))
             access.warnIfDeclared(id)
             try Secrets.show(id: id, secret: secret, consumerSecret: consumerSecret, json: json)
@@ -116,37 +152,77 @@ struct ClientCommand: ParsableCommand {
             let access = try StoreAccess(options)
             _ = try find(id, access)
             try access.perform(.removeClient(id: id))
+            // Its tokens go with it, and before another client could have its name.
+            if access.configuration.authority != nil {
+                let order: CommandLineRevocation
+                do throws(StartError) {
+                    let now = WallTime.now()
+                    order = try CommandLineRevocation(
+                        client: id, issuedBefore: now, access.configuration, now)
+                } catch {
+                    throw error.exit
+                }
+                try access.perform(.revoke(order.revocation))
+            }
             access.warnIfDeclared(id)
             if json { return try Output.json(["removed": id]) }
-            try Output.write("removed \(id); tokens that it holds end by themselves")
+            try Output.write("removed \(id) and revoked its tokens")
         }
     }
 
     struct Rotate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a client a new secret; the last one stays good until the next rotation."
-        )
+            abstract: "Give a client a new secret; the last one stays good for a while.")
 
         @OptionGroup var options: ConfigOption
         @Argument(help: "The client's id.") var id: String
+        @Option(
+            name: .long,
+            help:
+                "How long the last one stays good, such as 24h; until the next rotation by default."
+        )
+        var grace: String?
+        @Flag(name: .long, help: "The OAuth 1.0 consumer secret in place of the client secret.")
+        var oauth1 = false
         @Flag(name: .long, help: "Print JSON.") var json = false
+
+        func validate() throws {
+            if let grace, ConfDuration(grace) == nil {
+                throw ValidationError("--grace \(grace): a duration such as 30s, 10m, 24h or 7d")
+            }
+        }
 
         func run() throws {
             let access = try StoreAccess(options)
             let secret = try ClientSecret.generate()
             try access.alone {
                 var client = try find(id, access)
+                let now = WallTime.now()
+                let end = grace.flatMap(ConfDuration.init).map {
+                    WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
+                }
                 // Newest first: what falls off the end is the one before the last.
-                client.secretHashes =
-                    [try ClientSecret.hash(secret)]
-                    + client.secretHashes.prefix(StoredClient.secretLimit - 1)
+                let kept = StoredClient.secretLimit - 1
+                if oauth1 {
+                    let before = client.liveOAuth1Secrets(at: now).prefix(kept)
+                    client.oauth1Secrets =
+                        [StoredSharedSecret(secret: secret, createdAt: now)]
+                        + before.map { secret in end.map(secret.expiring) ?? secret }
+                } else {
+                    let before = client.liveSecrets(at: now).prefix(kept)
+                    client.secrets =
+                        [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
+                        + before.map { secret in end.map(secret.expiring) ?? secret }
+                }
                 try access.perform(.replaceClient(client))
             }
             access.warnIfDeclared(id)
-            try Secrets.show(id: id, secret: secret, consumerSecret: nil, json: json)
+            try Secrets.show(
+                id: id, secret: oauth1 ? nil : secret, consumerSecret: oauth1 ? secret : nil,
+                json: json)
             Diagnostics.write(
-                "the secret before stays good until the next rotation; the OAuth 1.0 secret stays as it is"
-            )
+                "the secret before stays good "
+                    + (grace.map { "for \($0)" } ?? "until the next rotation"))
         }
     }
 }
@@ -191,7 +267,8 @@ private enum Facts {
         [
             "id": client.id, "source": "store", "scopes": client.scopes,
             "audiences": client.audiences, "auth_method": client.authMethod ?? "any",
-            "secrets": client.secretHashes.count, "oauth1": client.oauth1Secret != nil,
+            "secrets": client.liveSecrets(at: .now()).count,
+            "oauth1": !client.liveOAuth1Secrets(at: .now()).isEmpty,
             "allow_plaintext": client.allowsPlaintext, "created_at": Output.time(client.createdAt),
         ]
     }
@@ -200,23 +277,27 @@ private enum Facts {
 /// The one place where secrets reach the terminal, once.
 private enum Secrets {
     static func show(
-        id: String, secret: Secret, consumerSecret: Secret?, json: Bool
+        id: String, secret: Secret?, consumerSecret: Secret?, json: Bool
     ) throws {
         func text(_ secret: Secret) -> String { String(decoding: secret.exposed, as: UTF8.self) }
         if json {
-            var object = ["client_id": id, "client_secret": text(secret)]
+            var object = ["client_id": id]
+            if let secret { object["client_secret"] = text(secret) }
             if let consumerSecret {
                 object["oauth1_consumer_key"] = id
                 object["oauth1_consumer_secret"] = text(consumerSecret)
             }
             return try Output.json(object)
         }
-        var lines = ["client_id: \(id)", "client_secret: \(text(secret))"]
+        var lines = ["client_id: \(id)"]
+        if let secret { lines.append("client_secret: \(text(secret))") }
         if let consumerSecret {
             lines.append("oauth1_consumer_key: \(id)")
             lines.append("oauth1_consumer_secret: \(text(consumerSecret))")
         }
         try Output.write(lines.joined(separator: "\n"))
-        Diagnostics.write("shown once: it is not kept anywhere in the clear")
+        if secret != nil || consumerSecret != nil {
+            Diagnostics.write("shown once: it is not kept anywhere in the clear")
+        }
     }
 }

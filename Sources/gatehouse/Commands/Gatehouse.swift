@@ -9,6 +9,7 @@ struct Gatehouse: ParsableCommand {
         abstract: "An authentication gateway for internal APIs.",
         subcommands: [
             Serve.self, Check.self, ClientCommand.self, TokenCommand.self, KeyCommand.self,
+            StoreCommand.self,
             ExplainCommand.self, SignCommand.self, Version.self,
         ],
         defaultSubcommand: Serve.self)

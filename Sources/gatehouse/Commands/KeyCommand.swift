@@ -28,9 +28,13 @@ struct KeyCommand: ParsableCommand {
         }
 
         private func facts(_ key: SigningKeyRecord) -> [String: String] {
+            let now = WallTime.now()
+            // One that was overtaken before it began never signs.
+            let isNext = key.activatesAt > now && key.retiredAt.map { $0 > key.activatesAt } ?? true
+            let state = key.signs(at: now) ? "current" : isNext ? "next" : "retired"
             var facts = [
                 "kid": key.kid, "algorithm": key.algorithm,
-                "state": key.isCurrent ? "current" : "retired",
+                "state": state,
                 "created_at": Output.time(key.createdAt),
             ]
             if let retiredAt = key.retiredAt { facts["retired_at"] = Output.time(retiredAt) }
@@ -41,9 +45,13 @@ struct KeyCommand: ParsableCommand {
     struct Rotate: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a new signing key; the last one stays published.",
-            discussion: "A running gateway signs with the new key within a second.")
+            discussion:
+                "The new key is published before it signs, so that whoever checks tokens knows it by then."
+        )
 
         @OptionGroup var options: ConfigOption
+        @Flag(name: .long, help: "Sign with it within a second: the last one is not to be trusted.")
+        var now = false
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
@@ -52,10 +60,19 @@ struct KeyCommand: ParsableCommand {
                 Diagnostics.write("gatehouse: the conf has no authority block")
                 throw ExitCode(78)
             }
-            let key = try SigningKeyRecord.make(authority.signingAlgorithm)
+            // The first has nobody who could know another.
+            let isFirst = try access.perform(.snapshot).keys.isEmpty
+            let key = try SigningKeyRecord.make(
+                authority.signingAlgorithm,
+                activatesAt: now || isFirst ? nil : authority.nextKeyActivatesAt(.now()))
             try access.perform(.addSigningKey(key))
-            if json { return try Output.json(["kid": key.kid, "algorithm": key.algorithm]) }
-            try Output.write("\(key.kid) \(key.algorithm) current")
+            let state = now || isFirst ? "current" : "next"
+            let facts = [
+                "kid": key.kid, "algorithm": key.algorithm, "state": state,
+                "activates_at": Output.time(key.activatesAt),
+            ]
+            if json { return try Output.json(facts) }
+            try Output.write("\(key.kid) \(key.algorithm) \(state)")
         }
     }
 

@@ -16,12 +16,15 @@ struct StoreAccess {
     init(_ options: ConfigOption) throws {
         do throws(StartError) {
             configuration = try ConfigurationFile.load(options.config)
-            guard case .sqlite(let path) = configuration.store else {
+            switch configuration.store {
+            case .sqlite(let path): self.path = path
+            // Commands on one machine wait for each other; Redis itself keeps each change whole.
+            case .redis: path = configuration.secretsKeyFile ?? options.config
+            case .memory:
                 throw StartError(
                     .configuration,
                     "the conf keeps its state in memory: only the running gateway has it")
             }
-            self.path = path
             store = try StateStore.open(configuration)
         } catch {
             throw error.exit
@@ -32,11 +35,18 @@ struct StoreAccess {
         do throws(StoreError) {
             return try store.perform(operation)
         } catch {
-            Diagnostics.write("gatehouse: \(error)")
-            switch error {
-            case .clientExists, .unknownClient, .invalidClient: throw ExitCode(64)
-            default: throw StartError(error).exitCode
-            }
+            throw exit(error)
+        }
+    }
+
+    /// Says what went wrong, and with which code to end.
+    func exit(_ error: StoreError) -> ExitCode {
+        Diagnostics.write("gatehouse: \(error)")
+        switch error {
+        case .clientExists, .unknownClient, .invalidClient, .notEmpty: return ExitCode(64)
+        // EX_DATAERR
+        case .badExport: return ExitCode(65)
+        default: return StartError(error).exitCode
         }
     }
 
@@ -76,7 +86,7 @@ struct CurrentFacts {
         case .sqlite(let path) where unsafe access(path, F_OK) != 0 && errno == ENOENT:
             Diagnostics.write("gatehouse: there is no database \(path) yet: no clients, no keys")
             state = .empty
-        case .sqlite:
+        case .sqlite, .redis:
             state = try StoreAccess(options).perform(.snapshot)
         }
     }
@@ -129,5 +139,21 @@ enum Moment {
             throw ValidationError("--at \(text): seconds since 1970, or as 2026-01-31T12:00:00Z")
         }
         return WallTime(seconds: Int64(date.timeIntervalSince1970))
+    }
+}
+
+/// A duration as the conf writes it: `250ms 5s 10m 1h 7d`.
+struct ConfDuration {
+    let duration: Duration
+
+    init?(_ text: String) {
+        let units: [(String, Duration)] = [
+            ("ms", .milliseconds(1)), ("s", .seconds(1)), ("m", .seconds(60)),
+            ("h", .seconds(3600)), ("d", .seconds(86_400)),
+        ]
+        guard let (name, unit) = units.first(where: { text.hasSuffix($0.0) }),
+            let count = Int(text.dropLast(name.count)), 0...100_000_000 ~= count
+        else { return nil }
+        duration = unit * count
     }
 }

@@ -36,6 +36,10 @@ struct TokenCommand: ParsableCommand {
             } catch {
                 throw error.exit
             }
+            if let record = issued.record {
+                // Before it is shown: a token that nobody knows is none.
+                try StoreAccess(options).perform(.addToken(record))
+            }
             try Output.write(json ? String(issued.reply.dropLast()) : issued.token)
         }
     }
@@ -84,14 +88,80 @@ struct TokenCommand: ParsableCommand {
 
     struct Revoke: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Not in this version: tokens end by their exp.")
+            abstract:
+                "Revoke a token, or all of a client's; every gateway of the store knows within a second."
+        )
 
-        @Argument(help: "The token.") var token: String
+        @OptionGroup var options: ConfigOption
+        @Argument(help: "The token, or - for standard input.") var token: String?
+        @Option(name: .long, help: "The jti of a token of the authority, in its place.")
+        var jti: String?
+        @Option(name: .long, help: "All tokens of this client that were issued until now.")
+        var client: String?
+        @Option(
+            name: .long,
+            help: "With --client: issued until then; seconds since 1970 or RFC 3339.")
+        var issuedBefore: String?
+        @Flag(name: .long, help: "Print JSON.") var json = false
+
+        func validate() throws {
+            guard [token, jti, client].compactMap(\.self).count == 1 else {
+                throw ValidationError("one of TOKEN, --jti and --client is needed")
+            }
+            guard client != nil || issuedBefore == nil else {
+                throw ValidationError("--issued-before goes with --client")
+            }
+        }
 
         func run() throws {
-            Diagnostics.write(
-                "gatehouse: revoking tokens is not in this version; they end by their exp")
-            throw ExitCode(64)
+            let access = try StoreAccess(options)
+            let now = WallTime.now()
+            let order: CommandLineRevocation
+            do throws(StartError) {
+                if let client {
+                    order = try CommandLineRevocation(
+                        client: client, issuedBefore: try moment(now), access.configuration, now)
+                } else if let jti {
+                    order = try CommandLineRevocation(jti: jti, access.configuration, now)
+                } else {
+                    order = try CommandLineRevocation(
+                        token: try text(), access.configuration,
+                        state: try snapshot(access), now)
+                }
+            } catch {
+                throw error.exit
+            }
+            try access.perform(.revoke(order.revocation))
+            if json { return try Output.json(["revoked": order.what]) }
+            try Output.write("revoked \(order.what)")
+        }
+
+        private func moment(_ now: WallTime) throws(StartError) -> WallTime {
+            guard let issuedBefore else { return now }
+            do {
+                return try Moment.read(issuedBefore)
+            } catch {
+                throw StartError(.usage, "--issued-before \(issuedBefore): no moment")
+            }
+        }
+
+        private func text() throws(StartError) -> [UInt8] {
+            guard let token, token != "-" else {
+                do {
+                    return try InputFile.standardInput().filter { $0 > 0x20 }
+                } catch {
+                    throw StartError(.usage, "standard input cannot be read")
+                }
+            }
+            return Array(token.utf8)
+        }
+
+        private func snapshot(_ access: StoreAccess) throws(StartError) -> StoreSnapshot {
+            do throws(StoreError) {
+                return try access.store.perform(.snapshot)
+            } catch {
+                throw StartError(error)
+            }
         }
     }
 }

@@ -107,7 +107,18 @@ struct OAuth1VectorTests {
             }
             #expect(throws: OAuth1Error.badSignature, "\(id)") {
                 try request.verify(
-                    by: verifier, { _ in OAuth1Credentials(consumerSecret: nil) })
+                    by: verifier,
+                    { _ in
+                        OAuth1Credentials(consumerSecret: nil, tokenSecret: known.tokenSecret)
+                    })
+            }
+            // A token that is not known, whatever signs for it: also where the secret takes no part.
+            var tokenless = known
+            tokenless.tokenSecret = nil
+            if known.tokenSecret?.isEmpty == false {
+                #expect(throws: OAuth1Error.unknownToken, "\(id)") {
+                    try request.verify(by: verifier, { _ in tokenless })
+                }
             }
         }
     }

@@ -41,6 +41,102 @@ struct AuthorityDocumentTests {
         for value in document.values { #expect((value as? [Any])?.isEmpty != true) }
     }
 
+    private static let everything = AuthorityFeatures(
+        takesCertificates: true, assertionAlgorithms: ClientAssertion.Policy.algorithms,
+        proofAlgorithms: DPoPProof.Policy.algorithms, introspects: true, revokes: true)
+
+    private func metadata(_ features: AuthorityFeatures) throws -> [String: Any] {
+        try JSON.object(
+            AuthorityMetadata.document(
+                policy: AuthorityPolicy(
+                    issuer: "https://h/p", audiences: [], tokenLifetimeSeconds: 600, scopes: []),
+                features: features))
+    }
+
+    @Test func everyFeatureIsNamedWhereItIsOn() throws {
+        let document = try metadata(Self.everything)
+        #expect(document["introspection_endpoint"] as? String == "https://h/oauth2/introspect")
+        #expect(document["revocation_endpoint"] as? String == "https://h/oauth2/revoke")
+        for endpoint in ["token", "introspection", "revocation"] {
+            #expect(
+                document["\(endpoint)_endpoint_auth_methods_supported"] as? [String] == [
+                    "client_secret_basic", "client_secret_post", "private_key_jwt",
+                    "tls_client_auth",
+                ])
+            let name = "\(endpoint)_endpoint_auth_signing_alg_values_supported"
+            #expect(document[name] as? [String] == ["RS256", "PS256", "ES256", "EdDSA"])
+        }
+        #expect(
+            document["dpop_signing_alg_values_supported"] as? [String]
+                == ["ES256", "EdDSA", "RS256", "PS256"])
+        #expect(document["tls_client_certificate_bound_access_tokens"] as? Bool == true)
+        #expect(document.count == 14)
+    }
+
+    /// Each by itself adds its own members and no other's.
+    @Test func whatIsOffIsNotNamed() throws {
+        let plain = Set(try metadata(AuthorityFeatures()).keys)
+        #expect(plain.count == 5)
+        let added: [(AuthorityFeatures, Set<String>)] = [
+            (
+                AuthorityFeatures(takesCertificates: true),
+                ["tls_client_certificate_bound_access_tokens"]
+            ),
+            (
+                AuthorityFeatures(assertionAlgorithms: [.es256]),
+                ["token_endpoint_auth_signing_alg_values_supported"]
+            ),
+            (AuthorityFeatures(proofAlgorithms: [.es256]), ["dpop_signing_alg_values_supported"]),
+            (
+                AuthorityFeatures(introspects: true),
+                ["introspection_endpoint", "introspection_endpoint_auth_methods_supported"]
+            ),
+            (
+                AuthorityFeatures(revokes: true),
+                ["revocation_endpoint", "revocation_endpoint_auth_methods_supported"]
+            ),
+        ]
+        for (features, names) in added {
+            #expect(Set(try metadata(features).keys).subtracting(plain) == names)
+        }
+    }
+
+    // MARK: The protected resource
+
+    @Test(arguments: [
+        ("https://r", ""), ("https://r/", ""), ("https://r/a", "/a"), ("https://r/a/", "/a/"),
+        ("https://r:8443/a/b?x=1", "/a/b?x=1"), ("https://r?x=/y", "?x=/y"),
+    ])
+    func theResourceDocumentLiesBetweenHostAndPath(resource: String, suffix: String) {
+        let path = "/.well-known/oauth-protected-resource" + suffix
+        #expect(ProtectedResourceMetadata.path(of: resource) == path)
+        let origin = resource.hasPrefix("https://r:8443") ? "https://r:8443" : "https://r"
+        #expect(ProtectedResourceMetadata.url(of: resource) == origin + path)
+    }
+
+    @Test func aResourceNamesWhatOpensIt() throws {
+        let plain = ProtectedResourceMetadata(
+            resource: "https://r/a", authorizationServers: ["https://h"])
+        let document = try JSON.object(plain.document)
+        #expect(document["resource"] as? String == "https://r/a")
+        #expect(document["authorization_servers"] as? [String] == ["https://h"])
+        #expect(document["bearer_methods_supported"] as? [String] == ["header"])
+        #expect(document.count == 3)
+        let whole = ProtectedResourceMetadata(
+            resource: "https://r/a", authorizationServers: ["https://h", "https://i"],
+            jwksURI: "https://r/.well-known/jwks.json", scopes: ["read"],
+            signingAlgorithms: [.es256], bindsToCertificates: true, proofAlgorithms: [.es256],
+            requiresProofs: true)
+        let more = try JSON.object(whole.document)
+        #expect(more["jwks_uri"] as? String == "https://r/.well-known/jwks.json")
+        #expect(more["scopes_supported"] as? [String] == ["read"])
+        #expect(more["resource_signing_alg_values_supported"] as? [String] == ["ES256"])
+        #expect(more["tls_client_certificate_bound_access_tokens"] as? Bool == true)
+        #expect(more["dpop_signing_alg_values_supported"] as? [String] == ["ES256"])
+        #expect(more["dpop_bound_access_tokens_required"] as? Bool == true)
+        #expect(more.count == 9)
+    }
+
     @Test(arguments: [
         ("https://h", "https://h", ""), ("https://h/", "https://h", ""),
         ("https://h/p", "https://h", "/p"), ("https://h/p/q/", "https://h", "/p/q"),

@@ -3,6 +3,7 @@ import Foundation
 import HTTP
 import OAuth
 import Primitives
+import TestSupport
 
 /// The token endpoint from the bytes of a request to the text of its answer, as the gateway calls it, with the clients
 /// and the clock of token_endpoint.json.
@@ -46,6 +47,8 @@ struct TokenExchange {
     var clients: [String: RegisteredClient] = [:]
     var policy = AuthorityPolicy(
         issuer: TokenExchange.issuer, audiences: [], tokenLifetimeSeconds: 600, scopes: [])
+    var assertions: ClientAssertion.Policy? = ClientAssertion.Policy(
+        audiences: [TokenExchange.issuer, TokenExchange.issuer + "/oauth2/token"])
     let key: SigningKey
 
     init(_ secrets: Secrets = .fromFiles) throws {
@@ -56,10 +59,20 @@ struct TokenExchange {
             secrets)
         try add("noscope", "secret-of-noscope", scopes: [], method: .basic, secrets)
         try add("raw+client", "se+cret/==", scopes: ["read"], secrets)
-        // No secret of OAuth 2.0: one signs with OAuth 1.0, two await methods of a later version.
-        for id in ["oauth1only", "jwt-client", "tls-client"] {
+        // No secret of OAuth 2.0: one signs with OAuth 1.0, one shows a certificate, one makes assertions.
+        for id in ["oauth1only", "tls-client", "jwt-client"] {
             try add(id, nil, scopes: ["read"], secrets)
         }
+        clients["jwt-client"]?.authMethod = .privateKeyJWT
+        clients["jwt-client"]?.keys = try TokenExchange.assertionKeys()
+    }
+
+    /// The `jwks` of the table's client that makes assertions.
+    static func assertionKeys() throws -> KeySet {
+        let clients = try Fixtures.json("token_endpoint.json")["clients"] as? [String: Any]
+        let client = clients?["jwt"] as? [String: Any]
+        let jwks = try JSONSerialization.data(withJSONObject: client?["jwks"] ?? [:])
+        return try KeySet(jwks: Array(jwks), allowsSymmetric: false)
     }
 
     mutating func add(
@@ -116,7 +129,9 @@ struct TokenExchange {
             if request.client == .oauth1, let oauth1Client {
                 try TokenEndpoint.accept(oauth1Client: clients[oauth1Client], request)
             } else {
-                try TokenEndpoint.authenticate(request) { clients[$0] }
+                try TokenEndpoint.authenticate(
+                    request, assertions: assertions, now: TokenExchange.now
+                ) { clients[$0] }.client
             }
         return try TokenEndpoint.grant(
             request, to: client, under: policy, now: TokenExchange.now, tokenID: "id-1")

@@ -95,6 +95,9 @@ extension Explainer {
     }
 
     private mutating func prove(_ range: Range<Int>) throws(ExplainedRefusal) -> VerifiedToken {
+        if snapshot.authority != nil, OpaqueTokens.isLike(.access, head.span(range)) {
+            throw ExplainedRefusal(undecided: OpaqueTokens.undecided)
+        }
         let verifier = TokenVerifier(issuers: snapshot.issuers)
         let explanation = verifier.explain(head.span(range), now: now)
         let undecided: String? =
@@ -107,6 +110,10 @@ extension Explainer {
         if let undecided { throw ExplainedRefusal(undecided: undecided) }
         switch explanation.verdict {
         case .success(let token):
+            guard token.keyThumbprint == nil else {
+                say(.authentication, "it is bound to a key, and no bearer token")
+                throw ExplainedRefusal(.proofMismatch, status: 401)
+            }
             guard let thumbprint = token.certificateThumbprint else { return token }
             guard thumbprint == certificate?.thumbprint else {
                 say(
@@ -154,7 +161,12 @@ extension Explainer {
     private mutating func judge(
         _ claim: OAuth1Claim, _ body: [UInt8]
     ) throws(ExplainedRefusal) {
-        let credentials = snapshot.credentials(for: claim)
+        if let token = claim.token.map({ Array($0.utf8) }),
+            OpaqueTokens.isLike(.oauth1Access, token.span)
+        {
+            throw ExplainedRefusal(undecided: OpaqueTokens.undecided)
+        }
+        let credentials = snapshot.credentials(for: claim, nil)
         do throws(OAuth1Error) {
             let diagnosis = try OAuth1Diagnosis(
                 head, body: body.span, isTLS: origin.isTLS, verifier: oauth1,

@@ -16,9 +16,19 @@ extension Explainer {
         case .metadata:
             say(.routing, "the gateway itself answers here: the authorization server's metadata")
             try takeMethod(head.method == .get || head.method == .head, "GET and HEAD")
+        case .resource:
+            say(.routing, "the gateway itself answers here: what it protects")
+            try takeMethod(head.method == .get || head.method == .head, "GET and HEAD")
         case .jwks:
             say(.routing, "the gateway itself answers here: the public keys")
             try takeMethod(head.method == .get || head.method == .head, "GET and HEAD")
+        case .introspection, .revocation:
+            say(.routing, "the gateway itself answers here, about tokens; it is not asked")
+            try takeMethod(head.method == .post, "POST")
+        case .oauth1RequestToken, .oauth1AccessToken:
+            say(.routing, "the gateway itself answers here: credentials of OAuth 1.0")
+            try takeMethod(head.method == .post || head.method == .get, "GET and POST")
+            _ = try proveOAuth1(body: try heldBody(limitBytes: FormParameters.byteLimit))
         case .reserved:
             say(.routing, "an endpoint that is not in this version")
             throw ExplainedRefusal(.noRoute)
@@ -55,14 +65,14 @@ extension Explainer {
             client =
                 request.client == .oauth1
                 ? try TokenEndpoint.accept(oauth1Client: signer, request)
-                : try TokenEndpoint.authenticate(request, certificate: certificate) {
-                    snapshot.clients[$0]?.registered
-                }
+                : try TokenEndpoint.authenticate(
+                    request, certificate: certificate, now: now
+                ) { snapshot.clients[$0]?.registered }.client
             say(.authentication, "client \(client.id)")
         } catch {
             throw refused(error)
         }
-        guard authority.signingKey != nil else {
+        guard authority.signingKey(at: now) != nil else {
             say(.authorization, "the store holds no key to sign with")
             throw ExplainedRefusal(.storeUnavailable)
         }
@@ -97,6 +107,7 @@ extension Explainer {
         switch client {
         case .basic: "client_secret_basic"
         case .post: "client_secret_post"
+        case .assertion: "private_key_jwt"
         case .oauth1: "an OAuth 1.0 signature"
         case .none:
             certificate == nil

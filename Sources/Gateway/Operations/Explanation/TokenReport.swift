@@ -71,7 +71,7 @@ public enum TokenReport {
         case .missingClaim(let name): "the claim \(name) is missing"
         case .invalidClaim(let name): "the claim \(name) has an unusable value"
         case .confirmationRequired:
-            "it is bound by a cnf of another kind than x5t#S256, which is not checked in this version"
+            "it is bound by a cnf of another kind than x5t#S256 and jkt, which is not understood"
         }
     }
 }

@@ -1,10 +1,10 @@
 import Cryptography
 import Primitives
 
-/// Seals what must not lie in the database in the clear: AES-256-GCM under the secrets key.
+/// Seals what must not lie in a store in the clear: AES-256-GCM under the secrets key.
 ///
 /// The row's identity is authenticated with the value. A sealed value that is copied to another row or column
-/// does not open there, so whoever can write the file cannot give one client the secret of another.
+/// does not open there, so whoever can write the store cannot give one client the secret of another.
 struct Seal: Sendable {
     /// Where a value lies.
     enum Place {
@@ -12,6 +12,7 @@ struct Seal: Sendable {
         case replayKey
         case oauth1Secret(clientID: String)
         case privateKey(kid: String)
+        case tokenSecret(id: [UInt8])
 
         /// Constant names, then NUL, then the row's key: two places never share their bytes.
         fileprivate var identity: [UInt8] {
@@ -20,6 +21,7 @@ struct Seal: Sendable {
             case .replayKey: Array("replay.key\0".utf8)
             case .oauth1Secret(let id): Array("client.oauth1_secret\0\(id)".utf8)
             case .privateKey(let kid): Array("signing_key.private_key\0\(kid)".utf8)
+            case .tokenSecret(let id): Array("token.secret\0".utf8) + id
             }
         }
 
@@ -29,6 +31,7 @@ struct Seal: Sendable {
             case .replayKey: "the replay key"
             case .oauth1Secret(let id): "the OAuth 1.0 secret of the client \(id)"
             case .privateKey(let kid): "the private key \(kid)"
+            case .tokenSecret: "the secret of a token"
             }
         }
     }

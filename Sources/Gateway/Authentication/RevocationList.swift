@@ -1,0 +1,71 @@
+import OAuth
+import Primitives
+import Store
+
+/// What has been revoked and could still come: asked on every use of a token, also of one that is remembered.
+///
+/// One a worker; the news of the store brings it up to date, within a second of a revocation on any gateway. What need
+/// not be remembered any more goes with the news and once a minute.
+struct RevocationList {
+    private struct TokenName: Hashable {
+        let issuer: String
+        let id: String
+    }
+
+    private var tokens: [TokenName: Int64] = [:]
+    /// By client: tokens issued at or before `issuedBefore` count no more.
+    private var clients: [String: (issuedBefore: Int64, until: Int64)] = [:]
+
+    private var lookAt: Int64 = 0
+
+    var isEmpty: Bool { tokens.isEmpty && clients.isEmpty }
+
+    mutating func add(_ revocations: some Sequence<Revocation>) {
+        for revocation in revocations {
+            let until = revocation.until.seconds
+            switch revocation.target {
+            case .token(let issuer, let id):
+                let name = TokenName(issuer: issuer, id: id)
+                tokens[name] = max(tokens[name] ?? until, until)
+            case .client(let id):
+                let before = revocation.issuedBefore.seconds
+                let known = clients[id]
+                clients[id] = (
+                    max(known?.issuedBefore ?? before, before), max(known?.until ?? until, until)
+                )
+            }
+        }
+    }
+
+    /// Looks once a minute.
+    mutating func removeEnded(at now: WallTime) {
+        guard !isEmpty, now.seconds >= lookAt || now.seconds < lookAt - 60 else { return }
+        lookAt = now.seconds + 60
+        tokens = tokens.filter { $0.value >= now.seconds }
+        clients = clients.filter { $0.value.until >= now.seconds }
+    }
+
+    /// Whether a token counts no more.
+    func covers(_ token: VerifiedToken) -> Bool {
+        guard !isEmpty else { return false }
+        if let id = token.tokenID, tokens[TokenName(issuer: token.issuer, id: id)] != nil {
+            return true
+        }
+        // Only our own tokens are bound to our clients: another issuer's client of the same name is somebody else.
+        guard token.isFromOwnAuthority else { return false }
+        return covers(client: token.clientID, issuedAt: token.issuedAt ?? .min)
+    }
+
+    /// Whether a token of OAuth 1.0 counts no more.
+    func covers(_ token: StoredToken, of issuer: String) -> Bool {
+        guard !isEmpty else { return false }
+        let name = TokenName(issuer: issuer, id: Base64.encode(token.id, .url))
+        return tokens[name] != nil
+            || covers(client: token.clientID, issuedAt: token.issuedAt.seconds)
+    }
+
+    /// Whether a token of ours that was issued to the client then counts no more.
+    func covers(client: String, issuedAt: Int64) -> Bool {
+        clients[client].map { issuedAt <= $0.issuedBefore } ?? false
+    }
+}

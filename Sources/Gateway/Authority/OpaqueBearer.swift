@@ -1,0 +1,55 @@
+import OAuth
+import Primitives
+import Store
+import Telemetry
+
+/// Access tokens of our own authority that say nothing by themselves.
+extension Exchange {
+    /// What the token grants lies in the store, or was there a moment ago.
+    func proveOpaque(_ token: Range<Int>, _ authority: AuthoritySnapshot) {
+        let head = self.head
+        let now = worker.loop.wallNow
+        if let known = worker.authenticator.cache?.lookup(head.span(token), now: now) {
+            return provedBearer(known)
+        }
+        guard worker.shared.tokens.kind(of: head.span(token)) == .access else {
+            // It was never issued: junk costs the store nothing.
+            return refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
+        }
+        let id = OpaqueTokens.identifier(of: head.span(token))
+        require(.token(id: id, now: now)) { exchange, stored in
+            guard let stored, let verified = authority.vouched(stored, at: now) else {
+                return exchange.refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
+            }
+            let head = exchange.head
+            exchange.worker.authenticator.cache?.insert(head.span(token), verified)
+            exchange.provedBearer(verified)
+        }
+    }
+}
+
+extension AuthoritySnapshot {
+    /// What the store has of an access token, as if the token itself said it.
+    func vouched(_ token: StoredToken, at now: WallTime) -> VerifiedToken? {
+        guard token.kind == .access else { return nil }
+        let claims = TokenGrant(
+            issuer: policy.issuer, clientID: token.clientID, audiences: token.audiences,
+            scopes: token.scopes, issuedAt: token.issuedAt.seconds,
+            expiresAt: token.expiresAt.seconds, tokenID: Base64.encode(token.id, .url),
+            certificateThumbprint: token.certificateThumbprint
+        ).claims
+        return try? VerifiedToken.vouched(claims: claims.span, by: trustedIssuer, now: now)
+    }
+}
+
+extension StoredToken {
+    /// What an opaque token stands for.
+    init(_ grant: TokenGrant, text: [UInt8]) {
+        self.init(
+            id: OpaqueTokens.identifier(of: text.span), kind: .access, clientID: grant.clientID,
+            scopes: grant.scopes, audiences: grant.audiences,
+            issuedAt: WallTime(seconds: grant.issuedAt),
+            expiresAt: WallTime(seconds: grant.expiresAt),
+            certificateThumbprint: grant.certificateThumbprint)
+    }
+}

@@ -1,0 +1,24 @@
+import Primitives
+
+extension VerifiedToken {
+    /// A token that says nothing by itself, and whose claims come from where it was issued: our own store, or what an
+    /// introspection endpoint said. They are judged as those of a signed token are; the signature alone is missing.
+    ///
+    /// - Parameter claims: a JSON object with the names of RFC 7519 and RFC 9068.
+    /// - Throws: the first reason for which it does not hold.
+    public static func vouched(
+        claims json: Span<UInt8>, by issuer: TrustedIssuer, now: WallTime
+    ) throws(TokenError) -> VerifiedToken {
+        var claims = JSONDocument()
+        do throws(JSONError) {
+            try claims.read(json, limits: TokenVerifier.claimLimits)
+        } catch {
+            throw .malformed
+        }
+        guard claims.isObject else { throw .malformed }
+        let facts = try ClaimFacts(claims, issuer: issuer)
+        let token = VerifiedToken(facts, issuer: issuer, claims: claims)
+        try token.holds(at: now)
+        return token
+    }
+}

@@ -1,0 +1,212 @@
+import Foundation
+import Primitives
+
+/// Tokens, revocations and what may be used once: all that wait in one round trip.
+///
+/// What may be used once is safe although Redis may lose its last writes (an append-only file that is synced each
+/// second, a replica that lags, memory alone). A record, the epoch, holds a floor and the run_id of the
+/// process that served it; a gateway that finds it gone, or served by another process, begins a new epoch whose
+/// floor is the server's clock or the highest timestamp that the gateway has seen, whichever is later. Nothing at or
+/// below the floor passes, whether or not its record is still there. Others notice by the id, which each of
+/// their calls carries, and raise the floor to what they have seen when they join.
+extension RedisState {
+    func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
+        var results = try performOnce(items, Array(items.indices))
+        let strangers = results.indices.filter { results[$0] == nil }
+        if !strangers.isEmpty {
+            try rejoin()
+            let again = try performOnce(strangers.map { items[$0] }, strangers)
+            for (index, result) in zip(strangers, again) { results[index] = result }
+        }
+        return results.map { $0 ?? .failed(.unavailable(reason: "the epoch keeps changing")) }
+    }
+
+    /// - Returns: nil for what was not done because the epoch is another.
+    private func performOnce(
+        _ items: [StoreItem], _ indices: [Int]
+    ) throws(StoreError) -> [StoreItemResult?] {
+        var questions: [Question] = []
+        var results: [StoreItemResult?] = []
+        var places: [Int] = []
+        for item in items {
+            do throws(StoreError) {
+                switch try step(item) {
+                case .known(let result): results.append(result)
+                case .question(let question):
+                    places.append(results.count)
+                    results.append(nil)
+                    questions.append(question)
+                }
+            } catch {
+                results.append(.failed(error))
+            }
+        }
+        guard !questions.isEmpty else { return results }
+        let replies = try ask(questions)
+        for (place, reply) in zip(places, replies) {
+            results[place] = result(of: items[place], reply)
+        }
+        return results
+    }
+
+    /// The clocks of two gateways may differ by so much: what one takes for expired must not be forgotten while
+    /// the other would still accept it.
+    static let clockDifference: Int64 = 60_000
+
+    private enum Step {
+        case known(StoreItemResult)
+        case question(Question)
+    }
+
+    private func step(_ item: StoreItem) throws(StoreError) -> Step {
+        switch item {
+        case .addToken(let token):
+            let lifetime = Self.milliseconds(from: WallTime.now(), to: token.expiresAt)
+            guard lifetime > 0 else { return .known(.done) }
+            return .question(
+                .command("SET", keys.token(token.id), try text(of: token), "PX", "\(lifetime)"))
+        case .findToken(let id, _):
+            return .question(.command("GET", keys.token(id)))
+        case .exchangeToken(let id, let token, let now):
+            let lifetime = Self.milliseconds(from: WallTime.now(), to: token.expiresAt)
+            return .question(
+                .script(
+                    .exchange, keys: [keys.token(id), keys.token(token.id)], "\(now.seconds)",
+                    try text(of: token), "\(lifetime)"))
+        case .removeToken(let id):
+            return .question(.command("DEL", keys.token(id)))
+        case .revoke(let revocation):
+            return .question(
+                .script(
+                    .revoke,
+                    keys: [
+                        keys.lastRevocation, keys.revocations, keys.revocationOrder,
+                        keys.revocationExpiry,
+                    ], try json(revocation.target.words), "\(revocation.issuedBefore.seconds)",
+                    "\(revocation.until.seconds)"))
+        case .recordOnce(let id, let now):
+            let left = Self.milliseconds(from: now, to: id.expiresAt)
+            guard left > 0 else { return .known(.verdict(.belowFloor)) }
+            let lifetime = left + Self.clockDifference
+            return .question(
+                .script(
+                    .once, keys: [keys.epoch, keys.once(id)], epoch,
+                    id.timestamp.map { "\($0)" } ?? "", "\(lifetime)"))
+        case .recordFutureNonce:
+            return .known(.failed(.noRun))
+        }
+    }
+
+    /// - Returns: nil when the epoch is another.
+    private func result(of item: StoreItem, _ reply: RedisValue) -> StoreItemResult? {
+        if let error = reply.error { return .failed(StoreError(redis: error)) }
+        switch item {
+        case .addToken, .revoke, .recordFutureNonce: return .done
+        case .exchangeToken, .removeToken: return .flag(reply.integer == 1)
+        case .findToken(let id, let now):
+            guard let bytes = reply.bytes else { return .token(nil) }
+            do throws(StoreError) {
+                let token = try token(of: bytes)
+                guard token.id == id else {
+                    throw .corrupt(reason: "a token lies in another's place")
+                }
+                return .token(token.isLive(at: now) ? token : nil)
+            } catch {
+                return .failed(error)
+            }
+        case .recordOnce(let id, _):
+            switch reply.string {
+            case "accepted":
+                if let timestamp = id.timestamp {
+                    highestTimestamp = max(highestTimestamp ?? timestamp, timestamp)
+                }
+                return .verdict(.accepted)
+            case "reused": return .verdict(.reused)
+            case "floor": return .verdict(.belowFloor)
+            case "epoch": return nil
+            default: return .failed(.corrupt(reason: "a verdict that is not known"))
+            }
+        }
+    }
+
+    /// Rounded up: what must be remembered is, until the very end.
+    private static func milliseconds(from now: WallTime, to end: WallTime) -> Int64 {
+        let (left, overflow) = end.nanoseconds.subtractingReportingOverflow(now.nanoseconds)
+        guard !overflow else { return end < now ? 0 : .max / 1_000_000_000 }
+        return left <= 0 ? 0 : (left - 1) / 1_000_000 + 1
+    }
+
+    private func text(of token: StoredToken) throws(StoreError) -> String {
+        try json(TokenText(token, seal))
+    }
+
+    func token(of bytes: [UInt8]) throws(StoreError) -> StoredToken {
+        try value(TokenText.self, of: bytes, "a token").record(seal)
+    }
+
+    // MARK: - Revocations
+
+    /// So many are read at a time: a script holds up everybody.
+    private static let revocationPage = 5000
+
+    func revocations(after sequence: Int64) throws(StoreError) -> StoreNews {
+        var revocations: [Revocation] = []
+        var from = sequence
+        while true {
+            let reply = try ask(
+                .script(
+                    .revocations,
+                    keys: [keys.lastRevocation, keys.revocations, keys.revocationOrder],
+                    "\(from)", "\(Self.revocationPage)"))
+            guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first,
+                let last = Int64(first)
+            else { throw .corrupt(reason: "the number of revocations is none") }
+            var through = last
+            for index in stride(from: 1, to: parts.count - 2, by: 3) {
+                revocations.append(try revocation(parts[index + 1], parts[index + 2]))
+                through = Int64(parts[index]) ?? through
+            }
+            guard parts.count > 3 * Self.revocationPage else {
+                return StoreNews(revocations: revocations, through: last)
+            }
+            from = through
+        }
+    }
+
+    private func revocation(_ target: String, _ text: String) throws(StoreError) -> Revocation {
+        let words = try value([String].self, of: Array(target.utf8), "a revocation's target")
+        let moments = try value(RevocationMoments.self, of: Array(text.utf8), "a revocation")
+        guard words.count == 3,
+            let target = Revocation.Target(kind: words[0], issuer: words[1], subject: words[2])
+        else { throw .corrupt(reason: "a revocation of an unknown kind") }
+        return Revocation(
+            target, issuedBefore: WallTime(seconds: moments.issuedBefore),
+            until: WallTime(seconds: moments.until))
+    }
+
+    func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int {
+        let reply = try ask(
+            .script(
+                .purge, keys: [keys.revocations, keys.revocationOrder, keys.revocationExpiry],
+                "\(now.seconds)", "\(limit)"))
+        return Int(reply.integer ?? 0)
+    }
+}
+
+/// What Redis keeps of a revocation beside its target.
+private struct RevocationMoments: Codable {
+    let issuedBefore: Int64
+    let until: Int64
+
+    enum CodingKeys: String, CodingKey {
+        case issuedBefore = "issued_before"
+        case until
+    }
+}
+
+extension Revocation.Target {
+    fileprivate var words: [String] {
+        let (kind, issuer, subject) = columns
+        return [kind, issuer, subject]
+    }
+}

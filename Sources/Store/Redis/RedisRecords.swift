@@ -1,0 +1,205 @@
+import Foundation
+import Primitives
+
+/// Clients and signing keys, as JSON in two hashes.
+extension RedisState {
+    func marks() throws(StoreError) -> StoreMarks {
+        let reply = try ask(.command("MGET", keys.generation, keys.lastRevocation))
+        guard let numbers = reply.elements, numbers.count == 2 else {
+            throw .corrupt(reason: "no generation")
+        }
+        return StoreMarks(
+            generation: try Self.number(numbers[0]), revocations: try Self.number(numbers[1]))
+    }
+
+    func snapshot() throws(StoreError) -> StoreSnapshot {
+        let texts = try readTexts()
+        var clients: [StoredClient] = []
+        for text in texts.clients.values { clients.append(try text.record(seal)) }
+        var signingKeys: [SigningKeyRecord] = []
+        for text in texts.keys.values { signingKeys.append(try text.record(seal)) }
+        return StoreSnapshot(
+            clients: clients.sorted { $0.id < $1.id },
+            keys: signingKeys.sorted(by: SigningKeyRecord.comesFirst),
+            generation: Int64(texts.generation) ?? 0)
+    }
+
+    // MARK: - Changes
+
+    func addClient(_ client: StoredClient) throws(StoreError) {
+        try change { texts throws(StoreError) in
+            guard texts.clients[client.id] == nil else { throw .clientExists(id: client.id) }
+            return [.client(client.id, try ClientText(client, seal))]
+        }
+    }
+
+    func replaceClient(_ client: StoredClient) throws(StoreError) {
+        try change { texts throws(StoreError) in
+            guard let old = texts.clients[client.id] else { throw .unknownClient(id: client.id) }
+            let aged = client.created(at: WallTime(seconds: old.createdAt))
+            return [.client(client.id, try ClientText(aged, seal))]
+        }
+    }
+
+    func removeClient(id: String) throws(StoreError) {
+        try change { texts throws(StoreError) in
+            guard texts.clients[id] != nil else { throw .unknownClient(id: id) }
+            return [.client(id, nil)]
+        }
+    }
+
+    func addSigningKey(
+        _ key: SigningKeyRecord, _ condition: SigningKeyCondition
+    ) throws(StoreError) -> Bool {
+        try change { texts throws(StoreError) in
+            var records: [SigningKeyRecord] = []
+            for text in texts.keys.values { records.append(try text.record(seal)) }
+            guard condition.holds(newest: records.first { $0.retiredAt == nil }) else { return [] }
+            guard texts.keys[key.kid] == nil else { throw .keyExists(kid: key.kid) }
+            let replaced = records.map { $0.replaced(by: key) }
+            var changes: [Change] = []
+            for (old, new) in zip(records, replaced) where old != new {
+                changes.append(.key(new.kid, try SigningKeyText(new, seal)))
+            }
+            return changes + [.key(key.kid, try SigningKeyText(key.newest(), seal))]
+        } > 0
+    }
+
+    func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int {
+        try change { texts throws(StoreError) in
+            texts.keys.values
+                .filter { key in key.retiredAt.map { $0 < instant.seconds } ?? false }
+                .map { .key($0.kid, nil) }
+        }
+    }
+
+    func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
+        try change { texts throws(StoreError) in
+            guard texts.clients.isEmpty, texts.keys.isEmpty else { throw .notEmpty }
+            var changes: [Change] = []
+            for client in clients {
+                changes.append(.client(client.id, try ClientText(client, seal)))
+            }
+            for key in keys { changes.append(.key(key.kid, try SigningKeyText(key, seal))) }
+            return changes
+        }
+    }
+
+    // MARK: - Runs
+
+    // A run is one gateway's alone; gateways that share a store record every nonce.
+    func beginRun() throws(StoreError) -> ReplayStart { throw .noRun }
+    func raiseCeiling(to timestamp: Int64) throws(StoreError) { throw .noRun }
+    func endRun(savedNonces: [UInt8]) throws(StoreError) { throw .noRun }
+
+    // MARK: - Texts
+
+    private struct Texts {
+        /// As it was read; '' where there is none.
+        var generation: String
+        var clients: [String: ClientText]
+        var keys: [String: SigningKeyText]
+    }
+
+    private enum Change {
+        /// Nil takes it away.
+        case client(String, ClientText?)
+        case key(String, SigningKeyText?)
+    }
+
+    /// Clients and keys as they stand together.
+    private func readTexts() throws(StoreError) -> Texts {
+        let reply = try ask(
+            .script(.read, keys: [keys.generation, keys.clients, keys.signingKeys]))
+        guard let parts = reply.elements, parts.count == 3 else {
+            throw .corrupt(reason: "clients and keys cannot be read")
+        }
+        var clients: [String: ClientText] = [:]
+        for (id, bytes) in Self.fields(parts[1]) {
+            let text = try value(ClientText.self, of: bytes, "the client \(id)")
+            // A value that was copied there gives nobody another's rights.
+            guard text.id == id else { throw .corrupt(reason: "the client \(id) is another") }
+            clients[id] = text
+        }
+        var signingKeys: [String: SigningKeyText] = [:]
+        for (kid, bytes) in Self.fields(parts[2]) {
+            let text = try value(SigningKeyText.self, of: bytes, "the signing key \(kid)")
+            guard text.kid == kid else { throw .corrupt(reason: "the key \(kid) is another") }
+            signingKeys[kid] = text
+        }
+        return Texts(
+            generation: parts[0].string ?? "", clients: clients, keys: signingKeys)
+    }
+
+    /// Tries this often when others change something at the same time.
+    private static let attempts = 20
+
+    /// Decides by what is there, and writes if that is still what is there.
+    ///
+    /// - Returns: how many changes were made.
+    @discardableResult
+    private func change(
+        _ decide: (Texts) throws(StoreError) -> [Change]
+    ) throws(StoreError) -> Int {
+        for _ in 0..<Self.attempts {
+            let texts = try readTexts()
+            let changes = try decide(texts)
+            guard !changes.isEmpty else { return 0 }
+            var arguments = [Array(texts.generation.utf8)]
+            for change in changes {
+                switch change {
+                case .client(let id, let text):
+                    arguments += [Array("2".utf8), Array(id.utf8)]
+                    arguments.append(try text.map(bytes) ?? [])
+                case .key(let kid, let text):
+                    arguments += [Array("3".utf8), Array(kid.utf8)]
+                    arguments.append(try text.map(bytes) ?? [])
+                }
+            }
+            let reply = try ask(
+                .script(
+                    .change, keys: [keys.generation, keys.clients, keys.signingKeys],
+                    arguments: arguments))
+            if reply.integer == 1 { return changes.count }
+        }
+        throw .busy
+    }
+
+    private static func fields(_ reply: RedisValue) -> [(String, [UInt8])] {
+        let all = (reply.elements ?? []).map { $0.bytes ?? [] }
+        return stride(from: 0, to: all.count - 1, by: 2).map { index in
+            (String(decoding: all[index], as: UTF8.self), all[index + 1])
+        }
+    }
+
+    private static func number(_ reply: RedisValue) throws(StoreError) -> Int64 {
+        guard let text = reply.string else { return 0 }
+        guard let number = Int64(text) else { throw .corrupt(reason: "a generation is no number") }
+        return number
+    }
+
+    // MARK: - JSON
+
+    private func bytes<Value: Encodable>(_ value: Value) throws(StoreError) -> [UInt8] {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return Array(try encoder.encode(value))
+        } catch {
+            throw .unavailable(reason: "a record cannot be written as JSON")
+        }
+    }
+
+    func json(_ value: some Encodable) throws(StoreError) -> String {
+        String(decoding: try bytes(value), as: UTF8.self)
+    }
+
+    func value<Value: Decodable>(
+        _ type: Value.Type, of bytes: [UInt8], _ what: String
+    ) throws(StoreError) -> Value {
+        guard let value = try? JSONDecoder().decode(type, from: Data(bytes)) else {
+            throw .corrupt(reason: "\(what) is not what was written")
+        }
+        return value
+    }
+}

@@ -1,0 +1,173 @@
+import Foundation
+import OAuth
+import Primitives
+import TestSupport
+import Testing
+
+/// Temporary and token credentials of OAuth 1.0 (RFC 5849 section 2) on the running program.
+struct OAuth1DanceTests {
+    private struct House {
+        let upstream: ScriptedUpstream
+        let gateway: Gateway
+
+        init(_ oauth1: String = "") throws {
+            upstream = try ScriptedUpstream { request in [.respond(body: request.head)] }
+            let folder = try TemporaryDirectory()
+            try folder.write("secret", "s3cr&t+/=")
+            gateway = try Gateway(
+                testConf(
+                    workers: 2, store: "store sqlite { path state.db; }",
+                    """
+                    authority { issuer http://127.0.0.1; scopes read; \(oauth1) }
+                    client shop { oauth1_secret_file secret; scopes read; }
+                    client other { oauth1_secret_file secret; }
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate oauth1; require scope read; }
+                    """), in: folder)
+        }
+
+        /// A request that is signed here; `secret` is the token's.
+        func send(
+            _ verb: String, _ path: String, as key: String = "shop", token: String? = nil,
+            secret: String = "", extra: [(name: String, value: String)] = []
+        ) throws -> HTTPReply {
+            let query = extra.map { "\($0.name)=\($0.value)" }.joined(separator: "&")
+            let target = path + (query.isEmpty ? "" : "?\(query)")
+            let signer = OAuth1Signer(
+                method: .hmacSHA256, consumerKey: key, token: token,
+                credentials: OAuth1Credentials(
+                    consumerSecret: Secret(utf8: "s3cr&t+/="), tokenSecret: Secret(utf8: secret)))
+            let host = "127.0.0.1:\(try gateway.port)"
+            let header = try signer.authorization(
+                for: .init(method: verb, url: "http://\(host)\(target)"),
+                timestamp: WallTime.now().seconds, nonce: UUID().uuidString)
+            let length = verb == "POST" ? "Content-Length: 0\r\n" : ""
+            return try gateway.request(
+                "\(verb) \(target) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\(length)"
+                    + "Authorization: \(header)\r\n\r\n")
+        }
+
+        func credentials(_ reply: HTTPReply) throws -> (token: String, secret: String) {
+            #expect(reply.status == 200, "\(reply.text)")
+            let fields = reply.text.split(separator: "&").map { $0.split(separator: "=") }
+            let form = Dictionary(
+                fields.map { (String($0[0]), String($0[1])) }, uniquingKeysWith: { $1 })
+            return (try #require(form["oauth_token"]), try #require(form["oauth_token_secret"]))
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("requests-oauthlib", "requests_oauthlib", "python3-requests-oauthlib"),
+            ("authlib", "authlib", "python3-authlib"),
+        ], ["oob", "-"])
+    func unmodifiedClientsDance(
+        library: (name: String, module: String, package: String), callback: String
+    ) throws {
+        let house = try House()
+        let python = try requirePython(module: library.module, package: library.package)
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("oauth1_dance.py").path
+        let result = try run(
+            python,
+            [script, library.name, "http://127.0.0.1:\(house.gateway.port)", "shop", "s3cr&t+/="]
+                + [callback])
+        let confirmed = callback == "-" ? "" : "'oauth_callback_confirmed', "
+        let lines = result.output.split(separator: "\n").map(String.init)
+        try #require(lines.count == 6, "\(result.output)\(result.error)")
+        #expect(lines[0] == "temporary [\(confirmed)'oauth_token', 'oauth_token_secret']")
+        #expect(lines[1] == "access ['oauth_token', 'oauth_token_secret']")
+        #expect(lines[2].hasPrefix("resource 200 GET /items?a=1 HTTP/1.1|"))
+        #expect(lines[2].contains("|X-Auth-Scheme: oauth1|X-Auth-Client: shop|"))
+        #expect(lines[3].hasPrefix("again ") && lines[3] != "again OK")
+        #expect(lines[4] == "misused 401" && lines[5] == "swapped 401")
+    }
+
+    @Test(arguments: ["GET", "POST"]) func aTokenIsItsClientsAlone(verb: String) throws {
+        let house = try House()
+        let temporary = try house.credentials(house.send(verb, "/oauth1/request_token"))
+        // Neither another consumer's, nor a resource's, nor made up.
+        for (key, token) in [
+            ("other", temporary.token), ("shop", "gtr_" + String(repeating: "A", count: 43)),
+            ("shop", "x"),
+        ] {
+            let reply = try house.send(
+                verb, "/oauth1/access_token", as: key, token: token, secret: temporary.secret)
+            #expect(reply.status == 401 && reply.text.contains("oauth_problem="), "\(reply.text)")
+        }
+        #expect(try house.send(verb, "/oauth1/access_token").status == 400)
+        let access = try house.credentials(
+            house.send(
+                verb, "/oauth1/access_token", token: temporary.token, secret: temporary.secret))
+        #expect(
+            try house.send("GET", "/", token: access.token, secret: access.secret).status == 200)
+        #expect(
+            try house.send("GET", "/", as: "other", token: access.token, secret: access.secret)
+                .status == 401)
+        let line = try house.gateway.accessLine { $0["reason"] as? String == "unknown_token" }
+        #expect(line["status"] as? Int == 401)
+        // Any verifier will do, and none.
+        let again = try house.credentials(house.send(verb, "/oauth1/request_token"))
+        #expect(
+            try house.send(
+                verb, "/oauth1/access_token", token: again.token, secret: again.secret,
+                extra: [("oauth_verifier", "x")]
+            ).status != 500)
+    }
+
+    /// Of many exchanges of one request token that come at once, one succeeds.
+    @Test func aRequestTokenIsExchangedOnce() throws {
+        let house = try House()
+        let temporary = try house.credentials(house.send("POST", "/oauth1/request_token"))
+        let count = 16
+        let results = Results()
+        DispatchQueue.concurrentPerform(iterations: count) { _ in
+            let reply = try? house.send(
+                "POST", "/oauth1/access_token", token: temporary.token, secret: temporary.secret)
+            results.add(reply?.status ?? 0)
+        }
+        #expect(results.all.sorted() == [200] + Array(repeating: 401, count: count - 1))
+    }
+
+    @Test func aTokenEndsAndIsRevoked() throws {
+        let house = try House("oauth1_token_lifetime 1h;")
+        func access() throws -> (token: String, secret: String) {
+            let temporary = try house.credentials(house.send("POST", "/oauth1/request_token"))
+            return try house.credentials(
+                house.send(
+                    "POST", "/oauth1/access_token", token: temporary.token,
+                    secret: temporary.secret))
+        }
+        let first = try access()
+        let second = try access()
+        func status(_ credentials: (token: String, secret: String)) throws -> Int {
+            try house.send(
+                "GET", "/", token: credentials.token, secret: credentials.secret
+            ).status
+        }
+        #expect(try status(first) == 200)
+        let conf = house.gateway.folder.file("gateway.conf")
+        let revoked = try run(
+            gatehouseBinary(), ["token", "revoke", first.token, "--config", conf])
+        #expect(revoked.status == .code(0), "\(revoked.error)")
+        #expect(try eventually(within: .seconds(2)) { try status(first) == 401 })
+        #expect(try status(second) == 200)
+        #expect(
+            try run(
+                gatehouseBinary(), ["token", "revoke", "--client", "shop", "--config", conf]
+            ).status == .code(0))
+        #expect(try eventually(within: .seconds(2)) { try status(second) == 401 })
+    }
+}
+
+/// Statuses that threads put together.
+final class Results: @unchecked Sendable {
+    private let lock = NSLock()
+    private var statuses: [Int] = []
+
+    func add(_ status: Int) {
+        lock.withLock { statuses.append(status) }
+    }
+
+    var all: [Int] { lock.withLock { statuses } }
+}

@@ -1,0 +1,298 @@
+import Dispatch
+import Foundation
+import Primitives
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Store
+
+/// A Redis that dies, hangs, forgets or changes places: refused while it lasts, nothing passes twice, well again after.
+@Suite(.serialized)
+struct RedisFaultTests {
+    private let key: SecretsKey
+
+    init() throws { key = try .generate() }
+
+    private func open(_ location: RedisLocation) throws(StoreError) -> StateStore {
+        try StateStore(
+            location: .redis(location), secretsKey: key, pollInterval: .milliseconds(20))
+    }
+
+    private func once(_ byte: UInt8, at timestamp: Int64) -> OneTimeID {
+        OneTimeID(
+            space: .oauth1Nonce, fingerprint: [UInt8](repeating: byte, count: 16),
+            timestamp: timestamp, expiresAt: WallTime(seconds: timestamp + 600))
+    }
+
+    private func record(_ id: OneTimeID, _ store: StateStore) throws(StoreError) -> OneTimeVerdict {
+        try store.perform(.recordOnce(id, now: .now()))
+    }
+
+    /// Asks until the store answers.
+    private func healed<Value>(
+        _ store: StateStore, _ operation: StoreOperation<Value>
+    ) throws -> Value {
+        var value: Value?
+        let isHealed = eventually(within: .seconds(30)) {
+            value = try? store.perform(operation)
+            return value != nil
+        }
+        #expect(isHealed)
+        return try #require(value)
+    }
+
+    @Test func whatARestartedEmptyRedisForgotDoesNotPassAgain() throws {
+        let server = try TestRedis()
+        let stores = [
+            try open(server.location(timeout: .seconds(1))),
+            try open(server.location(timeout: .seconds(1))),
+        ]
+        let now = WallTime.now().seconds
+        // Clients whose clocks run ahead, each through its own gateway; the second one further.
+        let first = once(1, at: now + 100)
+        let second = once(2, at: now + 200)
+        let past = once(3, at: now)
+        #expect(try record(first, stores[0]) == .accepted)
+        #expect(try record(second, stores[1]) == .accepted)
+        #expect(try record(past, stores[0]) == .belowFloor)
+        server.kill()
+        for store in stores {
+            #expect(throws: StoreError.self) { try record(once(4, at: now + 300), store) }
+        }
+        try server.start()
+        // Both have joined the new epoch: nothing that either has seen passes on any of them.
+        for store in stores { _ = try healed(store, .recordOnce(past, now: .now())) }
+        for store in stores {
+            for id in [first, second, past] { #expect(try record(id, store) == .belowFloor) }
+        }
+        #expect(try record(once(5, at: now + 201), stores[0]) == .accepted)
+        #expect(try record(once(5, at: now + 201), stores[1]) == .reused)
+        // What is not a nonce is gone, and says so.
+        #expect(try stores[0].perform(.snapshot).clients.isEmpty)
+    }
+
+    @Test func aTimeOnTheServersClockIsTheFloorForThoseWhoSawNothing() throws {
+        let server = try TestRedis()
+        let store = try open(server.location())
+        let now = WallTime.now().seconds
+        #expect(try record(once(1, at: now - 1), store) == .belowFloor)
+        #expect(try record(once(1, at: now + 60), store) == .accepted)
+        let late = try open(server.location())
+        #expect(try record(once(1, at: now + 60), late) == .reused)
+    }
+
+    @Test func anEpochThatIsTakenAwayIsBegunAnew() throws {
+        let server = try TestRedis()
+        let stores = [try open(server.location()), try open(server.location())]
+        let now = WallTime.now().seconds
+        #expect(try record(once(1, at: now + 100), stores[0]) == .accepted)
+        #expect(try server.command("FLUSHALL") == "OK")
+        #expect(try record(once(1, at: now + 100), stores[0]) == .belowFloor)
+        #expect(try record(once(1, at: now + 100), stores[1]) == .belowFloor)
+        #expect(try record(once(1, at: now + 101), stores[1]) == .accepted)
+        // Somebody else's epoch is joined, too.
+        try server.command("HSET", "gatehouse:epoch", "id", "another")
+        #expect(try record(once(1, at: now + 101), stores[1]) == .belowFloor)
+    }
+
+    @Test func theObserverHearsThatAllIsGone() throws {
+        let server = try TestRedis()
+        let store = try open(server.location(timeout: .milliseconds(500)))
+        try store.perform(.addClient(try makeClient("a")))
+        try store.perform(
+            .revoke(Revocation(.client(id: "a"), issuedBefore: monday, until: monday)))
+        let before = try store.perform(.snapshot)
+        let through = try store.perform(.revocations(after: 0)).through
+        let seen = Seen()
+        try store.observeChanges(since: before.generation, revocationsSince: through) {
+            seen.add($0)
+        }
+        server.kill()
+        guard case .failure(.unavailable) = seen.next() else {
+            Issue.record("the failure was not told")
+            return
+        }
+        try server.start()
+        var news = seen.next()
+        while case .failure = news { news = seen.next() }
+        #expect(try news?.get().snapshot?.clients == [])
+        #expect(try news?.get().snapshot?.generation != before.generation)
+        try store.perform(.addClient(try makeClient("b")))
+        #expect(seen.clients() == .success(["b"]))
+    }
+
+    @Test func aFrozenRedisHoldsNobodyForLongerThanTheTimeout() throws {
+        let server = try TestRedis()
+        let timeout = Duration.milliseconds(400)
+        let store = try open(server.location(timeout: timeout))
+        _ = try store.perform(.snapshot)
+        server.freeze()
+        let waits = Mutex<[Duration]>([])
+        let answered = DispatchSemaphore(value: 0)
+        let began = ContinuousClock.now
+        // Of both kinds, behind one another, for longer than one timeout.
+        var submitted = 0
+        while ContinuousClock.now - began < timeout * 3 {
+            let at = ContinuousClock.now
+            let note: @Sendable (Bool) -> Void = { isFailure in
+                #expect(isFailure)
+                waits.withLock { $0.append(ContinuousClock.now - at) }
+                answered.signal()
+            }
+            store.submit(.snapshot) { note($0.failure != nil) }
+            store.submit(.recordOnce(once(1, at: monday.seconds), now: monday)) {
+                note($0.failure != nil)
+            }
+            submitted += 2
+            _ = poll(nil, 0, 20)
+        }
+        for _ in 0..<submitted { #expect(answered.wait(timeout: .now() + 10) == .success) }
+        let longest = try #require(waits.withLock { $0.max() })
+        // What the scheduler of a busy machine adds is not the store's.
+        #expect(longest < timeout + .milliseconds(300), "\(longest)")
+        // Most are refused at once: only an attempt that is due waits.
+        let quick = waits.withLock { $0.count { $0 < timeout / 2 } }
+        #expect(quick * 3 > submitted, "\(quick) of \(submitted)")
+        server.thaw()
+        _ = try healed(store, .snapshot)
+        #expect(try record(once(9, at: WallTime.now().seconds + 50), store) == .accepted)
+    }
+
+    @Test func aServerThatTakesConnectionsAndIsSilentIsGivenUp() throws {
+        let server = try TestRedis()
+        server.freeze()
+        let location = server.location(timeout: .milliseconds(100))
+        let began = ContinuousClock.now
+        #expect(throws: StoreError.self) { try open(location) }
+        #expect(ContinuousClock.now - began < .seconds(4))
+    }
+
+    @Test func aWrongPasswordAndAnUnknownUserAreSaidAtOpen() throws {
+        let server = try TestRedis(
+            ["--requirepass", "the-password"], clientArguments: ["-a", "the-password"])
+        var location = server.location()
+        for (user, password) in [(nil, nil), (nil, "wrong"), ("nobody", "the-password")] {
+            location.username = user
+            location.password = password.map { Secret(utf8: $0) }
+            let error = #expect(throws: StoreError.self) { try open(location) }
+            guard case .cannotOpen(_, let reason) = error else {
+                Issue.record("\(String(describing: error))")
+                continue
+            }
+            #expect(reason.contains("NOAUTH") || reason.contains("WRONGPASS"))
+            #expect(!"\(String(describing: error))".contains("the-password"))
+        }
+        location.username = nil
+        location.password = Secret(utf8: "the-password")
+        #expect(try open(location).perform(.snapshot).clients.isEmpty)
+    }
+
+    @Test func aServerThatProvesToBeAnotherIsRefused() throws {
+        let common = try CommonRedis.shared.get()
+        var location = try common.location(.redisWithTLS, prefix: "gatehouse-none:")
+        // Its certificate is for the address alone.
+        location.addresses = [.name("localhost", port: location.addresses[0].port ?? 0)]
+        let error = #expect(throws: StoreError.self) { try open(location) }
+        #expect("\(String(describing: error))".contains("TLS"))
+    }
+
+    @Test func aRedisThatThrowsThingsAwayIsRefused() throws {
+        let server = try TestRedis(["--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"])
+        let error = #expect(throws: StoreError.self) { try open(server.location()) }
+        guard case .cannotOpen(_, let reason) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(reason.contains("maxmemory-policy"))
+        try server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        _ = try open(server.location())
+    }
+
+    @Test func aFullRedisLosesNothingAndHeals() throws {
+        let server = try TestRedis()
+        let store = try open(server.location())
+        try store.perform(.addClient(try makeClient("a")))
+        try server.command("CONFIG", "SET", "maxmemory", "1")
+        #expect(throws: StoreError.full) { try store.perform(.addClient(try makeClient("b"))) }
+        #expect(throws: StoreError.full) { try store.perform(.addToken(makeToken(1))) }
+        #expect(throws: StoreError.full) {
+            try record(once(1, at: WallTime.now().seconds + 9), store)
+        }
+        #expect(try store.perform(.snapshot).clients.map(\.id) == ["a"])
+        try server.command("CONFIG", "SET", "maxmemory", "0")
+        #expect(try record(once(1, at: WallTime.now().seconds + 9), store) == .accepted)
+    }
+
+    @Test func ofSeveralAddressesThePrimaryIsUsed() throws {
+        let primary = try TestRedis()
+        let replica = try TestRedis(["--replicaof", "127.0.0.1", "\(primary.port)"])
+        let dead = try freePort()
+        var location = primary.location()
+        location.addresses = [dead, replica.port, primary.port].map {
+            .ip(.v4(0x7F00_0001), port: $0)
+        }
+        let store = try open(location)
+        let now = WallTime.now().seconds
+        let used = once(1, at: now + 100)
+        #expect(try record(used, store) == .accepted)
+        // Another is the primary from now on, without whatever had not reached it.
+        #expect(try replica.command("REPLICAOF", "NO", "ONE") == "OK")
+        primary.kill()
+        #expect(try healed(store, .recordOnce(used, now: .now())) == .belowFloor)
+        #expect(try record(once(2, at: now + 101), store) == .accepted)
+        #expect(try replica.command("HGET", "gatehouse:epoch", "floor") == "\(now + 100)")
+    }
+
+    @Test func aPrimaryThatBecomesAReplicaIsLeft() throws {
+        let first = try TestRedis()
+        let second = try TestRedis(["--replicaof", "127.0.0.1", "\(first.port)"])
+        var location = first.location(timeout: .seconds(2))
+        location.addresses = [first.port, second.port].map { .ip(.v4(0x7F00_0001), port: $0) }
+        let store = try open(location)
+        #expect(try second.command("REPLICAOF", "NO", "ONE") == "OK")
+        #expect(try first.command("REPLICAOF", "127.0.0.1", "\(second.port)") == "OK")
+        // The connection to it is as good as before; what it says is not.
+        _ = try healed(store, .addClient(try makeClient("a")))
+        #expect(try second.command("HEXISTS", "gatehouse:clients", "a") == "1")
+    }
+
+    @Test func aFailoverOfTheSentinelsIsFollowed() throws {
+        let primary = try TestRedis()
+        let replica = try TestRedis(["--replicaof", "127.0.0.1", "\(primary.port)"])
+        let sentinel = try TestRedis(
+            sentinelConf: """
+                sentinel monitor fleet 127.0.0.1 \(primary.port) 1
+                sentinel down-after-milliseconds fleet 500
+                sentinel failover-timeout fleet 5000
+                """)
+        var location = sentinel.location(timeout: .seconds(2))
+        location.sentinel = "nobody"
+        #expect(throws: StoreError.self) { try open(location) }
+        location.sentinel = "fleet"
+        // A Sentinel that is away does no harm.
+        location.addresses.insert(.ip(.v4(0x7F00_0001), port: try freePort()), at: 0)
+        let store = try open(location)
+        let now = WallTime.now().seconds
+        let used = once(1, at: now + 100)
+        #expect(try record(used, store) == .accepted)
+        try store.perform(.addClient(try makeClient("a")))
+        // The Sentinel knows of the replica once both have told it.
+        #expect(
+            try eventually(within: .seconds(60)) {
+                try sentinel.command("SENTINEL", "FAILOVER", "fleet") == "OK"
+            })
+        #expect(
+            try eventually(within: .seconds(60)) {
+                try sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet")
+                    .contains("\(replica.port)")
+            })
+        let isReplicas = eventually(within: .seconds(30)) {
+            (try? store.perform(.addClient(try makeClient("b \(UUID().uuidString)")))) != nil
+                && (try? replica.command("HLEN", "gatehouse:clients")) == "2"
+        }
+        #expect(isReplicas)
+        #expect(try store.perform(.recordOnce(used, now: .now())) == .belowFloor)
+        #expect(try record(once(2, at: now + 101), store) == .accepted)
+    }
+}
