@@ -242,6 +242,81 @@ struct AuthorityTokenTests {
             ).status == 401)
     }
 
+    /// Keys change every other second, and no token that was issued is refused.
+    @Test func keysRotateUnderLoad() throws {
+        let house = try House("jwt; key_rotation 2s")
+        var kids: Set<String> = []
+        var held: [String] = []
+        let isRotated = try eventually(within: .seconds(20)) {
+            let token = try house.token()
+            kids.insert(String(token.split(separator: ".").first ?? ""))
+            held.append(token)
+            #expect(try house.get(token).status == 200)
+            return kids.count == 4
+        }
+        #expect(isRotated)
+        for token in held { #expect(try house.get(token).status == 200) }
+        // Each was published before it signed: there is always one more than have.
+        let keys =
+            try house.gateway.request(
+                "GET /.well-known/jwks.json HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n"
+            ).json()["keys"] as? [Any]
+        #expect((keys?.count ?? 0) >= 4)
+    }
+
+    /// What was answered is there after a crash, whenever that comes.
+    @Test func nothingThatWasAnsweredIsLostInACrash() throws {
+        let house = try House("opaque")
+        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        var gateway = house.gateway
+        var tokens: [String] = []
+        for _ in 0..<10 {
+            let answered = Tokens()
+            let port = try gateway.port
+            let clients = DispatchGroup()
+            for _ in 0..<4 {
+                DispatchQueue.global().async(group: clients) {
+                    while let token = try? Self.ask(port) { answered.add(token) }
+                }
+            }
+            #expect(eventually { answered.all.count >= 20 })
+            gateway.process.signal(SIGKILL)
+            clients.wait()
+            tokens += answered.all
+            gateway = try Gateway(conf, in: house.folder)
+        }
+        #expect(tokens.count >= 200)
+        for token in tokens {
+            let reply = try gateway.request(
+                "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Bearer \(token)\r\n\r\n"
+            )
+            #expect(reply.status == 200)
+        }
+    }
+
+    private static func ask(_ port: UInt16) throws -> String? {
+        let client = try TCPClient(port: port)
+        let basic = Data("one:s3cret".utf8).base64EncodedString()
+        let form = "grant_type=client_credentials"
+        try client.send(
+            "POST /oauth2/token HTTP/1.1\r\n\(hostLine)Authorization: Basic \(basic)\r\n"
+                + "Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n"
+                + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
+        return try client.readReply().json()["access_token"] as? String
+    }
+
+    /// Tokens that threads put together.
+    private final class Tokens: @unchecked Sendable {
+        private let lock = NSLock()
+        private var tokens: [String] = []
+
+        func add(_ token: String) {
+            lock.withLock { tokens.append(token) }
+        }
+
+        var all: [String] { lock.withLock { tokens } }
+    }
+
     @Test func whatIsProtectedIsTold() throws {
         let house = try House()
         let reply = try house.gateway.request(
