@@ -95,6 +95,7 @@ let package = Package(
             exclude: [
                 "http2_conformance.py", "http2_floods.py", "http2_frames.py", "http2_peer.py",
                 "http2_upstream.py", "grpc_peer.py", "oauth1_client.py", "oauth1_dance.py",
+                "oauth1_dance.php", "oauth1_dance.pl", "oauth1_dance.rb",
                 "tls_client.py",
             ], swiftSettings: tests),
     ]

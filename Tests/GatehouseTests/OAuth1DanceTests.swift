@@ -83,6 +83,38 @@ struct OAuth1DanceTests {
         #expect(lines[4] == "misused 401" && lines[5] == "swapped 401")
     }
 
+    /// Perl's Net::OAuth refuses parameters that it does not know, PHP sorts after decoding, Ruby signs bodies by a hash.
+    @Test(
+        arguments: [
+            ("php", "php-oauth", ["-m"], "OAuth", "php", "200"),
+            (
+                "ruby", "ruby-oauth", ["-e", "require 'oauth'; puts 'oauth'"], "oauth", "rb",
+                "200 200"
+            ),
+            (
+                "perl", "libnet-oauth-perl", ["-MNet::OAuth", "-MLWP", "-e", "print 'oauth'"],
+                "oauth", "pl", "200"
+            ),
+        ])
+    func otherLanguagesDance(
+        program: String, package: String, probe: [String], found: String, ending: String,
+        statuses: String
+    ) throws {
+        let house = try House()
+        let interpreter = try requireTool(program, package: package)
+        let probed = try run(interpreter, probe)
+        try #require(
+            probed.output.contains(found), "\(package) is missing: apt-get install \(package)")
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("oauth1_dance.\(ending)").path
+        let result = try run(
+            interpreter,
+            [script, "http://127.0.0.1:\(house.gateway.port)", "shop", "s3cr&t+/="])
+        #expect(
+            result.output == "oauth_token oauth_token_secret \(statuses)\n",
+            "\(result.output)\(result.error)")
+    }
+
     @Test(arguments: ["GET", "POST"]) func aTokenIsItsClientsAlone(verb: String) throws {
         let house = try House()
         let temporary = try house.credentials(house.send(verb, "/oauth1/request_token"))
