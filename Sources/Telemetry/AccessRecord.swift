@@ -20,11 +20,12 @@ public struct AccessRecord {
     }
 
     public enum Scheme: Sendable {
-        case bearer, oauth1, certificate
+        case bearer, dpop, oauth1, certificate
 
         var text: StaticString {
             switch self {
             case .bearer: "bearer"
+            case .dpop: "dpop"
             case .oauth1: "oauth1"
             case .certificate: "certificate"
             }

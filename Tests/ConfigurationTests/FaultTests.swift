@@ -132,6 +132,11 @@ import Testing
             "route /x { upstream app; require certificate_bound x; }",
             "52: 'require certificate_bound' takes no argument"),
         Fault(
+            "route /x { upstream app; require dpop x; }", "39: 'require dpop' takes no argument"),
+        Fault(
+            "route /x { upstream app; authenticate oauth1; require dpop; }",
+            "47: 'require dpop' on a route that takes no token"),
+        Fault(
             "client c { auth_method private_key_jwt; secret_file /k/secret; }",
             "1: 'auth_method private_key_jwt' needs the client's public keys"),
         Fault(
@@ -204,6 +209,13 @@ import Testing
     ]
 
     static let credentials: [Fault] = [
+        Fault("dpop { proof_lifetime 2h; }", "23: '2h' is out of range"),
+        Fault("dpop { proof_lifetime 500ms; }", "23: '500ms' is out of range"),
+        Fault("dpop { clock_skew 6m; }", "19: '6m' is out of range"),
+        Fault("dpop { nonce_rotation 0s; }", "23: '0s' is out of range"),
+        Fault("dpop { require_nonce yes; }", "22: unknown value 'yes'"),
+        Fault("dpop { public_url a; }", "19: 'a' is no http or https URL"),
+        Fault("dpop { on_store_failure accept; }", "25: unknown value 'accept'"),
         Fault("authority { }", "1: 'authority' needs 'issuer' (expected issuer URL;)"),
         Fault("authority { issuer ftp://a; }", "20: 'ftp://a' is no http or https URL"),
         Fault("authority { issuer https://a?b; }", "20: 'https://a?b' has a query"),

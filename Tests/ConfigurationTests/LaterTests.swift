@@ -22,7 +22,6 @@ import Testing
         ("upstream u { server a:1; queue 5; }", "queue"),
         ("upstream u { server a:1; queue_timeout 5s; }", "queue_timeout"),
         ("route /x { upstream app; authenticate any session bearer; }", "session"),
-        ("route /x { upstream app; require dpop; }", "dpop"),
         ("route /x { upstream app; rate_limit 1/s per client; }", "rate_limit"),
         ("route /x { upstream app; authorization assert; }", "assert"),
         ("route /x { upstream app; shadow on; }", "shadow on"),

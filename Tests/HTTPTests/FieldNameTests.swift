@@ -7,7 +7,7 @@ struct FieldNameTests {
     static func text(_ name: FieldName) -> String { "\(name.text)" }
 
     @Test func everyNameIsFoundInAnyCase() {
-        #expect(FieldName.allCases.count == 31)
+        #expect(FieldName.allCases.count == 32)
         for name in FieldName.allCases where name != .other && name != .identity {
             let text = Self.text(name)
             #expect(!text.isEmpty)

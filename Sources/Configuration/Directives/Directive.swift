@@ -1,7 +1,7 @@
 /// A block of the conf that has directives of its own.
 enum Place: String, CaseIterable {
     case top, listener, listenerTLS, listenerLimits, admin, log, sqlite, redis, secrets, authority
-    case client, issuer, introspection, oauth1
+    case client, issuer, introspection, oauth1, dpop
     case upstream, upstreamTLS, host, route, routeLimits
 
     /// `in 'route'`, for messages and for the headings of docs/directives.md.
@@ -15,7 +15,7 @@ enum Place: String, CaseIterable {
         case .sqlite: "in 'store sqlite'"
         case .redis: "in 'store redis'"
         case .listener, .admin, .log, .secrets, .authority, .client, .issuer, .introspection,
-            .oauth1, .upstream, .host, .route:
+            .oauth1, .dpop, .upstream, .host, .route:
             "in '\(rawValue)'"
         }
     }
@@ -79,7 +79,7 @@ extension Directive {
                 argumentCount: 1...1, body: .optional),
             .block("secrets"), .block("authority"), .block("client", "ID", repeatable: true),
             .block("issuer", "NAME", repeatable: true), .block("introspection", "NAME"),
-            .block("oauth1"),
+            .block("oauth1"), .block("dpop"),
             .block("upstream", "NAME", repeatable: true), route,
             Directive(
                 name: "host", syntax: "host NAME… {…}",
@@ -160,6 +160,11 @@ extension Directive {
             .list("public_url", "URL…"), .one("held_body", "SIZE"),
             .one("on_store_failure", "refuse|local"),
         ],
+        .dpop: [
+            .one("proof_lifetime", "DURATION"), .one("clock_skew", "DURATION"),
+            .one("require_nonce", "on|off"), .one("nonce_rotation", "DURATION"),
+            .list("public_url", "URL…"), .one("on_store_failure", "refuse|local"),
+        ],
         .upstream: [
             .list("server", "HOST:PORT|unix:/path", repeatable: true),
             .list("balance", "round_robin"), .one("protocol", "http/1.1|h2|auto"),
@@ -185,7 +190,8 @@ extension Directive {
                 isRepeatable: true),
             .one("remove_header", "NAME", repeatable: true), .list("methods", "NAME…"),
             .list("authenticate", "[any|all] bearer oauth1 certificate, or authenticate none"),
-            .list("require", "scope|audience|claim|client|certificate_bound …", repeatable: true),
+            .list(
+                "require", "scope|audience|claim|client|certificate_bound|dpop …", repeatable: true),
             .list("allow", "CIDR…", repeatable: true), .list("deny", "CIDR…", repeatable: true),
             .one("authorization", "strip|forward"), .block("limits"), .one("timeout", "DURATION"),
             .one("request_buffering", "off"), .one("request_trailers", "on|off"),

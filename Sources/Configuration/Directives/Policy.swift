@@ -41,19 +41,20 @@ extension Interpreter {
     }
 
     /// `require scope NAME… [on METHOD…];`, `require audience NAME;`, `require claim NAME =
-    /// VALUE…;`, `require client ID…;`
+    /// VALUE…;`, `require client ID…;`, `require certificate_bound;`, `require dpop;`
     mutating func requirement(_ statement: Statement) -> Requirement? {
         let kind = statement.arguments[0]
         let rest = Array(statement.arguments.dropFirst())
         let known = choice(
-            kind, ["scope", "audience", "claim", "client", "certificate_bound"], later: ["dpop"])
+            kind, ["scope", "audience", "claim", "client", "certificate_bound", "dpop"])
         guard let known else { return nil }
-        if known == "certificate_bound" {
+        if ["certificate_bound", "dpop"].contains(known) {
             if let extra = rest.first {
                 sink.error(
-                    "'require certificate_bound' takes no argument", at: extra.span,
-                    "expected require certificate_bound;")
+                    "'require \(known)' takes no argument", at: extra.span,
+                    "expected require \(known);")
             }
+            if known == "dpop" { return .dpop }
             certificateUses.append(kind.span)
             return .certificateBound
         }
@@ -135,5 +136,22 @@ extension Interpreter {
             case .all(let kinds): kinds.contains(.bearer)
             }
         if needsBearer { bearerOnlyRoutes.append(statement.name.span) }
+        if !route.authenticate.takesTokens, route.requirements.contains(.dpop) {
+            let line = block.statements.first { $0.arguments.first?.text == "dpop" }
+            sink.error(
+                "'require dpop' on a route that takes no token",
+                at: line?.name.span ?? statement.name.span,
+                "expected authenticate … bearer …")
+        }
+    }
+}
+
+extension AuthenticationPolicy {
+    /// Whether an access token is one of the credentials that count; an open route is another mistake.
+    fileprivate var takesTokens: Bool {
+        switch self {
+        case .open: true
+        case .any(let kinds), .all(let kinds): kinds.contains(.bearer)
+        }
     }
 }

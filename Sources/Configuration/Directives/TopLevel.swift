@@ -26,6 +26,7 @@ extension Interpreter {
             case "issuer": issuer(statement)
             case "introspection": introspection(statement)
             case "oauth1": oauth1(statement)
+            case "dpop": dpop(statement)
             case "upstream": upstream(statement)
             case "route":
                 if let route = route(statement, host: nil) { configuration.routes.append(route) }

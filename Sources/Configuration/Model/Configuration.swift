@@ -29,6 +29,7 @@ public struct Configuration: Sendable, Equatable {
     /// `introspection`; `nil`: a token that is no JWT of a known issuer proves nothing.
     public var introspection: IntrospectionConfiguration?
     public var oauth1 = OAuth1Configuration()
+    public var dpop = DPoPConfiguration()
     public var upstreams: [UpstreamConfiguration] = []
     /// The routes outside every `host` block.
     public var routes: [RouteConfiguration] = []
@@ -309,6 +310,23 @@ public struct OAuth1Configuration: Sendable, Equatable {
     public init() {}
 }
 
+/// `dpop`: what proofs of possession are held to (RFC 9449).
+public struct DPoPConfiguration: Sendable, Equatable {
+    /// How long ago the `iat` of a proof may lie. Whole seconds count.
+    public var proofLifetime: Duration = .seconds(60)
+    /// How far ahead it may lie.
+    public var clockSkew: Duration = .seconds(5)
+    /// Whether a proof must have a nonce of ours (sections 8 and 9).
+    public var requiresNonce = false
+    /// How long one nonce is given out; it is good for as long again.
+    public var nonceRotation: Duration = .seconds(300)
+    /// What clients name in `htu` in place of what the connection shows; empty: those of `oauth1`.
+    public var publicURLs: [String] = []
+    public var onStoreFailure = StoreFailureRule.refuse
+
+    public init() {}
+}
+
 /// What an upstream's servers speak.
 public enum UpstreamProtocol: String, Sendable, Equatable, CaseIterable {
     case http11 = "http/1.1"
@@ -375,6 +393,8 @@ public enum Requirement: Sendable, Equatable {
     case clients([String])
     /// The token must be bound to the certificate on the client's connection (RFC 8705 section 3).
     case certificateBound
+    /// The token must be bound to a key that the request proves (RFC 9449 section 7).
+    case dpop
 }
 
 /// One `allow` or `deny` line; the first that matches decides, and with any `allow` the rest is

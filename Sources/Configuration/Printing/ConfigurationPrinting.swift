@@ -28,6 +28,7 @@ extension Configuration {
         for issuer in issuers { issuer.print(to: &text) }
         introspection?.print(to: &text)
         oauth1.print(to: &text)
+        dpop.print(to: &text)
         for upstream in upstreams { upstream.print(to: &text) }
         for route in routes { route.print(to: &text) }
         for host in hosts {
@@ -234,6 +235,19 @@ extension OAuth1Configuration {
     }
 }
 
+extension DPoPConfiguration {
+    fileprivate func print(to text: inout ConfText) {
+        text.block("dpop") { text in
+            text.line("proof_lifetime", durationText(proofLifetime))
+            text.line("clock_skew", durationText(clockSkew))
+            text.line("require_nonce", requiresNonce ? "on" : "off")
+            text.line("nonce_rotation", durationText(nonceRotation))
+            text.line("public_url", publicURLs)
+            text.line("on_store_failure", onStoreFailure.rawValue)
+        }
+    }
+}
+
 extension UpstreamConfiguration {
     fileprivate func print(to text: inout ConfText) {
         text.block("upstream", name) { text in
@@ -301,6 +315,7 @@ extension Requirement {
         case .claim(let name, let values): text.line("require", ["claim", name, "="] + values)
         case .clients(let ids): text.line("require", ["client"] + ids)
         case .certificateBound: text.line("require", "certificate_bound")
+        case .dpop: text.line("require", "dpop")
         }
     }
 }

@@ -9,12 +9,13 @@ enum CredentialPlan: Equatable {
     /// The head carries nothing; a form body may still hold OAuth 1.0 parameters (RFC 5849 section 3.5.2), where the
     /// route takes them.
     case searchForm
-    case bearer(Range<Int>)
+    /// By either scheme of tokens.
+    case bearer(PresentedToken)
     case oauth1
     /// The certificate on the connection: the request itself carries nothing that counts here.
     case certificate
     /// The token first, then the signature, of the same client.
-    case both(Range<Int>)
+    case both(PresentedToken)
     case refuse(Reason)
 
     /// - Parameters:
@@ -31,7 +32,7 @@ enum CredentialPlan: Equatable {
                 case .none: mayHoldForm && policy.takesOAuth1
                 case .bearer: policy.takes(.bearer)
                 case .oauth1: policy.takes(.oauth1)
-                // Only a Bearer field can be so.
+                // Only the field of a token can be so.
                 case .malformed: policy.takes(.bearer)
                 case .both, .duplicate: true
                 }

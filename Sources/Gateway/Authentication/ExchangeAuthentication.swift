@@ -12,13 +12,14 @@ extension Exchange {
         guard let route else { return refuse(.internalError) }
         if route.isOpen { return authorizeAndForward(nil) }
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
+        tokenScheme = credentials.tokenScheme
         switch CredentialPlan(
             route.authentication, credentials, hasCertificate: hasCertificate,
             mayHoldForm: worker.authenticator.oauth1.mayCarryInBody(head))
         {
         case .open: authorizeAndForward(nil)
         case .searchForm: findInBody()
-        case .bearer(let token), .both(let token): proveBearer(token)
+        case .bearer(let token), .both(let token): proveBearer(token.range)
         case .oauth1: proveOAuth1()
         case .certificate: proveCertificate()
         case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
@@ -71,9 +72,14 @@ extension Exchange {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .bearer))
         }
         // Bound to a key: good with a proof alone, never as a bearer token (RFC 9449 section 7.1).
-        guard verified.keyThumbprint == nil else {
-            return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+        if verified.keyThumbprint != nil || tokenScheme == .dpop {
+            return provePossession(of: verified)
         }
+        provedPossession(of: verified)
+    }
+
+    /// What the token is bound to has been proven, but for a certificate.
+    func provedPossession(of verified: VerifiedToken) {
         // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
         if let thumbprint = verified.certificateThumbprint,
             shownCertificate?.thumbprint != thumbprint
@@ -287,7 +293,7 @@ extension Exchange {
     private func proved(_ principal: Principal) {
         record.scheme =
             if principal.schemes.contains(.bearer) {
-                .bearer
+                AccessRecord.Scheme(tokenScheme)
             } else {
                 principal.schemes.contains(.oauth1) ? .oauth1 : .certificate
             }

@@ -1,36 +1,51 @@
 import HTTP
 import OAuth
 
+/// By which scheme of Authorization an access token is shown.
+public enum TokenScheme: Sendable {
+    /// RFC 6750 section 2.1
+    case bearer
+    /// RFC 9449 section 7.1: with a proof in the DPoP field.
+    case dpop
+}
+
+/// An access token as the head carries it.
+struct PresentedToken: Equatable {
+    /// Of the head's bytes.
+    let range: Range<Int>
+    let scheme: TokenScheme
+}
+
 /// The credentials that a request's head carries, found but not proven.
 enum PresentedCredentials: Equatable {
     case none
-    /// The bearer token's range in the head's bytes.
-    case bearer(Range<Int>)
+    case bearer(PresentedToken)
     case oauth1
     /// One of each, where a route wants both.
-    case both(Range<Int>)
+    case both(PresentedToken)
     /// Two Authorization fields: which one counts is nobody's choice.
     case duplicate
-    case malformed
+    /// A token's field without a token.
+    case malformed(TokenScheme)
 
     /// Looks at the Authorization fields and at protocol parameters in the query. A bearer token anywhere else is not
     /// one (RFC 9700 section 4.3.2): no form, query or cookie is searched.
     static func find(in head: RequestHead, _ oauth1: OAuth1Verifier) -> PresentedCredentials {
-        var token: Range<Int>?
+        var token: PresentedToken?
         var signatures = 0
-        var isMalformed = false
+        var malformed: TokenScheme?
         for line in head.fields where line.id == .authorization {
             if OAuth1Verifier.isOAuth(head, line) {
                 signatures += 1
-            } else if isBearer(head, line.value.range) {
-                token = bearerToken(head, line.value.range)
-                if token == nil { isMalformed = true }
+            } else if let scheme = scheme(head, line.value.range) {
+                token = self.token(head, line.value.range, scheme)
+                if token == nil { malformed = scheme }
             }
         }
         // Two fields, whatever their schemes: an upstream might believe the one that we did not look at.
         if head.count(of: .authorization) > 1 { return .duplicate }
         if signatures == 0, oauth1.detects(head) { signatures = 1 }
-        if isMalformed { return .malformed }
+        if let malformed { return .malformed(malformed) }
         switch (token, signatures) {
         case (let token?, 0): return .bearer(token)
         case (let token?, _): return .both(token)
@@ -39,22 +54,32 @@ enum PresentedCredentials: Equatable {
         }
     }
 
-    private static func isBearer(_ head: RequestHead, _ range: Range<Int>) -> Bool {
+    /// How a token is shown in the field; `nil` where it is none of ours.
+    private static func scheme(_ head: RequestHead, _ range: Range<Int>) -> TokenScheme? {
         let value = head.span(range)
-        let name: StaticString = "bearer"
-        guard value.count >= 6 else { return false }
-        for index in 0..<6 where unsafe value[index] | 0x20 != name.utf8Start[index] {
-            return false
-        }
-        return value.count == 6 || value[6] == 0x20 || value[6] == 0x09
+        if isNamed("bearer", value) { return .bearer }
+        return isNamed("dpop", value) ? .dpop : nil
     }
 
-    /// `Bearer` 1*SP b64token (RFC 6750 section 2.1), and nothing behind it.
-    private static func bearerToken(_ head: RequestHead, _ range: Range<Int>) -> Range<Int>? {
+    /// Whether the field's scheme is of this name, which is ASCII in lower case.
+    private static func isNamed(_ name: StaticString, _ value: Span<UInt8>) -> Bool {
+        let count = name.utf8CodeUnitCount
+        guard value.count >= count else { return false }
+        for index in 0..<count where unsafe value[index] | 0x20 != name.utf8Start[index] {
+            return false
+        }
+        return value.count == count || value[count] == 0x20 || value[count] == 0x09
+    }
+
+    /// The scheme, 1*SP, a token68 (RFC 6750 section 2.1, RFC 9449 section 7.1), and nothing behind it.
+    private static func token(
+        _ head: RequestHead, _ range: Range<Int>, _ scheme: TokenScheme
+    ) -> PresentedToken? {
         let value = head.span(range)
-        var start = 6
+        let nameEnd = scheme == .bearer ? 6 : 4
+        var start = nameEnd
         while start < value.count, value[start] == 0x20 { start += 1 }
-        guard start > 6, start < value.count else { return nil }
+        guard start > nameEnd, start < value.count else { return nil }
         var isPadding = false
         for index in start..<value.count {
             switch value[index] {
@@ -67,6 +92,16 @@ enum PresentedCredentials: Equatable {
                 return nil
             }
         }
-        return range.lowerBound + start..<range.upperBound
+        return PresentedToken(
+            range: range.lowerBound + start..<range.upperBound, scheme: scheme)
+    }
+
+    /// By which scheme a token was shown, or was meant to be.
+    var tokenScheme: TokenScheme {
+        switch self {
+        case .bearer(let token), .both(let token): token.scheme
+        case .malformed(let scheme): scheme
+        case .none, .oauth1, .duplicate: .bearer
+        }
     }
 }

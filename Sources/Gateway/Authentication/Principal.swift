@@ -8,7 +8,7 @@ import OAuth
 public final class Principal: Sendable {
     /// What was proven; both for a route that asks for all.
     public let schemes: CredentialSet
-    /// As the log and `X-Auth-Scheme` name it: `bearer`, `oauth1` or `certificate`.
+    /// As the log and `X-Auth-Scheme` name it: `bearer`, `dpop`, `oauth1` or `certificate`.
     public let scheme: String
     public let clientID: String
     /// The token's `sub`; for OAuth 1.0 the client itself. Empty when the token has none.
@@ -54,7 +54,7 @@ public final class Principal: Sendable {
     /// Whoever a token that was verified speaks for.
     public static func bearer(_ token: VerifiedToken) -> Principal {
         Principal(
-            schemes: .bearer, scheme: "bearer", clientID: token.clientID,
+            schemes: .bearer, scheme: token.scheme, clientID: token.clientID,
             subject: token.subject ?? "",
             issuer: token.issuer, scopes: token.scopes, audiences: token.audiences, token: token)
     }
@@ -84,10 +84,15 @@ public final class Principal: Sendable {
     public static func bearerAndOAuth1(_ token: VerifiedToken, clientID: String) -> Principal? {
         guard Array(token.clientID.utf8) == Array(clientID.utf8) else { return nil }
         return Principal(
-            schemes: [.bearer, .oauth1], scheme: "bearer", clientID: clientID,
+            schemes: [.bearer, .oauth1], scheme: token.scheme, clientID: clientID,
             subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,
             audiences: token.audiences, token: token)
     }
+}
+
+extension VerifiedToken {
+    /// One that is bound to a key has been shown with a proof, or it proves nobody.
+    fileprivate var scheme: String { keyThumbprint == nil ? "bearer" : "dpop" }
 }
 
 /// Writes values that come from tokens and registrations as field values.

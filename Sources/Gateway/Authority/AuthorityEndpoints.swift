@@ -93,6 +93,8 @@ enum AuthorityEndpoints {
         do throws(TokenRequestError) {
             let request = try TokenRequest(exchange.head, body: exchange.heldBody.span)
             exchange.tokenRequest = request
+            // Before the client is proven: a proof that has to come again with a nonce must not use up an assertion.
+            exchange.proof = try exchange.proofOfTokenRequest()
             if request.client == .oauth1 {
                 // Comes back through `grant` once the signature and the nonce hold.
                 return exchange.authenticateWithBody()
@@ -152,8 +154,14 @@ enum AuthorityEndpoints {
         }
     }
 
+    /// The client is proven: binds its token to the key of a proof, where there is one.
     private static func issue(_ exchange: Exchange, to client: RegisteredClient) {
         exchange.record.client = Array(client.id.utf8)
+        guard let proof = exchange.proof else { return grant(exchange, to: client) }
+        exchange.use(proof) { exchange in grant(exchange, to: client) }
+    }
+
+    private static func grant(_ exchange: Exchange, to client: RegisteredClient) {
         guard let request = exchange.tokenRequest, let authority = exchange.snapshot.authority,
             let random = try? RandomBytes.make(count: 16)
         else { return exchange.refuse(.internalError) }
@@ -161,7 +169,8 @@ enum AuthorityEndpoints {
         do throws(TokenRequestError) {
             grant = try TokenEndpoint.grant(
                 request, to: client, under: authority.policy, now: exchange.worker.loop.wallNow,
-                tokenID: Base64.encode(random, .url), certificate: exchange.certificate)
+                tokenID: Base64.encode(random, .url), certificate: exchange.certificate,
+                keyThumbprint: exchange.proof?.keyThumbprint)
         } catch {
             return refuse(exchange, error)
         }
@@ -206,9 +215,11 @@ enum AuthorityEndpoints {
         guard let token, let grant = exchange.tokenGrant else {
             return exchange.refuse(.internalError)
         }
+        var fields = noStore
+        ReplyWriter.appendNonce(exchange.freshNonce, to: &fields)
         exchange.answer(
             status: 200, contentType: "application/json", body: grant.reply(token: token),
-            fields: noStore)
+            fields: fields)
     }
 
     /// An OAuth 1.0 signature did not hold: client authentication has failed, whatever it was.
@@ -232,6 +243,7 @@ enum AuthorityEndpoints {
             fields.append(scheme)
             fields.append(" realm=\"token endpoint\"\r\n")
         }
+        ReplyWriter.appendNonce(exchange.freshNonce, to: &fields)
         exchange.answer(
             status: error.status, contentType: "application/json", body: error.body,
             fields: fields)
@@ -261,7 +273,7 @@ extension TokenRequestError {
         case .unsupportedGrantType: .unsupportedGrantType
         case .invalidScope: .invalidScope
         case .invalidTarget: .invalidTarget
-        case .invalidProof: .proofMismatch
+        case .invalidProof(let error): error.reason
         case .unsupportedTokenType: .invalidGrantRequest
         }
     }

@@ -28,7 +28,8 @@ extension AuthoritySnapshot {
     /// - Throws: for a key that the store holds and nobody can read.
     init(
         _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord],
-        clientAudiences: [String], takesCertificates: Bool
+        clientAudiences: [String], takesCertificates: Bool,
+        requiresProofs: (String) -> Bool = { _ in false }
     ) throws(StartError) {
         self.configuration = configuration
         policy = AuthorityPolicy(
@@ -55,13 +56,14 @@ extension AuthoritySnapshot {
             policy: policy,
             features: AuthorityFeatures(
                 takesCertificates: takesCertificates,
-                assertionAlgorithms: ClientAssertion.Policy.algorithms, introspects: true,
-                revokes: true))
+                assertionAlgorithms: ClientAssertion.Policy.algorithms,
+                proofAlgorithms: DPoPProof.Policy.algorithms, introspects: true, revokes: true))
         let policy = self.policy
         resources = Dictionary(
             policy.audiences.compactMap { audience in
                 ProtectedResourceMetadata.ofOurs(
-                    audience, policy, takesCertificates: takesCertificates)
+                    audience, policy, takesCertificates: takesCertificates,
+                    requiresProofs: requiresProofs(audience))
             }, uniquingKeysWith: { first, _ in first })
         resourceMetadata = policy.audiences.first { ProtectedResourceMetadata.isResource($0) }
             .map { ProtectedResourceMetadata.url(of: $0) }
@@ -121,12 +123,14 @@ extension ProtectedResourceMetadata {
 
     /// Where the document about an audience of ours lies, and what it says.
     static func ofOurs(
-        _ audience: String, _ policy: AuthorityPolicy, takesCertificates: Bool
+        _ audience: String, _ policy: AuthorityPolicy, takesCertificates: Bool,
+        requiresProofs: Bool
     ) -> ([UInt8], [UInt8])? {
         guard isResource(audience) else { return nil }
         let metadata = ProtectedResourceMetadata(
             resource: audience, authorizationServers: [policy.issuer], scopes: policy.scopes,
-            bindsToCertificates: takesCertificates)
+            bindsToCertificates: takesCertificates,
+            proofAlgorithms: DPoPProof.Policy.algorithms, requiresProofs: requiresProofs)
         return (Array(path(of: audience).utf8), metadata.document)
     }
 }

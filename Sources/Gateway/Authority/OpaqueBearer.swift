@@ -36,7 +36,8 @@ extension AuthoritySnapshot {
             issuer: policy.issuer, clientID: token.clientID, audiences: token.audiences,
             scopes: token.scopes, issuedAt: token.issuedAt.seconds,
             expiresAt: token.expiresAt.seconds, tokenID: Base64.encode(token.id, .url),
-            certificateThumbprint: token.certificateThumbprint
+            certificateThumbprint: token.certificateThumbprint,
+            keyThumbprint: token.keyThumbprint
         ).claims
         return try? VerifiedToken.vouched(claims: claims.span, by: trustedIssuer, now: now)
     }
@@ -50,6 +51,7 @@ extension StoredToken {
             scopes: grant.scopes, audiences: grant.audiences,
             issuedAt: WallTime(seconds: grant.issuedAt),
             expiresAt: WallTime(seconds: grant.expiresAt),
-            certificateThumbprint: grant.certificateThumbprint)
+            certificateThumbprint: grant.certificateThumbprint,
+            keyThumbprint: grant.keyThumbprint)
     }
 }

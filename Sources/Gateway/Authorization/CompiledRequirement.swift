@@ -10,6 +10,7 @@ enum CompiledRequirement: Sendable {
     case claim(name: String, values: [[UInt8]])
     case clients([[UInt8]])
     case certificateBound
+    case dpop
 
     init(_ requirement: Requirement) {
         switch requirement {
@@ -25,6 +26,8 @@ enum CompiledRequirement: Sendable {
             self = .clients(clients.map { Array($0.utf8) })
         case .certificateBound:
             self = .certificateBound
+        case .dpop:
+            self = .dpop
         }
     }
 
@@ -48,6 +51,9 @@ enum CompiledRequirement: Sendable {
         case .certificateBound:
             // That the certificate is there was seen when the token was proven.
             return principal.token?.certificateThumbprint == nil ? .proofMismatch : nil
+        case .dpop:
+            // And so was its proof.
+            return principal.token?.keyThumbprint == nil ? .proofMismatch : nil
         }
     }
 
@@ -62,6 +68,7 @@ enum CompiledRequirement: Sendable {
         case .claim(let name, let values): "require claim \(name) = \(words(values))"
         case .clients(let clients): "require client \(words(clients))"
         case .certificateBound: "require certificate_bound"
+        case .dpop: "require dpop"
         }
     }
 

@@ -60,6 +60,12 @@ final class Exchange {
     var permit: Permit?
     /// Of the head's bytes.
     var bearerToken = 0..<0
+    /// How it was shown.
+    var tokenScheme = TokenScheme.bearer
+    /// What a token is to be bound to (RFC 9449 section 5); of a token request alone.
+    var proof: DPoPProof?
+    /// What the client's next proof must have as its nonce, where that is news to it; otherwise empty.
+    var freshNonce: [UInt8] = []
     /// Whether it has waited for newer keys of its issuer: once is enough.
     var hasAwaitedKeys = false
     var oauth1Claim: OAuth1Claim?
@@ -124,6 +130,9 @@ final class Exchange {
         principal = nil
         permit = nil
         bearerToken = 0..<0
+        tokenScheme = .bearer
+        proof = nil
+        freshNonce = []
         hasAwaitedKeys = false
         oauth1Claim = nil
         tokenRequest = nil

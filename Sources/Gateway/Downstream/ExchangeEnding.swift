@@ -90,10 +90,13 @@ extension Exchange {
     }
 
     func refuse(_ refusal: Refusal) {
+        var refusal = refusal
+        refusal.tokenScheme = tokenScheme
+        refusal.nonce = freshNonce
         dropUpstream()
         record.reason = refusal.reason
         if let attempted = refusal.attempted {
-            record.scheme = attempted == .bearer ? .bearer : .oauth1
+            record.scheme = attempted == .bearer ? AccessRecord.Scheme(tokenScheme) : .oauth1
             record.authenticationDuration =
                 record.authenticationDuration ?? worker.elapsed(since: startedAt)
         }

@@ -152,7 +152,7 @@ extension Exchange {
         worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.append(
             answer, version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
-            date: worker.date, to: &worker.scratch)
+            date: worker.date, nonce: freshNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
         if answer.isEventStream || answer.isGRPC { endWithCredential() }

@@ -30,7 +30,8 @@ struct ClientFieldFilter {
             return false
         case .tracestate:
             guard continuesTrace else { return false }
-        case .authorization:
+        case .authorization, .dpop:
+            // A proof goes where its token goes.
             guard route.forwardsAuthorization else { return false }
         case .other:
             guard !Self.isForwardingClaim(bytes, name) else { return false }

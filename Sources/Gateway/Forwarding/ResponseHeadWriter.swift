@@ -59,9 +59,10 @@ public enum ResponseHeadWriter {
     ///   - closes: whether the connection ends after this answer; must be true where `framing` is
     ///     `.untilClose`.
     ///   - date: now, as an IMF-fixdate; sent when the upstream tells none.
+    ///   - nonce: what the client's next DPoP proof must have (RFC 9449 section 8.2); empty: nothing is told.
     public static func append(
         _ response: ResponseHead, version: HTTPVersion, isHead: Bool, closes: Bool, date: [UInt8],
-        to output: inout [UInt8]
+        nonce: [UInt8] = [], to output: inout [UInt8]
     ) {
         let bytes = response.bytes
         let framing = framing(of: response, for: version)
@@ -111,6 +112,7 @@ public enum ResponseHeadWriter {
             return
         }
         if !hasDate { appendDate(date, to: &output) }
+        ReplyWriter.appendNonce(nonce, to: &output)
         appendHeadEnd(framing, version, closes: closes, to: &output)
     }
 }

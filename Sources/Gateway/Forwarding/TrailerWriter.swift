@@ -23,8 +23,9 @@ public enum TrailerWriter {
     static func isTrailer(_ id: FieldName) -> Bool {
         guard !id.isHopByHop else { return false }
         switch id {
-        case .identity, .host, .contentLength, .contentType, .expect, .authorization, .cookie,
-            .setCookie, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost, .via, .date:
+        case .identity, .host, .contentLength, .contentType, .expect, .authorization, .dpop,
+            .cookie, .setCookie, .forwarded, .xForwardedFor, .xForwardedProto, .xForwardedHost,
+            .via, .date:
             return false
         default:
             return true

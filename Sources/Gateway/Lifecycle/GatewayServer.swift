@@ -83,6 +83,7 @@ public final class GatewayServer {
             shared = try SharedState(
                 workerCount: workers, accessWriter: writer, errors: errors, opened: opened)
             let shared = self.shared
+            shared.setReplayWindows(configuration)
             resolver = try Resolver { addresses in
                 shared.postToAll(.addresses(addresses))
                 shared.namesFound(addresses.keys)
@@ -329,8 +330,7 @@ public final class GatewayServer {
             snapshot = GatewaySnapshot(
                 configuration: configuration, material: material, tls: tls, listeners: bound)
             watchNames(configuration)
-            shared.replay.setWindow(
-                seconds: configuration.oauth1.timestampWindow.wholeSeconds)
+            shared.setReplayWindows(configuration)
             publish()
             errors.notice("reloaded", ["listeners": listeners.description])
         } catch {

@@ -53,7 +53,8 @@ struct Material: Sendable {
                     else { return false }
                     return listener.tls.map { $0.clientCA != nil && $0.clientCertificate != .off }
                         ?? false
-                })
+                },
+                requiresProofs: { configuration.requiresProofs(for: $0) })
         }
         introspection = try configuration.introspection.map { server throws(StartError) in
             let proven =

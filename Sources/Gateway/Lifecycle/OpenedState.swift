@@ -17,6 +17,8 @@ struct OpenedState {
     let tokens: OpaqueTokens
     /// What nonces are remembered by where several gateways share the store.
     let nonceKey: [UInt8]
+    /// What the nonces are made by that DPoP proofs must have.
+    let proofNonceKey: Secret
     /// Why the store could not be asked.
     let fault: StoreError?
 
@@ -29,6 +31,7 @@ struct OpenedState {
             let secretsKey = try OpenedState.secretsKey(configuration)
             tokens = OpaqueTokens(key: try secretsKey.derived(for: "opaque tokens"))
             nonceKey = try secretsKey.derived(for: "oauth1 nonces").exposed
+            proofNonceKey = try secretsKey.derived(for: "dpop nonces")
             store = try StateStore(
                 location: isAway ? .absent : location, secretsKey: secretsKey, mayBeAway: true)
             guard !store.isShared, !isAway else {
@@ -63,7 +66,7 @@ struct OpenedState {
     /// (`on_store_failure local`).
     private static func ownReplay(_ configuration: Configuration, key: [UInt8]) -> ReplayGuard {
         let replay = ReplayGuard(
-            windowSeconds: configuration.oauth1.timestampWindow.wholeSeconds, key: key)
+            windowSeconds: configuration.replayWindowSeconds, key: key)
         replay.raiseCeiling(to: .min)
         return replay
     }
@@ -105,7 +108,7 @@ struct OpenedState {
     ) throws(StoreError) -> ReplayGuard {
         let start = try store.perform(.beginRun)
         let replay = ReplayGuard(
-            windowSeconds: configuration.oauth1.timestampWindow.wholeSeconds,
+            windowSeconds: configuration.replayWindowSeconds,
             key: start.replayKey.exposed, floor: start.floor ?? .min)
         replay.restore(start.savedNonces)
         for nonce in start.futureNonces {

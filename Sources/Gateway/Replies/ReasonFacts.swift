@@ -60,9 +60,10 @@ extension Reason {
         case .timestampOutOfWindow:
             .init(
                 401, "Timestamp out of window",
-                "The oauth_timestamp is too far from the server's clock.")
+                "The time of the signature or proof is too far from the server's clock.")
         case .nonceReused:
-            .init(401, "Nonce reused", "The oauth_nonce was used before.")
+            .init(
+                401, "Nonce reused", "The nonce, or the jti of the proof, was used before.")
         case .unsupportedSignatureMethod:
             .init(
                 400, "Unsupported signature method", "The oauth_signature_method is not accepted.")
@@ -73,7 +74,17 @@ extension Reason {
         case .proofMismatch:
             .init(
                 401, "Proof mismatch",
-                "The connection does not show the certificate that is asked for.")
+                "The key or certificate that the token is bound to is not proven by the request.")
+        case .invalidProof:
+            .init(401, "Invalid DPoP proof", "The DPoP proof is invalid.")
+        case .wrongProofTarget:
+            .init(
+                401, "DPoP target mismatch",
+                "The htm or htu of the DPoP proof is not that of the request.")
+        case .nonceRequired:
+            .init(
+                401, "Nonce required",
+                "A nonce of this server is required in the DPoP proof.")
         case .wrongAudience:
             .init(403, "Wrong audience", "The credentials are meant for another audience.")
         case .insufficientScope:

@@ -1,4 +1,5 @@
 import Configuration
+import OAuth
 import Telemetry
 
 /// Why a request is not served, and all that the answer needs to say so. Every phase refuses with one of
@@ -10,6 +11,14 @@ public struct Refusal: Sendable, Equatable {
     /// The scheme of the credential that failed; `nil` when none was given. RFC 6750 section 3.1: who sent no
     /// credential is told no error.
     public var attempted: CredentialKind?
+    /// By which scheme the token was shown that failed; with `attempted` `.bearer`.
+    public var tokenScheme = TokenScheme.bearer
+    /// What is wrong with its proof; `nil`: the token itself is refused, or no proof was looked at.
+    public var proofError: DPoPError?
+    /// Whether a proof would help: then a DPoP challenge asks for one, also where the route does not.
+    public var asksForProof = false
+    /// What the next proof must have as its nonce; empty where nothing new is to be told.
+    public var nonce: [UInt8] = []
     /// The scopes that would do, separated by spaces; with `insufficient_scope`.
     public var neededScopes: [UInt8] = []
     /// The value of `Allow`; with 405.
@@ -31,9 +40,12 @@ public struct Refusal: Sendable, Equatable {
     /// too much.
     public var publicReason: String { reason.publicName }
 
-    /// The `error` of a Bearer challenge (RFC 6750 section 3.1), if it has one.
-    var bearerError: StaticString? {
+    /// The `error` of the challenge to whoever showed a token (RFC 6750 section 3.1, RFC 9449 section 7.1), if it has one.
+    var tokenError: StaticString? {
         guard attempted == .bearer else { return nil }
+        if let proofError {
+            return proofError == .nonceRequired ? "use_dpop_nonce" : "invalid_dpop_proof"
+        }
         switch status {
         case 400: return "invalid_request"
         case 401: return "invalid_token"

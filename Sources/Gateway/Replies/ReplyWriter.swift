@@ -1,4 +1,5 @@
 import HTTP
+import OAuth
 import Primitives
 import Telemetry
 
@@ -40,6 +41,7 @@ public struct ReplyContext: Sendable {
 /// field lines and the content. One per worker; it keeps its buffer.
 public struct ReplyWriter {
     private let bearerChallenge: [UInt8]
+    private let dpopChallenge: [UInt8]
     private let oauth1Challenge: [UInt8]
     private var body: [UInt8] = []
 
@@ -62,6 +64,14 @@ public struct ReplyWriter {
             bearer.appendQuoted(Array(resourceMetadata.utf8)[...])
         }
         bearerChallenge = bearer
+        // The same, and what a proof may be signed with (RFC 9449 section 7.1).
+        var dpop: [UInt8] = []
+        dpop.append("WWW-Authenticate: DPoP algs=\"")
+        dpop.append(
+            contentsOf: DPoPProof.Policy.algorithms.map(\.rawValue).joined(separator: " ").utf8)
+        dpop.append("\", ")
+        dpop.append(contentsOf: bearer.dropFirst("WWW-Authenticate: Bearer ".utf8.count))
+        dpopChallenge = dpop
         oauth1Challenge = challenge("OAuth")
         body.reserveCapacity(512)
     }
@@ -142,28 +152,52 @@ public struct ReplyWriter {
         _ refusal: Refusal, _ facts: ReasonFacts, _ accepted: CredentialSet,
         to output: inout [UInt8]
     ) {
-        let error = refusal.bearerError
-        // A 401 must challenge (RFC 9110 section 15.5.2); with 400 and 403 the Bearer challenge only carries
-        // its error (RFC 6750 section 3.1).
-        if accepted.contains(.bearer), refusal.status == 401 || error != nil {
-            output.append(contentsOf: bearerChallenge)
-            if let error {
-                output.append(", error=\"")
-                output.append(error)
-                output.append("\", error_description=\"")
-                output.append(facts.detail)
-                output.append("\"")
+        let error = refusal.tokenError
+        // A 401 must challenge (RFC 9110 section 15.5.2); with 400 and 403 the challenge only carries
+        // its error (RFC 6750 section 3.1), which belongs to the scheme that was used.
+        if accepted.contains(.bearer) {
+            let isOfDPoP = refusal.tokenScheme == .dpop || accepted.contains(.dpop)
+            if !accepted.contains(.dpop), refusal.status == 401 || (error != nil && !isOfDPoP) {
+                output.append(contentsOf: bearerChallenge)
+                if !isOfDPoP { appendError(error, refusal, facts, to: &output) }
+                output.append("\r\n")
             }
-            if !refusal.neededScopes.isEmpty {
-                output.append(", scope=")
-                output.appendQuoted(refusal.neededScopes[...])
+            if isOfDPoP ? refusal.status == 401 || error != nil : refusal.asksForProof {
+                output.append(contentsOf: dpopChallenge)
+                if isOfDPoP { appendError(error, refusal, facts, to: &output) }
+                output.append("\r\n")
             }
-            output.append("\r\n")
         }
         if accepted.contains(.oauth1), refusal.status == 401 {
             output.append(contentsOf: oauth1Challenge)
             output.append("\r\n")
         }
+        Self.appendNonce(refusal.nonce, to: &output)
+    }
+
+    private func appendError(
+        _ error: StaticString?, _ refusal: Refusal, _ facts: ReasonFacts,
+        to output: inout [UInt8]
+    ) {
+        if let error {
+            output.append(", error=\"")
+            output.append(error)
+            output.append("\", error_description=\"")
+            output.append(facts.detail)
+            output.append("\"")
+        }
+        if !refusal.neededScopes.isEmpty {
+            output.append(", scope=")
+            output.appendQuoted(refusal.neededScopes[...])
+        }
+    }
+
+    /// The nonce that the next proof must have (RFC 9449 section 8.2), where there is one to tell.
+    static func appendNonce(_ nonce: [UInt8], to output: inout [UInt8]) {
+        guard !nonce.isEmpty else { return }
+        output.append("DPoP-Nonce: ")
+        output.append(contentsOf: nonce)
+        output.append("\r\n")
     }
 
     /// The fields that every reply of ours ends with, and the empty line.

@@ -14,7 +14,8 @@ public final class CompiledRoute: Sendable {
     public let upstreamIndex: Int
     /// Which credentials suffice; what `accepted` and `isOpen` are read from.
     public let authentication: AuthenticationPolicy
-    /// The schemes that a credential may have, and that a challenge names. Empty for an open route.
+    /// The schemes that a credential may have, and that a challenge names. Empty for an open route; `.dpop` beside
+    /// `.bearer` where a token without a proof will not do.
     public let accepted: CredentialSet
     public let methods: MethodSet
     /// Bytes of a request body; `nil` is the listener's limit.
@@ -52,7 +53,8 @@ public final class CompiledRoute: Sendable {
         upstreamIndex = upstream
         upstreamAuthority = Self.authority(of: configuration.upstreams[upstream])
         authentication = route.authenticate
-        accepted = CredentialSet(route.authenticate)
+        accepted = CredentialSet(route.authenticate).union(
+            route.requirements.contains(.dpop) ? .dpop : [])
         methods = MethodSet(route.methods)
         bodyLimitBytes = route.bodyBytes
         timeout = route.timeout
@@ -90,6 +92,8 @@ public struct CredentialSet: OptionSet, Sendable, Hashable {
     public static let bearer = CredentialSet(rawValue: 1)
     public static let oauth1 = CredentialSet(rawValue: 2)
     public static let certificate = CredentialSet(rawValue: 4)
+    /// Of tokens: those with a proof alone.
+    public static let dpop = CredentialSet(rawValue: 8)
 
     public init(_ kind: CredentialKind) {
         switch kind {

@@ -5,7 +5,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
     case trailer, upgrade, expect, authorization, proxyAuthorization, proxyAuthenticate
     case contentType, forwarded, xForwardedFor, xForwardedProto, xForwardedHost, via
     case xRequestID, traceparent, tracestate, cookie, setCookie, date, server, http2Settings
-    case userAgent, referer
+    case userAgent, referer, dpop
     /// `X-Auth-Scheme`, `-Client`, `-Subject`, `-Scopes`, `-Issuer` and `-Shadow`, in any letter case and with `_` or another
     /// symbol for `-`: what an upstream believes of the gateway alone (CVE-2025-64484 is the class).
     case identity
@@ -43,6 +43,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
         case .http2Settings: "http2-settings"
         case .userAgent: "user-agent"
         case .referer: "referer"
+        case .dpop: "dpop"
         }
     }
 
@@ -62,7 +63,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
         switch name.count {
         case 2: match(name, .te)
         case 3: match(name, .via)
-        case 4: match(name, .host, .date)
+        case 4: match(name, .host, .date, .dpop)
         case 6: match(name, .expect, .cookie, .server)
         case 7: match(name, .upgrade, .trailer, .referer)
         case 9: match(name, .forwarded)
@@ -82,7 +83,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
         }
     }
 
-    /// The candidate of that name; the first letters differ wherever there are several, so one is compared.
+    /// The candidate of that name; the first or second letters differ wherever there are several, so one is compared whole.
     @inline(__always)
     private static func match(
         _ name: Span<UInt8>, _ first: FieldName, _ second: FieldName = .other,

@@ -1,6 +1,7 @@
 /// Why a DPoP proof does not hold (RFC 9449 section 4.3). The log and `explain` see it; a stranger sees `code` alone.
 public enum DPoPError: Error, Equatable, Sendable {
-    /// More than one DPoP field (item 1): what the caller finds.
+    /// No DPoP field, or more than one (item 1): what the caller finds.
+    case missing
     case repeated
     /// No JWT of the right type, algorithm and claims, or not signed by the key it shows.
     case invalid(TokenError)

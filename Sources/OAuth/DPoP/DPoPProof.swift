@@ -7,6 +7,8 @@ import Primitives
 /// a proof live, and refuses it with `.reused` when it is recorded already (section 11.1). That the request has exactly
 /// one DPoP field is the caller's to see too.
 public struct DPoPProof: Sendable, Equatable {
+    /// A larger proof is refused before any work; one by an RSA key of 4096 bits has some 2500 bytes.
+    public static let limitBytes = 8 << 10
     /// A `jti` of more bytes is refused: it is kept.
     public static let tokenIDLimitBytes = 256
     private static let claimLimits = JSONDocument.Limits(depth: 16, nodes: 256, members: 64)
@@ -52,11 +54,12 @@ public struct DPoPProof: Sendable, Equatable {
     /// - Parameters:
     ///   - proof: the DPoP field's value.
     ///   - method: the request's, as sent.
-    ///   - target: the request's; `nil`, where it has none that a proof could name, refuses every proof.
+    ///   - targets: what the client may know the request's target as; one of them must be meant. None, where it has none
+    ///     that a proof could name, refuses every proof.
     ///   - accessToken: the token that comes with it, which `ath` must then name; `nil` at the token endpoint.
     /// - Throws: the first reason for which it does not hold. Of `.nonceRequired` every other check has passed.
     public static func verify(
-        _ proof: Span<UInt8>, method: Span<UInt8>, target: DPoPTarget?,
+        _ proof: Span<UInt8>, method: Span<UInt8>, targets: [DPoPTarget],
         accessToken: Span<UInt8>?, now: WallTime, policy: Policy = Policy()
     ) throws(DPoPError) -> DPoPProof {
         let parts = try header(proof, policy)
@@ -66,8 +69,9 @@ public struct DPoPProof: Sendable, Equatable {
         guard let stated = claims.member("htm").map({ claims.bytes[claims.valueRange($0)] }),
             isEqual(stated, method)
         else { throw .wrongMethod }
-        guard let target, let node = claims.member("htu"),
-            DPoPTarget(uri: claims.bytes[claims.valueRange(node)]) == target
+        guard let node = claims.member("htu"),
+            let target = DPoPTarget(uri: claims.bytes[claims.valueRange(node)]),
+            targets.contains(target)
         else { throw .wrongTarget }
         guard result.issuedAt >= now.seconds - policy.ageLimitSeconds else { throw .tooOld }
         guard result.issuedAt <= now.seconds + policy.leadLimitSeconds else { throw .fromFuture }
@@ -90,6 +94,7 @@ public struct DPoPProof: Sendable, Equatable {
     ) throws(DPoPError) -> JWSParts {
         var parts = JWSParts()
         do throws(TokenError) {
+            guard proof.count <= limitBytes else { throw .tooLarge }
             try parts.read(proof)
             guard parts.mediaType == "dpop+jwt" else { throw .wrongType }
             guard policy.algorithms.contains(parts.algorithm) else { throw .badAlgorithm }

@@ -1,3 +1,5 @@
+import HTTP
+
 /// The target URI of a request, or an `htu`, without query and fragment, in the one form in which two of them are
 /// compared (RFC 9449 section 4.3: after the normalisation of RFC 3986 sections 6.2.2 and 6.2.3).
 public struct DPoPTarget: Sendable, Equatable {
@@ -18,6 +20,30 @@ public struct DPoPTarget: Sendable, Equatable {
         self.isTLS = isTLS
         self.authority = authority
         self.path = path
+    }
+
+    /// The `htu` that names it.
+    public var text: String {
+        (isTLS ? "https://" : "http://") + String(decoding: authority + path, as: UTF8.self)
+    }
+
+    /// What a request's client may know its target as: under each `public_url`, where there are any, and otherwise by the
+    /// scheme and the authority that it used, as the base string of OAuth 1.0 has it (RFC 5849 section 3.4.1.2).
+    ///
+    /// - Returns: none where no `htu` could name it.
+    public static func all(
+        of head: RequestHead, from origin: RequestOrigin, publicOrigins: [PublicOrigin]
+    ) -> [DPoPTarget] {
+        guard !head.isAsterisk else { return [] }
+        let path = Array(bytes: head.span(of: head.path))
+        guard publicOrigins.isEmpty else {
+            return publicOrigins.compactMap { known in
+                DPoPTarget(
+                    isTLS: known.isTLS, authority: known.authority, path: known.prefix + path)
+            }
+        }
+        let authority = origin.authority ?? Array(bytes: head.span(of: head.authority))
+        return DPoPTarget(isTLS: origin.isTLS, authority: authority, path: path).map { [$0] } ?? []
     }
 
     /// Of an `htu`. Query and fragment have no place there (section 4.2), yet common clients send them: they are left

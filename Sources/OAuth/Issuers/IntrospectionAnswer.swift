@@ -64,20 +64,22 @@ public enum IntrospectionAnswer: Sendable {
     private static func token(
         _ claims: JSONDocument, _ terms: IntrospectionTerms
     ) throws(TokenError) -> VerifiedToken {
-        try checkType(claims)
+        let isKeyBound = try isProofNeeded(claims)
         let server = TrustedIssuer(
             name: terms.name, issuer: try issuer(claims, terms), audiences: terms.audiences,
             algorithms: [], clockSkewSeconds: clockSkewSeconds, keys: .empty)
         let facts = try ClaimFacts(claims, issuer: server, isIntrospected: true)
+        // To which key it is bound the answer has to say (RFC 9449 section 6.2).
+        if isKeyBound, facts.keyThumbprint == nil { throw .confirmationRequired }
         return VerifiedToken(facts, issuer: server, claims: claims)
     }
 
-    /// A refresh token is active too, and no access token; one that is bound to a key (`DPoP`) is no bearer token.
-    private static func checkType(_ claims: JSONDocument) throws(TokenError) {
-        guard let node = claims.member("token_type") else { return }
+    /// Whether the type says that the token is bound to a key. A refresh token is active too, and no access token.
+    private static func isProofNeeded(_ claims: JSONDocument) throws(TokenError) -> Bool {
+        guard let node = claims.member("token_type") else { return false }
         switch claims.string(node)?.lowercased() {
-        case "bearer", "access_token": break
-        case "dpop": throw .confirmationRequired
+        case "bearer", "access_token": return false
+        case "dpop": return true
         default: throw .wrongType
         }
     }

@@ -33,7 +33,7 @@ struct DPoPProofTests {
         do throws(DPoPError) {
             return .success(
                 try DPoPProof.verify(
-                    proof.span, method: method.span, target: target, accessToken: token?.span,
+                    proof.span, method: method.span, targets: [target], accessToken: token?.span,
                     now: now, policy: policy))
         } catch {
             return .failure(error)
@@ -314,7 +314,7 @@ struct DPoPProofTests {
         let method = Array("GET".utf8)
         #expect(throws: DPoPError.wrongTarget) {
             try DPoPProof.verify(
-                proof.span, method: method.span, target: nil, accessToken: nil, now: Self.now)
+                proof.span, method: method.span, targets: [], accessToken: nil, now: Self.now)
         }
     }
 

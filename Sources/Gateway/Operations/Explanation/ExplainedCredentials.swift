@@ -86,16 +86,22 @@ extension Explainer {
     private func name(_ credentials: PresentedCredentials) -> String {
         switch credentials {
         case .none: "no credential in the head"
-        case .bearer: "a bearer token"
+        case .bearer(let token): token.scheme == .bearer ? "a bearer token" : "a token with DPoP"
         case .oauth1: "an OAuth 1.0 signature"
-        case .both: "a bearer token and an OAuth 1.0 signature"
+        case .both(let token):
+            "a \(token.scheme == .bearer ? "bearer token" : "token with DPoP") and an OAuth 1.0 signature"
         case .duplicate: "two credentials of one kind"
-        case .malformed: "an Authorization field that is not `Bearer TOKEN`"
+        case .malformed(let scheme):
+            "an Authorization field that is not `\(scheme == .bearer ? "Bearer" : "DPoP") TOKEN`"
         }
     }
 
-    private mutating func prove(_ range: Range<Int>) throws(ExplainedRefusal) -> VerifiedToken {
+    private mutating func prove(
+        _ shown: PresentedToken
+    ) throws(ExplainedRefusal) -> VerifiedToken {
+        let range = shown.range
         if snapshot.authority != nil, OpaqueTokens.isLike(.access, head.span(range)) {
+            tellProof(beside: shown)
             throw ExplainedRefusal(undecided: OpaqueTokens.undecided)
         }
         let verifier = TokenVerifier(issuers: snapshot.issuers)
@@ -107,13 +113,13 @@ extension Explainer {
                 nil
             }
         say(.authentication, TokenReport.lines(explanation, undecided: undecided))
-        if let undecided { throw ExplainedRefusal(undecided: undecided) }
+        if let undecided {
+            tellProof(beside: shown)
+            throw ExplainedRefusal(undecided: undecided)
+        }
         switch explanation.verdict {
         case .success(let token):
-            guard token.keyThumbprint == nil else {
-                say(.authentication, "it is bound to a key, and no bearer token")
-                throw ExplainedRefusal(.proofMismatch, status: 401)
-            }
+            try provePossession(of: token, shown)
             guard let thumbprint = token.certificateThumbprint else { return token }
             guard thumbprint == certificate?.thumbprint else {
                 say(

@@ -55,6 +55,12 @@ extension Explainer {
         } catch {
             throw refused(error)
         }
+        var proof: DPoPProof?
+        do throws(DPoPError) {
+            proof = try proofOfTokenRequest(authority)
+        } catch {
+            throw refused(.invalidProof(error))
+        }
         var signer: RegisteredClient?
         if request.client == .oauth1 {
             let principal = try proveSigner(body)
@@ -78,11 +84,12 @@ extension Explainer {
         }
         do throws(TokenRequestError) {
             let grant = try TokenEndpoint.grant(
-                request, to: client, under: authority.policy, now: now, tokenID: "")
+                request, to: client, under: authority.policy, now: now, tokenID: "",
+                keyThumbprint: proof?.keyThumbprint)
             let scopes = grant.scopes.isEmpty ? "none" : grant.scope
             say(
                 .authorization,
-                "granted: scopes \(scopes), audiences \(grant.audiences.joined(separator: " ")), "
+                "granted: a \(grant.tokenType) token, scopes \(scopes), audiences \(grant.audiences.joined(separator: " ")), "
                     + "for \(grant.expiresAt - grant.issuedAt) s; no token was made")
         } catch {
             throw refused(error)

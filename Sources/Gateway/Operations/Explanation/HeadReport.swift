@@ -38,7 +38,7 @@ enum HeadReport {
     }
 
     private static let hidden: Set<String> = [
-        "authorization", "proxy-authorization", "cookie", "x-api-key",
+        "authorization", "proxy-authorization", "cookie", "x-api-key", "dpop",
     ]
 
     private static func framing(_ framing: BodyFraming) -> String {

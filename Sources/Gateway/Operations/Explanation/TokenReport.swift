@@ -32,6 +32,7 @@ public enum TokenReport {
         }
         lines.append(explanation.provingKey == nil ? "signature: not proven" : "signature: proven")
         lines += times(explanation)
+        if case .success(let token) = explanation.verdict { lines += bindings(token) }
         if let undecided {
             lines.append("undecided: \(undecided)")
         } else if case .failure(let error) = explanation.verdict {
@@ -50,6 +51,20 @@ public enum TokenReport {
         }
         if let start = explanation.notBefore, start > now {
             lines.append("nbf \(start): only in \(start - now) s")
+        }
+        return lines
+    }
+
+    /// What it is good with alone.
+    private static func bindings(_ token: VerifiedToken) -> [String] {
+        var lines: [String] = []
+        if let key = token.keyThumbprint {
+            lines.append(
+                "bound to a key (jkt \(Base64.encode(key, .url))): good with a DPoP proof alone")
+        }
+        if let certificate = token.certificateThumbprint {
+            lines.append(
+                "bound to a certificate (x5t#S256 \(Base64.encode(certificate, .url)))")
         }
         return lines
     }

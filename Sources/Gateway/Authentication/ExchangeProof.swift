@@ -1,0 +1,284 @@
+import Configuration
+import HTTP
+import OAuth
+import Primitives
+import Store
+import Telemetry
+
+/// Proofs of possession (RFC 9449): whoever shows a token that is bound to a key, or asks for one, proves to hold the key.
+extension Exchange {
+    // MARK: Of a request
+
+    /// The token holds; it is bound to a key, or was shown as if it were.
+    func provePossession(of token: VerifiedToken) {
+        // Neither a bound token without its proof nor a proof for a token that is anybody's (section 7.1).
+        guard let thumbprint = token.keyThumbprint, tokenScheme == .dpop else {
+            var refusal = Refusal(.proofMismatch, status: 401, attempted: .bearer)
+            refusal.asksForProof = token.keyThumbprint != nil
+            return refuse(refusal)
+        }
+        do throws(DPoPError) {
+            let proof = try readProof(
+                proofTargets, isForToken: true, worker.authenticator.proofs)
+            guard proof.keyThumbprint == thumbprint else {
+                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
+            }
+            use(proof) { exchange in exchange.provedPossession(of: token) }
+        } catch {
+            refuseProof(error)
+        }
+    }
+
+    /// What the client may know the request's target as.
+    private var proofTargets: [DPoPTarget] {
+        DPoPTarget.all(
+            of: head, from: origin, publicOrigins: worker.authenticator.proofOrigins)
+    }
+
+    // MARK: Of a token request
+
+    /// The proof that comes with a token request, as far as it can be judged by itself; `nil` where there is none, and a
+    /// bearer token is asked for.
+    func proofOfTokenRequest() throws(TokenRequestError) -> DPoPProof? {
+        guard head.value(of: .dpop) != nil else { return nil }
+        // By its own address, or by the one that the metadata name.
+        let issuer = snapshot.authority.map { AuthorityMetadata.origin(of: $0.policy.issuer) }
+        let published = issuer.flatMap(PublicOrigin.init).map {
+            DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
+        }
+        do throws(DPoPError) {
+            return try readProof(
+                proofTargets + (published ?? []), isForToken: false, worker.authenticator.proofs)
+        } catch {
+            tellNonce(after: error)
+            throw .invalidProof(error)
+        }
+    }
+
+    // MARK: Both
+
+    /// Judges the one proof of the request by itself; whether it was used before is not looked at.
+    private func readProof(
+        _ targets: [DPoPTarget], isForToken: Bool, _ policy: DPoPProof.Policy
+    ) throws(DPoPError) -> DPoPProof {
+        let now = worker.loop.wallNow
+        let proof = try DPoPProof.find(
+            in: head, targets: targets, accessToken: isForToken ? bearerToken : nil, now: now,
+            policy: policy)
+        if let nonce = proof.nonce, let current = try? policy.nonces?.current(at: now),
+            nonce != current
+        {
+            // It is about to end: the client learns the next one before it is refused for it.
+            freshNonce = Array(current.utf8)
+        }
+        return proof
+    }
+
+    private func tellNonce(after error: DPoPError) {
+        guard error == .nonceRequired, let nonces = worker.authenticator.proofs.nonces,
+            let nonce = try? nonces.current(at: worker.loop.wallNow)
+        else { return }
+        freshNonce = Array(nonce.utf8)
+    }
+
+    private func refuseProof(_ error: DPoPError) {
+        guard purpose == .authentication else {
+            return AuthorityEndpoints.refuse(self, .invalidProof(error))
+        }
+        tellNonce(after: error)
+        var refusal = Refusal(error.reason, status: 401, attempted: .bearer)
+        refusal.proofError = error
+        refuse(refusal)
+    }
+
+    // MARK: Once
+
+    /// Lets a proof that holds be used once (section 11.1), and goes on with `next`, at once or when the store has
+    /// remembered it.
+    ///
+    /// Only what is signed comes here: a stranger burns nobody's proof.
+    func use(_ proof: DPoPProof, then next: @escaping (Exchange) -> Void) {
+        if worker.shared.store.isShared { return useInStore(proof, next) }
+        let verdict = worker.authenticator.replay.claim(
+            consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
+            nonce: proof.tokenID, now: worker.loop.wallNow)
+        switch verdict {
+        case .aboveCeiling(let fingerprint):
+            // A client whose clock runs ahead: its proof is made durable before it is accepted.
+            let nonce = FutureNonce(timestamp: proof.issuedAt, fingerprint: fingerprint)
+            ask(.recordFutureNonce(nonce)) { exchange, result in
+                if case .failure = result { return exchange.useWithoutStore(proof, next) }
+                exchange.useHere(proof, next)
+            }
+        default: judge(verdict, proof, next)
+        }
+    }
+
+    /// The store remembers it for all gateways.
+    private func useInStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+        let fingerprint = NonceIdentifier.make(
+            key: worker.shared.nonceKey, consumer: proof.replaySpace, token: proof.replayKey,
+            timestamp: 0, nonce: proof.tokenID)
+        let lifetime = worker.authenticator.proofs.ageLimitSeconds
+        // As long as any gateway could take it, with clocks a minute apart.
+        let id = OneTimeID(
+            space: .dpop, fingerprint: fingerprint, timestamp: proof.issuedAt,
+            expiresAt: WallTime(seconds: proof.issuedAt + lifetime + 60))
+        ask(.recordOnce(id, now: worker.loop.wallNow)) { exchange, result in
+            switch result {
+            case .success(.accepted): next(exchange)
+            case .success(.reused): exchange.refuseProof(.reused)
+            case .success(.belowFloor): exchange.refuseProof(.tooOld)
+            case .failure: exchange.useWithoutStore(proof, next)
+            }
+        }
+    }
+
+    /// Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
+    private func useWithoutStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+        guard snapshot.configuration.dpop.onStoreFailure == .local else {
+            return refuse(.storeUnavailable)
+        }
+        useHere(proof, next)
+    }
+
+    private func useHere(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+        let verdict = worker.authenticator.replay.claimDurable(
+            consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
+            nonce: proof.tokenID, now: worker.loop.wallNow)
+        judge(verdict, proof, next)
+    }
+
+    private func judge(
+        _ verdict: ReplayGuard.Verdict, _ proof: DPoPProof, _ next: (Exchange) -> Void
+    ) {
+        switch verdict {
+        case .accepted:
+            switch takeName(of: proof) {
+            case .accepted: next(self)
+            case .reused: refuseProof(.reused)
+            case .belowFloor: refuseProof(.tooOld)
+            case .full, .aboveCeiling: refuse(.storeUnavailable)
+            }
+        case .reused: refuseProof(.reused)
+        case .belowFloor: refuseProof(.tooOld)
+        case .full, .aboveCeiling: refuse(.storeUnavailable)
+        }
+    }
+
+    /// Takes the name of a proof, which no other of its key may have as long as this one could be used. Time is cut into spans
+    /// that are as long as that; a name is taken in its span and in the one before, so that two of one name meet in one.
+    private func takeName(of proof: DPoPProof) -> ReplayGuard.Verdict {
+        let now = worker.loop.wallNow
+        let length = worker.authenticator.proofs.liveSeconds
+        let span = now.seconds / length
+        for number in [span - 1, span] {
+            let verdict = worker.shared.proofNames.claim(
+                consumer: proof.replaySpace, token: proof.replayKey, timestamp: number * length,
+                nonce: proof.tokenID, now: now)
+            guard verdict == .accepted else { return verdict }
+        }
+        return .accepted
+    }
+}
+
+extension DPoPProof {
+    /// Finds the one proof of a request and judges it by itself.
+    ///
+    /// - Parameter accessToken: where the token lies that comes with it, of the head's bytes.
+    static func find(
+        in head: RequestHead, targets: [DPoPTarget], accessToken: Range<Int>?, now: WallTime,
+        policy: Policy
+    ) throws(DPoPError) -> DPoPProof {
+        guard let line = head.value(of: .dpop) else { throw .missing }
+        guard head.count(of: .dpop) == 1 else { throw .repeated }
+        guard let accessToken else {
+            return try verify(
+                head.span(of: line.value), method: head.span(of: head.methodRange),
+                targets: targets, accessToken: nil, now: now, policy: policy)
+        }
+        return try verify(
+            head.span(of: line.value), method: head.span(of: head.methodRange), targets: targets,
+            accessToken: head.span(accessToken), now: now, policy: policy)
+    }
+
+    /// Where it is remembered: no consumer of OAuth 1.0 has a control in its name.
+    fileprivate var replaySpace: String { "\u{0}dpop" }
+    /// Its name counts among those of its key alone: nobody can use up the names of others.
+    fileprivate var replayKey: String { Base64.encode(keyThumbprint, .url) }
+}
+
+extension DPoPProof.Policy {
+    /// - Parameter nonceKey: what nonces are made by; `nil`: whether there is one is not looked at.
+    init(_ configuration: DPoPConfiguration, nonceKey: Secret?) {
+        self.init(
+            ageLimitSeconds: configuration.proofLifetime.wholeSeconds,
+            leadLimitSeconds: configuration.clockSkew.wholeSeconds)
+        guard configuration.requiresNonce, let nonceKey else { return }
+        nonces = DPoPNonce(
+            key: nonceKey, rotationSeconds: configuration.nonceRotation.wholeSeconds)
+    }
+
+    /// For how long a proof could be used at most.
+    fileprivate var liveSeconds: Int64 { ageLimitSeconds + leadLimitSeconds + 1 }
+}
+
+extension Configuration {
+    /// How long the nonce of a request has to be remembered: as long as a request of either kind could be used again.
+    var replayWindowSeconds: Int64 {
+        max(oauth1.timestampWindow.wholeSeconds, dpop.liveSeconds)
+    }
+
+    /// Whether a token for the audience is good with a proof alone wherever the gateway takes it.
+    func requiresProofs(for audience: String) -> Bool {
+        let concerned = (routes + hosts.flatMap(\.routes)).filter { route in
+            guard route.authenticate != .open else { return false }
+            return !route.requirements.contains { requirement in
+                if case .audience(let other) = requirement { other != audience } else { false }
+            }
+        }
+        return !concerned.isEmpty && concerned.allSatisfy { $0.requirements.contains(.dpop) }
+    }
+}
+
+extension DPoPConfiguration {
+    /// From the earliest `iat` that is taken to the latest.
+    fileprivate var liveSeconds: Int64 { DPoPProof.Policy(self, nonceKey: nil).liveSeconds }
+}
+
+extension GatewaySnapshot {
+    var proofOrigins: [PublicOrigin] {
+        let own = configuration.dpop.publicURLs
+        return own.isEmpty ? oauth1.publicOrigins : own.compactMap(PublicOrigin.init)
+    }
+}
+
+extension SharedState {
+    /// A reload may have changed how long nonces have to be remembered; before requests are judged by it.
+    func setReplayWindows(_ configuration: Configuration) {
+        replay.setWindow(seconds: configuration.replayWindowSeconds)
+        proofNames.setWindow(seconds: 3 * configuration.dpop.liveSeconds)
+    }
+}
+
+extension AccessRecord.Scheme {
+    init(_ scheme: TokenScheme) {
+        self = scheme == .bearer ? .bearer : .dpop
+    }
+}
+
+extension DPoPError {
+    /// The log's word for it.
+    var reason: Reason {
+        switch self {
+        case .missing, .repeated, .badKey, .wrongToken: .invalidProof
+        case .invalid(.badSignature): .badSignature
+        case .invalid(.badAlgorithm): .badAlgorithm
+        case .invalid: .invalidProof
+        case .wrongMethod, .wrongTarget: .wrongProofTarget
+        case .tooOld, .fromFuture: .timestampOutOfWindow
+        case .nonceRequired: .nonceRequired
+        case .reused: .nonceReused
+        }
+    }
+}
