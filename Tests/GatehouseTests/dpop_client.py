@@ -2,7 +2,7 @@
 
     dpop_client.py CASE ARGUMENT…        prints a line for each step
     key FILE ALGORITHM                   makes a private key
-    proof FILE METHOD URL TOKEN|- COUNT [NONCE]
+    proof FILE METHOD URL TOKEN|- COUNT [CHANGES]    CHANGES: JSON of claims; iat is relative to now
     jkt FILE                             the key's thumbprint
     dance BASE ALGORITHM METHOD [FILE]   a token and what it is good for; METHOD as in token_endpoint_auth_methods_supported
     faults BASE                          each fault of a proof, alone
@@ -365,10 +365,12 @@ def key(file, algorithm):
     open(file + ".jwks", "w").write(json.dumps({"keys": [{**jwk, "alg": algorithm}]}))
 
 
-def proof(file, method, url, token, count, nonce=None):
-    maker = load(file)
+def proof(file, method, url, token, count, changes="{}"):
+    maker, changes = load(file), json.loads(changes)
+    if "iat" in changes:
+        changes["iat"] += int(time.time())
     for _ in range(int(count)):
-        print(maker.proof(method, url, None if token == "-" else token, nonce))
+        print(maker.proof(method, url, None if token == "-" else token, **changes))
 
 
 def jkt(file):

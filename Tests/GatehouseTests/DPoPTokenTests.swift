@@ -1,0 +1,258 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Tokens that are bound to a key beside other things that the gateway knows of tokens.
+struct DPoPTokenTests {
+    private typealias House = DPoPTests.House
+
+    /// An outside server says to which key a token is bound (RFC 9449 section 6.2).
+    @Test func introspectedTokensAreHeldToTheirKey() throws {
+        let server = try TokenServer()
+        let upstream = try ScriptedUpstream { request in [.respond(body: request.head)] }
+        let folder = try TemporaryDirectory()
+        try folder.write("secret", "s3cret")
+        let gateway = try Gateway(
+            testConf(
+                """
+                introspection tokens { endpoint \(server.url)/introspect; client_id me; client_secret_file secret; }
+                upstream up { server 127.0.0.1:\(upstream.port); }
+                route / { upstream up; authenticate bearer; require dpop; }
+                """), in: folder)
+        let key = folder.file("key")
+        _ = try DPoPTests.client("key", key, "ES256")
+        let thumbprint = try DPoPTests.client("jkt", key)[0]
+        func say(_ token: String, _ more: String) {
+            server.say(#"{"active":true,"client_id":"app"\#(more)}"#, of: token)
+        }
+        func get(_ token: String, _ scheme: String = "DPoP") throws -> Int {
+            let proof = try DPoPTests.client(
+                "proof", key, "GET", "http://h.example/x", token, "1")[0]
+            return try gateway.request(
+                "GET /x HTTP/1.1\r\n\(hostLine)Connection: close\r\n"
+                    + "Authorization: \(scheme) \(token)\r\nDPoP: \(proof)\r\n\r\n"
+            ).status
+        }
+        let cnf = #","cnf":{"jkt":"\#(thumbprint)"}"#
+        say("bound", cnf + #","token_type":"DPoP""#)
+        say("untyped", cnf)
+        say("unsaid", #","token_type":"DPoP""#)
+        say("another", #","cnf":{"jkt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#)
+        say("bearer", "")
+        #expect(try get("bound") == 200 && get("bound") == 200)
+        #expect(try get("bound", "Bearer") == 401)
+        #expect(try get("untyped") == 200)
+        #expect(try get("unsaid") == 401 && get("another") == 401 && get("bearer") == 401)
+        #expect(try get("bearer", "Bearer") == 401)
+    }
+
+    /// A signature of OAuth 1.0 beside the token, where a route wants both.
+    @Test func bothCredentialsMayBeAskedFor() throws {
+        let house = try House(
+            more: """
+                client two { secret_file secret; oauth1_secret_file secret; scopes read; }
+                route /both { upstream up; authenticate all bearer oauth1; }
+                """)
+        let (key, _) = try house.bound()
+        let proof = try DPoPTests.client(
+            "proof", key, "POST", "https://as.test/oauth2/token", "-", "1")[0]
+        let form = "grant_type=client_credentials&client_id=two&client_secret=s3cret"
+        let reply = try house.gateway.request(
+            "POST /oauth2/token HTTP/1.1\r\n\(hostLine)Connection: close\r\nDPoP: \(proof)\r\n"
+                + "Content-Type: application/x-www-form-urlencoded\r\n"
+                + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
+        let token = try #require(try reply.json()["access_token"] as? String)
+        let python = try requirePython(module: "oauthlib", package: "python3-oauthlib")
+        let sign = """
+            import sys
+            from oauthlib.oauth1 import Client, SIGNATURE_TYPE_QUERY
+            print(Client("two", client_secret="s3cret", signature_type=SIGNATURE_TYPE_QUERY).sign(sys.argv[1])[0])
+            """
+        let url = try house.base + "/both"
+        let signed = try run(python, ["-c", sign, url]).output.trimmingCharacters(in: .newlines)
+        let target = String(signed.dropFirst(try house.base.count))
+        let once = try DPoPTests.client("proof", key, "GET", url, token, "2")
+        let passed = try house.get(target, token, once[0])
+        #expect(passed.status == 200 && passed.text.contains("X-Auth-Scheme: dpop\r\n"))
+        // The proof is new, the signature is not.
+        #expect(try house.get(target, token, once[1]).status == 401)
+    }
+
+    @Test(arguments: ["jwt", "opaque"]) func oneThatIsRevokedIsRefusedByItsScheme(
+        format: String
+    ) throws {
+        let house = try House(format)
+        let (key, token) = try house.bound()
+        let proofs = try DPoPTests.client("proof", key, "GET", house.base + "/items", token, "2")
+        #expect(try house.get("/items", token, proofs[0]).status == 200)
+        let revoked = try run(
+            gatehouseBinary(),
+            ["token", "revoke", token, "--config", house.folder.file("gateway.conf")])
+        #expect(revoked.status == .code(0), "\(revoked.error)")
+        var reply: HTTPReply?
+        _ = try eventually(within: .seconds(3)) {
+            let proof = try DPoPTests.client(
+                "proof", key, "GET", house.base + "/items", token, "1")[0]
+            reply = try house.get("/items", token, proof)
+            return reply?.status == 401
+        }
+        let challenges = try #require(reply).values("WWW-Authenticate")
+        #expect(
+            challenges.first
+                == #"Bearer realm="gatehouse", resource_metadata="https://api.test/.well-known/oauth-protected-resource""#
+        )
+        #expect(
+            challenges.last
+                == #"DPoP algs="ES256 EdDSA RS256 PS256", realm="gatehouse", resource_metadata="https://api.test/.well-known/oauth-protected-resource", error="invalid_token", error_description="The access token was revoked.""#
+        )
+    }
+
+    @Test func whatIsLackingIsToldInTheChallengeOfTheScheme() throws {
+        let house = try House(
+            more: "route /write { upstream up; authenticate bearer; require scope admin; }")
+        let (key, token) = try house.bound()
+        let proof = try DPoPTests.client("proof", key, "GET", house.base + "/write", token, "1")[0]
+        let reply = try house.get("/write", token, proof)
+        #expect(reply.status == 403)
+        let challenges = reply.values("WWW-Authenticate")
+        #expect(challenges.count == 1 && challenges[0].hasPrefix("DPoP algs="))
+        #expect(challenges[0].contains(#"error="insufficient_scope""#))
+        #expect(challenges[0].hasSuffix(#"scope="admin""#))
+        for line in ["DPoP", "DPoP a b", "dpop =", "DPoP, x"] {
+            let reply = try house.gateway.request(
+                "GET /items HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: \(line)\r\n\r\n"
+            )
+            let isOther = line == "DPoP, x"
+            #expect(reply.status == (isOther ? 401 : 400), "\(line)")
+            let wanted = #"error="invalid_request""#
+            #expect(reply.values("WWW-Authenticate").contains { $0.contains(wanted) } != isOther)
+        }
+        // Two fields of Authorization are nobody's, whatever their schemes.
+        let two = try house.get("/items", token, "x", "Authorization: Bearer \(token)\r\n")
+        #expect(two.status == 400)
+    }
+
+    /// RFC 9728: of an audience whose routes all ask for proofs.
+    @Test func theMetadataSayWhereNothingElseWillDo() throws {
+        let folder = try TemporaryDirectory()
+        let gateway = try Gateway(
+            testConf(
+                store: "store sqlite { path state.db; }",
+                """
+                authority { issuer https://as.test; audience https://a.test/a https://a.test/b https://a.test/c; }
+                upstream up { server 127.0.0.1:9; }
+                route /a { upstream up; require audience https://a.test/a; require dpop; }
+                route /b { upstream up; require audience https://a.test/b; require dpop; }
+                route /b2 { upstream up; require audience https://a.test/b; }
+                route /open { upstream up; authenticate none; }
+                """), in: folder)
+        for (name, isRequired) in [("a", true), ("b", nil), ("c", nil)] {
+            let document = try gateway.request(
+                "GET /.well-known/oauth-protected-resource/\(name) HTTP/1.1\r\n\(hostLine)\r\n"
+            ).json()
+            #expect(document["resource"] as? String == "https://a.test/\(name)")
+            #expect(document["dpop_bound_access_tokens_required"] as? Bool == isRequired)
+        }
+    }
+
+    // MARK: Explained
+
+    /// What `explain` says of a proof, and that the running gateway agrees.
+    @Test func explainJudgesTheProofToo() throws {
+        let house = try House()
+        let (key, token) = try house.bound()
+        let (otherKey, _) = try house.bound("other")
+        let url = try house.base + "/items"
+        func proof(_ key: String, _ url: String, _ changes: String = "{}") throws -> String {
+            try DPoPTests.client("proof", key, "GET", url, token, "1", changes)[0]
+        }
+        let bearer = ("Bearer", try proof(key, url))
+        let cases: [((String, String), Int, String, String)] = [
+            (("DPoP", try proof(key, url)), 200, "passes", "DPoP proof: holds, by the key "),
+            (
+                ("DPoP", try proof(key, url, #"{"htm":"PUT"}"#)), 401, "dpop_target_mismatch",
+                "refused: its htm is not the request's method"
+            ),
+            (
+                ("DPoP", try proof(key, "https://api.test/items")), 401, "dpop_target_mismatch",
+                "the request's target is \(url)"
+            ),
+            (
+                ("DPoP", try proof(key, url, #"{"iat":-99}"#)), 401, "timestamp_out_of_window",
+                "its iat is too long ago (proof_lifetime)"
+            ),
+            (
+                ("DPoP", try proof(key, url, #"{"ath":"x"}"#)), 401, "invalid_dpop_proof",
+                "its ath is missing, or of another token"
+            ),
+            (
+                ("DPoP", try proof(otherKey, url)), 401, "proof_mismatch",
+                "it is bound to another key"
+            ),
+            (bearer, 401, "proof_mismatch", "it is good by the scheme DPoP, with a proof, alone"),
+        ]
+        let conf = house.folder.file("gateway.conf")
+        for ((scheme, proof), status, verdict, line) in cases {
+            let request =
+                "GET /items HTTP/1.1\r\nHost: 127.0.0.1:\(try house.gateway.port)\r\n"
+                + "Connection: close\r\nAuthorization: \(scheme) \(token)\r\nDPoP: \(proof)\r\n\r\n"
+            let told = try run(
+                gatehouseBinary(), ["explain", "--request", "-", "--config", conf], input: request)
+            let end = status == 200 ? "verdict: passes" : "verdict: refused, 401 \(verdict)"
+            #expect(told.output.contains(end), "\(told.output)\(told.error)")
+            #expect(told.output.contains(line), "\(told.output)")
+            #expect(!told.output.contains(proof) && !told.output.contains(token))
+            #expect(try house.gateway.request(request).status == status)
+        }
+        let inspected = try run(
+            gatehouseBinary(), ["token", "inspect", token, "--config", conf])
+        let thumbprint = try DPoPTests.client("jkt", key)[0]
+        #expect(
+            inspected.output.contains(
+                "bound to a key (jkt \(thumbprint)): good with a DPoP proof alone"))
+    }
+
+    /// What an opaque token grants the running gateway alone knows; its proof can be judged all the same.
+    @Test func explainTellsOfTheProofBesideAnOpaqueToken() throws {
+        let house = try House("opaque")
+        let (key, token) = try house.bound()
+        let url = try house.base + "/items"
+        for (target, line) in [
+            (url, "DPoP proof: holds"), (url + "/x", "DPoP proof: refused: its htu is not"),
+        ] {
+            let proof = try DPoPTests.client("proof", key, "GET", target, token, "1")[0]
+            let told = try run(
+                gatehouseBinary(),
+                [
+                    "explain", "--request", "-", "--config",
+                    house.folder.file("gateway.conf"),
+                ],
+                input: "GET /items HTTP/1.1\r\nHost: 127.0.0.1:\(house.gateway.port)\r\n"
+                    + "Authorization: DPoP \(token)\r\nDPoP: \(proof)\r\n\r\n")
+            #expect(told.output.contains(line), "\(told.output)\(told.error)")
+            #expect(told.output.contains("undecided"))
+        }
+    }
+
+    @Test func explainJudgesTheProofOfATokenRequest() throws {
+        let house = try House(more: "dpop { require_nonce on; }")
+        let key = house.folder.file("key")
+        _ = try DPoPTests.client("key", key, "ES256")
+        for (changes, verdict) in [
+            ("{}", "refused, 400 use_dpop_nonce"), (#"{"nonce":"n"}"#, "passes"),
+            (#"{"htm":"GET"}"#, "refused, 400 dpop_target_mismatch"),
+        ] {
+            let proof = try DPoPTests.client(
+                "proof", key, "POST", "https://as.test/oauth2/token", "-", "1", changes)[0]
+            let form = "grant_type=client_credentials&client_id=one&client_secret=s3cret"
+            let told = try run(
+                gatehouseBinary(),
+                ["explain", "--request", "-", "--config", house.folder.file("gateway.conf")],
+                input: "POST /oauth2/token HTTP/1.1\r\n\(hostLine)DPoP: \(proof)\r\n"
+                    + "Content-Type: application/x-www-form-urlencoded\r\n"
+                    + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
+            #expect(told.output.contains("verdict: \(verdict)"), "\(told.output)\(told.error)")
+            if verdict == "passes" { #expect(told.output.contains("granted: a DPoP token")) }
+        }
+    }
+}
