@@ -299,6 +299,30 @@ struct CertificateTests {
         #expect(try house.curl("/meant", as: "robot", junk).0 == 400)
     }
 
+    /// RFC 8705 and RFC 9449 together: the certificate and the key, each by itself not enough.
+    @Test func aTokenMayBeBoundToACertificateAndAKey() throws {
+        let house = try House()
+        let key = house.authority.folder.file("dpop")
+        _ = try DPoPTests.client("key", key, "ES256")
+        let base = "https://localhost:\(try house.gateway.port)"
+        func proof(_ method: String, _ path: String, _ token: String) throws -> String {
+            try DPoPTests.client("proof", key, method, base + path, token, "1")[0]
+        }
+        let asked = try proof("POST", "/oauth2/token", "-")
+        let (status, body) = try house.token(
+            "robot", as: "robot", ["-d", "client_id=robot", "-H", "DPoP: \(asked)"])
+        #expect(status == 200 && body["token_type"] as? String == "DPoP", "\(body)")
+        let token = try #require(body["access_token"] as? String)
+        for (name, isProven, status) in [
+            ("robot", true, 200), ("other", true, 401), ("robot", false, 401), (nil, true, 401),
+        ] {
+            let made = isProven ? try proof("GET", "/bound", token) : "x"
+            let fields = ["-H", "Authorization: DPoP \(token)", "-H", "DPoP: \(made)"]
+            #expect(try house.curl("/bound", as: name, fields).0 == status)
+        }
+        #expect(try house.get("/bound", token, as: "robot").0 == 401)
+    }
+
     @Test func explainIsShownTheCertificate() throws {
         let house = try House()
         let folder = house.authority.folder

@@ -46,6 +46,71 @@ struct DPoPTokenTests {
         #expect(try get("bearer", "Bearer") == 401)
     }
 
+    /// JWTs of an outside issuer; and what is no access token: a proof, shown as a token, or the other way round.
+    @Test func tokensOfOtherIssuersAreHeldToTheirKey() throws {
+        let folder = try TemporaryDirectory()
+        let (issuer, key) = (folder.file("issuer"), folder.file("key"))
+        for name in [issuer, key] { _ = try DPoPTests.client("key", name, "ES256") }
+        let house = try House(
+            more: """
+                issuer outside { issuer https://outside.test; audience api; jwks_file \(issuer).jwks; algorithms ES256; }
+                route /outside { upstream up; authenticate bearer; require dpop; }
+                """)
+        let thumbprint = try DPoPTests.client("jkt", key)[0]
+        let claims = #""iss":"https://outside.test","aud":"api","client_id":"app","sub":"app""#
+        let token = try DPoPTests.client(
+            "issued", issuer, "{\(claims),\"cnf\":{\"jkt\":\"\(thumbprint)\"}}")[0]
+        let unbound = try DPoPTests.client("issued", issuer, "{\(claims)}")[0]
+        let url = try house.base + "/outside"
+        let proofs = try DPoPTests.client("proof", key, "GET", url, token, "4")
+        #expect(try house.get("/outside", token, proofs[0]).status == 200)
+        #expect(try house.get("/outside", token, proofs[0]).status == 401)
+        let foreign = try DPoPTests.client("proof", key, "GET", url, unbound, "1")[0]
+        #expect(try house.get("/outside", unbound, foreign).status == 401)
+        // Neither stands in for the other.
+        #expect(try house.get("/outside", proofs[1], proofs[2]).status == 401)
+        #expect(try house.get("/outside", token, token).status == 401)
+        let bearer = try house.gateway.request(
+            "GET /outside HTTP/1.1\r\n\(hostLine)Authorization: Bearer \(proofs[3])\r\n\r\n")
+        #expect(bearer.status == 401)
+        #expect(try house.get("/outside", token, proofs[3]).status == 200)
+    }
+
+    /// A partner that signs with OAuth 1.0 gets a token that is bound, too.
+    @Test func aSignedTokenRequestMayAskForABoundToken() throws {
+        let house = try House(
+            more: "client partner { oauth1_secret_file secret; scopes read; }")
+        let (key, _) = try house.bound()
+        let url = try house.base + "/oauth2/token"
+        let proofs = try DPoPTests.client("proof", key, "POST", url, "-", "2")
+        let python = try requirePython(module: "oauthlib", package: "python3-oauthlib")
+        let sign = """
+            import sys
+            from oauthlib.oauth1 import Client
+            _, headers, _ = Client("partner", client_secret="s3cret").sign(
+                sys.argv[1], "POST", "grant_type=client_credentials",
+                {"Content-Type": "application/x-www-form-urlencoded"})
+            print(headers["Authorization"])
+            """
+        func ask(_ proof: String) throws -> HTTPReply {
+            let signed = try run(python, ["-c", sign, url]).output
+                .trimmingCharacters(in: .newlines)
+            let form = "grant_type=client_credentials"
+            return try house.gateway.request(
+                "POST /oauth2/token HTTP/1.1\r\nHost: 127.0.0.1:\(house.gateway.port)\r\n"
+                    + "Authorization: \(signed)\r\nDPoP: \(proof)\r\nConnection: close\r\n"
+                    + "Content-Type: application/x-www-form-urlencoded\r\n"
+                    + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
+        }
+        let reply = try ask(proofs[0])
+        #expect(try reply.json()["token_type"] as? String == "DPoP", "\(reply.text)")
+        let token = try #require(try reply.json()["access_token"] as? String)
+        let again = try ask(proofs[0])
+        #expect(again.status == 400 && again.text.contains("invalid_dpop_proof"))
+        let proof = try DPoPTests.client("proof", key, "GET", house.base + "/x", token, "1")[0]
+        #expect(try house.get("/x", token, proof).status == 200)
+    }
+
     /// A signature of OAuth 1.0 beside the token, where a route wants both.
     @Test func bothCredentialsMayBeAskedFor() throws {
         let house = try House(

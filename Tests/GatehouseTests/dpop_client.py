@@ -4,6 +4,8 @@
     key FILE ALGORITHM                   makes a private key
     proof FILE METHOD URL TOKEN|- COUNT [CHANGES]    CHANGES: JSON of claims; iat is relative to now
     jkt FILE                             the key's thumbprint
+    issued FILE CLAIMS                   an access token that the key signs
+    echo -                               a WebSocket server, which prints its port
     dance BASE ALGORITHM METHOD [FILE]   a token and what it is good for; METHOD as in token_endpoint_auth_methods_supported
     faults BASE                          each fault of a proof, alone
     token_faults BASE
@@ -371,6 +373,13 @@ def proof(file, method, url, token, count, changes="{}"):
         changes["iat"] += int(time.time())
     for _ in range(int(count)):
         print(maker.proof(method, url, None if token == "-" else token, **changes))
+
+
+def issued(file, claims):
+    """A token of an issuer that has this key."""
+    now = int(time.time())
+    claims = {"exp": now + 60, "iat": now, **json.loads(claims)}
+    print(jwt.encode(claims, load(file).private, "ES256", {"typ": "at+jwt"}))
 
 
 def jkt(file):

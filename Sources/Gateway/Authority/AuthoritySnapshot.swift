@@ -29,7 +29,7 @@ extension AuthoritySnapshot {
     init(
         _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord],
         clientAudiences: [String], takesCertificates: Bool,
-        requiresProofs: (String) -> Bool = { _ in false }
+        requiresProofs: (String) -> Bool
     ) throws(StartError) {
         self.configuration = configuration
         policy = AuthorityPolicy(

@@ -101,6 +101,8 @@ public enum ResponseHeadWriter {
                 guard !line.id.isHopByHop else { continue }
             }
             guard !response.connectionNames(line) else { continue }
+            // Of two the client could not tell whose is whose.
+            if !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
             output.append(contentsOf: bytes[line.name.range])
             output.append(": ")
             output.append(contentsOf: bytes[line.value.range])
@@ -114,6 +116,12 @@ public enum ResponseHeadWriter {
         if !hasDate { appendDate(date, to: &output) }
         ReplyWriter.appendNonce(nonce, to: &output)
         appendHeadEnd(framing, version, closes: closes, to: &output)
+    }
+
+    private static let nonceName = Array("dpop-nonce".utf8)
+
+    private static func isNonce(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
+        name.count == nonceName.count && matchesFolded(nonceName, bytes, name)
     }
 }
 

@@ -131,6 +131,15 @@ import Testing
             testDescription: "client not named", requirements: [.clients(["client-10", "client"])],
             expected: .clientNotAllowed),
         .init(
+            testDescription: "bound to a key", requirements: [.dpop],
+            claims: #","cnf":{"jkt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#),
+        .init(
+            testDescription: "not bound to a key", requirements: [.dpop], expected: .proofMismatch),
+        .init(
+            testDescription: "bound to a certificate alone", requirements: [.dpop],
+            claims: #","cnf":{"x5t#S256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#,
+            expected: .proofMismatch),
+        .init(
             testDescription: "the first that fails is the reason",
             requirements: [
                 .scopes(["read"], methods: []), .audience("nobody"), .clients(["nobody"]),
@@ -149,7 +158,7 @@ import Testing
             #expect(permit.route === route)
         case .refuse(let refusal):
             #expect(refusal.reason == example.expected)
-            #expect(refusal.status == 403)
+            #expect(refusal.status == (refusal.reason == .proofMismatch ? 401 : 403))
             #expect(refusal.attempted == .bearer)
         }
     }

@@ -41,6 +41,18 @@ import Testing
         #expect(written.values("Via") == ["1.0 a, 1.0 gatehouse"])
     }
 
+    /// Ours goes before an upstream's.
+    @Test func aNonceIsToldOnce() throws {
+        let answer = "HTTP/1.1 200 OK\nContent-Length: 0\nDPOP-Nonce: theirs"
+        #expect(try relay(answer).values("DPoP-Nonce") == ["theirs"])
+        let head = try responseHead(answer)
+        var output: [UInt8] = []
+        ResponseHeadWriter.append(
+            head, version: .http11, isHead: false, closes: false, date: someDate,
+            nonce: Array("ours".utf8), to: &output)
+        #expect(try WrittenHead(output).values("DPoP-Nonce") == ["ours"])
+    }
+
     @Test func hopByHopFieldsStayBehind() throws {
         let written = try relay(
             """

@@ -10,6 +10,7 @@ import Testing
         ("Connection: close", false), ("Trailer: x", false), ("Host: h", false),
         ("Set-Cookie: a=b", false), ("Content-Type: text/html", false), ("Date: now", false),
         ("X-Auth-Client: admin", false), ("x_auth-CLIENT: admin", false),
+        ("dpop: eyJ", false),
     ]
 
     @Test(arguments: trailers)

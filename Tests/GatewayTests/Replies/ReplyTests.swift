@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import HTTP
+import OAuth
 import Telemetry
 import TestSupport
 import Testing
@@ -48,6 +49,84 @@ import Testing
                 "detail":"The access token has expired.","request_id":"id-1"}
 
                 """)
+    }
+
+    // MARK: DPoP
+
+    private static let dpop = #"DPoP algs="ES256 EdDSA RS256 PS256", realm="gatehouse""#
+
+    struct ProofCase: CustomTestStringConvertible, Sendable {
+        var testDescription: String
+        var refusal: Refusal
+        var accepted: CredentialSet = .bearer
+        var expected: [String]
+    }
+
+    private static func refusal(
+        _ reason: Reason, _ status: Int = 401, by scheme: TokenScheme? = .dpop,
+        _ error: DPoPError? = nil, asks: Bool = false
+    ) -> Refusal {
+        var refusal = Refusal(reason, status: status, attempted: scheme == nil ? nil : .bearer)
+        refusal.tokenScheme = scheme ?? .bearer
+        refusal.proofError = error
+        refusal.asksForProof = asks
+        return refusal
+    }
+
+    static let proofs: [ProofCase] = [
+        .init(
+            testDescription: "nothing shown", refusal: refusal(.noCredentials, by: nil),
+            expected: [#"Bearer realm="gatehouse""#]),
+        .init(
+            testDescription: "nothing shown where a proof is asked for",
+            refusal: refusal(.noCredentials, by: nil), accepted: [.bearer, .dpop],
+            expected: [dpop]),
+        .init(
+            testDescription: "a bad proof", refusal: refusal(.invalidProof, by: .dpop, .missing),
+            expected: [
+                #"Bearer realm="gatehouse""#,
+                dpop
+                    + #", error="invalid_dpop_proof", error_description="The DPoP proof is invalid.""#,
+            ]),
+        .init(
+            testDescription: "a bound token as a bearer token",
+            refusal: refusal(.proofMismatch, by: .bearer, asks: true),
+            expected: [
+                #"Bearer realm="gatehouse", error="invalid_token", error_description="The key or certificate that the token is bound to is not proven by the request.""#,
+                dpop,
+            ]),
+        .init(
+            testDescription: "a bearer token where a proof is asked for",
+            refusal: refusal(.tokenExpired, by: .bearer), accepted: [.bearer, .dpop],
+            expected: [
+                dpop
+                    + #", error="invalid_token", error_description="The access token has expired.""#
+            ]),
+        .init(
+            testDescription: "not an error of the credential",
+            refusal: refusal(.clientNotAllowed, 403), expected: []),
+        .init(
+            testDescription: "the upstream is away",
+            refusal: refusal(.upstreamConnect, 502, by: nil),
+            expected: []),
+    ]
+
+    @Test(arguments: proofs) func theChallengeOfAProof(of item: ProofCase) throws {
+        let written = try reply(item.refusal, accepted: item.accepted)
+        #expect(written.values("WWW-Authenticate") == item.expected)
+        #expect(written.values("DPoP-Nonce") == [])
+    }
+
+    @Test func aNonceIsToldInItsField() throws {
+        var refusal = Self.refusal(.nonceRequired, by: .dpop, .nonceRequired)
+        refusal.nonce = Array("n-1".utf8)
+        let written = try reply(refusal, accepted: [.bearer, .dpop])
+        #expect(written.values("DPoP-Nonce") == ["n-1"])
+        #expect(
+            written.values("WWW-Authenticate") == [
+                Self.dpop
+                    + #", error="use_dpop_nonce", error_description="A nonce of this server is required in the DPoP proof.""#
+            ])
     }
 
     static let statuses: [Int: [Reason]] = [

@@ -308,6 +308,25 @@ struct DPoPProofTests {
                 == .failure(.invalid(.badSignature)))
     }
 
+    /// To the byte.
+    @Test func aProofHasALimit() throws {
+        #expect(DPoPProof.limitBytes == 8192)
+        var pad = 4000
+        var proof = try Self.make(claims: ["pad": "\"\(String(repeating: "x", count: pad))\""])
+        while proof.count < DPoPProof.limitBytes - 3 {
+            pad += 1 + (DPoPProof.limitBytes - proof.count) / 2
+            let text = String(repeating: "x", count: pad)
+            let next = try Self.make(claims: ["pad": "\"\(text)\""])
+            if next.count > DPoPProof.limitBytes { break }
+            proof = next
+        }
+        #expect(proof.count <= DPoPProof.limitBytes && proof.count > 6000)
+        #expect(throws: Never.self) { try Self.verify(proof).get() }
+        let larger = proof + Array(repeating: 0x41, count: DPoPProof.limitBytes + 1 - proof.count)
+        #expect(try Self.verify(larger) == .failure(.invalid(.tooLarge)))
+        #expect(try Self.verify(Array(larger.dropLast())) != .failure(.invalid(.tooLarge)))
+    }
+
     @Test func aRequestWithoutATargetHasNoProof() throws {
         #expect(DPoPTarget(isTLS: true, authority: Array("h".utf8), path: [0x2A]) == nil)
         let proof = try Self.make()
