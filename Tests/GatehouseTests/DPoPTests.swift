@@ -126,6 +126,7 @@ struct DPoPTests {
             ("typ", "invalid_dpop_proof"), ("no-typ", "invalid_dpop_proof"),
             ("no-jwk", "invalid_dpop_proof"), ("private-EC", "invalid_dpop_proof"),
             ("private-RSA", "invalid_dpop_proof"), ("weak-RSA", "invalid_dpop_proof"),
+            ("large-RSA", "invalid_dpop_proof"),
             ("symmetric-jwk", "invalid_dpop_proof"), ("none", "bad_algorithm"),
             ("HS256", "bad_algorithm"), ("HS256-EC-key", "bad_algorithm"),
             ("forged", "bad_signature"), ("crit", "invalid_dpop_proof"),
@@ -195,6 +196,21 @@ struct DPoPTests {
             ])
         let line = try house.gateway.accessLine { $0["reason"] as? String == "use_dpop_nonce" }
         #expect(line["status"] as? Int == 401 || line["status"] as? Int == 400)
+    }
+
+    @Test func aNonceThatIsAskedForUsesUpNoAssertion() throws {
+        let folder = try TemporaryDirectory()
+        let key = folder.file("client")
+        _ = try Self.client("key", key, "ES256")
+        let house = try House(
+            more: """
+                client signer { auth_method private_key_jwt; jwks_file \(key).jwks; scopes read; }
+                dpop { require_nonce on; }
+                """)
+        #expect(
+            try Self.client("assertion", house.base, key) == [
+                "400 use_dpop_nonce", "200 DPoP", "401",
+            ])
     }
 
     // MARK: Other ways to come

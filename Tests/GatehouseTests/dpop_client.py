@@ -9,6 +9,7 @@
     dance BASE ALGORITHM METHOD [FILE]   a token and what it is good for; METHOD as in token_endpoint_auth_methods_supported
     faults BASE                          each fault of a proof, alone
     token_faults BASE
+    assertion BASE FILE                  with require_nonce on
     nonces BASE                          with require_nonce on and nonce_rotation 2s
     http2 BASE · websocket BASE
 """
@@ -194,6 +195,7 @@ def faults(base):
         "private EC": made(header={"jwk": key.private_jwk}),
         "private RSA": [rsa_key.proof("GET", url, token, header={"jwk": rsa_key.private_jwk})],
         "weak RSA": [Key("RS256", rsa.generate_private_key(65537, 1024)).proof("GET", url, token)],
+        "large RSA": [Key("RS256", rsa.generate_private_key(65537, 5120)).proof("GET", url, token)],
         "symmetric jwk": made(header={"jwk": {"kty": "oct", "k": "AAAA"}}),
         "none": made(header={"alg": "none"}),
         "HS256": made(header={"alg": "HS256", "jwk": {"kty": "oct", "k": b64(b"secret" * 8)}}, signer="secret" * 8),
@@ -292,6 +294,22 @@ def nonces(base):
     print("fresh", use(base, key, token, nonce=headers["DPoP-Nonce"])[0])
     # Who asks for a bearer token needs none.
     print("bearer", ask(base, None)[0])
+
+
+def assertion(base, file):
+    """The same assertion comes again with the nonce that was asked for; then it is used up."""
+    maker, now = Key(), int(time.time())
+    claims = {"iss": "signer", "sub": "signer", "aud": "https://as.test", "exp": now + 60,
+              "iat": now, "jti": str(uuid.uuid4())}
+    form = {
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": jwt.encode(claims, load(file).private, "ES256")}
+    status, headers, body = ask(base, maker, [], form)
+    print(status, json.loads(body)["error"])
+    nonce = headers["DPoP-Nonce"]
+    status, headers, body = ask(base, maker, [], form, nonce)
+    print(status, json.loads(body)["token_type"])
+    print(ask(base, maker, [], form, nonce)[0])
 
 
 def http2(base):

@@ -93,8 +93,11 @@ enum AuthorityEndpoints {
         do throws(TokenRequestError) {
             let request = try TokenRequest(exchange.head, body: exchange.heldBody.span)
             exchange.tokenRequest = request
-            // Before the client is proven: a proof that has to come again with a nonce must not use up an assertion.
-            exchange.proof = try exchange.proofOfTokenRequest()
+            if case .assertion = request.client {
+                // A proof that has to come again with a nonce must not use up the assertion. Of others the client is proven
+                // first: a stranger makes nobody check a signature.
+                exchange.proof = try exchange.proofOfTokenRequest()
+            }
             if request.client == .oauth1 {
                 // Comes back through `grant` once the signature and the nonce hold.
                 return exchange.authenticateWithBody()
@@ -157,6 +160,11 @@ enum AuthorityEndpoints {
     /// The client is proven: binds its token to the key of a proof, where there is one.
     private static func issue(_ exchange: Exchange, to client: RegisteredClient) {
         exchange.record.client = Array(client.id.utf8)
+        do throws(TokenRequestError) {
+            if exchange.proof == nil { exchange.proof = try exchange.proofOfTokenRequest() }
+        } catch {
+            return refuse(exchange, error)
+        }
         guard let proof = exchange.proof else { return grant(exchange, to: client) }
         exchange.use(proof) { exchange in grant(exchange, to: client) }
     }

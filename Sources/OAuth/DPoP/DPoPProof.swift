@@ -115,11 +115,19 @@ public struct DPoPProof: Sendable, Equatable {
         do throws(KeyRefusal) {
             let key = try JSONWebKey.read(parts.header, node, allowsSymmetric: false)
             guard case .publicKey(let publicKey) = key.material else { throw .symmetricNotAllowed }
+            guard isCheap(publicKey) else { throw .unusable(.unsuitableSize) }
             guard key.isFit(for: parts.algorithm) else { throw .algorithmDoesNotFit }
             return (publicKey, key)
         } catch {
             throw .badKey(error)
         }
+    }
+
+    /// Whoever sends a proof has chosen the key: one whose check costs more than all others' is refused, 4096 bits and
+    /// exponents of 32 being more than any client has.
+    private static func isCheap(_ key: PublicKey) -> Bool {
+        guard case .rsa(let modulus, let exponent) = key.components else { return true }
+        return modulus.count <= 512 && exponent.count <= 4
     }
 
     private static func readClaims(

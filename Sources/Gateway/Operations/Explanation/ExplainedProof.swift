@@ -40,12 +40,16 @@ extension Explainer {
     /// `nil`: there is none, and a bearer token is asked for.
     mutating func proofOfTokenRequest(
         _ authority: AuthoritySnapshot
-    ) throws(DPoPError) -> DPoPProof? {
+    ) throws(ExplainedRefusal) -> DPoPProof? {
         guard head.value(of: .dpop) != nil else { return nil }
         let published = PublicOrigin(AuthorityMetadata.origin(of: authority.policy.issuer)).map {
             DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
         }
-        return try judgeProof(proofTargets + (published ?? []), beside: nil)
+        do throws(DPoPError) {
+            return try judgeProof(proofTargets + (published ?? []), beside: nil)
+        } catch {
+            throw refused(.invalidProof(error))
+        }
     }
 
     private var proofTargets: [DPoPTarget] {

@@ -55,12 +55,9 @@ extension Explainer {
         } catch {
             throw refused(error)
         }
+        // In the order of the endpoint.
         var proof: DPoPProof?
-        do throws(DPoPError) {
-            proof = try proofOfTokenRequest(authority)
-        } catch {
-            throw refused(.invalidProof(error))
-        }
+        if case .assertion = request.client { proof = try proofOfTokenRequest(authority) }
         var signer: RegisteredClient?
         if request.client == .oauth1 {
             let principal = try proveSigner(body)
@@ -72,12 +69,13 @@ extension Explainer {
                 request.client == .oauth1
                 ? try TokenEndpoint.accept(oauth1Client: signer, request)
                 : try TokenEndpoint.authenticate(
-                    request, certificate: certificate, now: now
+                    request, certificate: certificate, assertions: authority.assertions, now: now
                 ) { snapshot.clients[$0]?.registered }.client
             say(.authentication, "client \(client.id)")
         } catch {
             throw refused(error)
         }
+        if proof == nil { proof = try proofOfTokenRequest(authority) }
         guard authority.signingKey(at: now) != nil else {
             say(.authorization, "the store holds no key to sign with")
             throw ExplainedRefusal(.storeUnavailable)
@@ -105,7 +103,7 @@ extension Explainer {
         }
     }
 
-    private mutating func refused(_ error: TokenRequestError) -> ExplainedRefusal {
+    mutating func refused(_ error: TokenRequestError) -> ExplainedRefusal {
         say(.authentication, "refused: \(error.code): \(error.text)")
         return ExplainedRefusal(error.reason, status: error.status)
     }
