@@ -244,7 +244,7 @@ struct AuthorityTokenTests {
 
     /// Keys change every other second, and no token that was issued is refused.
     @Test func keysRotateUnderLoad() throws {
-        let house = try House("jwt; key_rotation 2s")
+        let house = try House("jwt; key_rotation 2s; token_lifetime 60s")
         var kids: Set<String> = []
         var held: [String] = []
         let isRotated = try eventually(within: .seconds(20)) {

@@ -29,6 +29,8 @@ public final class GatewayServer {
     /// The change of a certificate file that was refused: it is not tried again before the files change again.
     private var refusedTLS: TLSMaterial.Stamps?
     private var snapshot: GatewaySnapshot
+    /// When the conf was loaded that counts now.
+    private var configuredAt: WallTime
     private var threads: [Transport.Thread] = []
     private let news: StateNews
     /// Names of issuers that are taken for away: a drill.
@@ -93,9 +95,11 @@ public final class GatewayServer {
         news = StateNews(state)
         nextExpiry = state.nextExpiry(after: .now())
         snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state),
+            configuration: configuration, material: try Material(configuration), state: state,
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
+        configuredAt = .now()
+        if let fault = snapshot.faults.first { throw StartError(.software, fault) }
         let names = watchNames(configuration)
         try startWorkers(workers)
         configureIssuers()
@@ -250,12 +254,12 @@ public final class GatewayServer {
             rotationPause <= MonotonicInstant.now()
         else { return }
         let now = WallTime.now()
-        switch KeyRotation(authority).step(news.current.keys, at: now) {
+        switch KeyRotation(authority).step(news.current.keys, at: now, configuredAt: configuredAt) {
         case .none: return
         case .makeFirst: addKey(authority, activatesAt: now, isFirst: true)
         case .makeNext(let activatesAt): addKey(authority, activatesAt: activatesAt, isFirst: false)
         case .remove(let instant):
-            rotate(.removeSigningKeys(retiredBefore: instant))
+            rotate(.removeSigningKeys(endedBefore: instant))
         }
     }
 
@@ -306,11 +310,11 @@ public final class GatewayServer {
     private func takeNews() {
         if let state = news.take() {
             nextExpiry = state.nextExpiry(after: .now())
-            put(snapshot.configuration, state, "clients and keys from the store")
+            put(state, "clients and keys from the store")
         } else if let nextExpiry, nextExpiry <= .now() {
             let state = news.current
             self.nextExpiry = state.nextExpiry(after: .now())
-            put(snapshot.configuration, state, "a secret has ended")
+            put(state, "a secret has ended")
         }
     }
 
@@ -322,12 +326,14 @@ public final class GatewayServer {
             let configuration = try ConfigurationFile.load(configurationPath)
             try refuseWhatNeedsRestart(configuration)
             let bound = try listeners.bind(configuration, workers: shared.workerCount)
-            let material = try Material(configuration, news.current)
+            let material = try Material(configuration)
             let tls = try TLSMaterial(configuration, ticketKeys: ticketKeys)
             try replaceLogs(configuration)
             listeners.keep(bound)
             snapshot = GatewaySnapshot(
-                configuration: configuration, material: material, tls: tls, listeners: bound)
+                configuration: configuration, material: material, state: news.current, tls: tls,
+                listeners: bound)
+            configuredAt = .now()
             watchNames(configuration)
             shared.replay.setWindow(
                 seconds: configuration.oauth1.timestampWindow.wholeSeconds)
@@ -364,15 +370,14 @@ public final class GatewayServer {
         }
     }
 
-    private func put(_ configuration: Configuration, _ state: StoreSnapshot, _ what: String) {
-        do throws(StartError) {
-            snapshot = GatewaySnapshot(
-                configuration: configuration, material: try Material(configuration, state),
-                tls: snapshot.tls, listeners: snapshot.listeners)
-            publish()
-            errors.info("changed", ["what": what])
-        } catch {
-            errors.error("a change in the store could not be taken over", ["cause": "\(error)"])
+    private func put(_ state: StoreSnapshot, _ what: String) {
+        snapshot = GatewaySnapshot(
+            configuration: snapshot.configuration, material: snapshot.material, state: state,
+            tls: snapshot.tls, listeners: snapshot.listeners)
+        publish()
+        errors.info("changed", ["what": what])
+        for fault in snapshot.faults {
+            errors.error("a record of the store cannot be used", ["cause": fault])
         }
     }
 

@@ -46,8 +46,8 @@ public struct CommandLineRevocation {
             return
         }
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state), tls: .none,
-            listeners: [])
+            configuration: configuration, material: try Material(configuration), state: state,
+            tls: .none, listeners: [])
         let verified: VerifiedToken
         do throws(TokenError) {
             verified = try TokenVerifier(issuers: snapshot.issuers).verify(token.span, now: now)

@@ -94,7 +94,9 @@ struct TokenCommand: ParsableCommand {
 
         @OptionGroup var options: ConfigOption
         @Argument(help: "The token, or - for standard input.") var token: String?
-        @Option(name: .long, help: "The jti of a token of the authority, in its place.")
+        @Option(
+            name: .long, parsing: .unconditional,
+            help: "The jti of a token of the authority, in its place.")
         var jti: String?
         @Option(name: .long, help: "All tokens of this client that were issued until now.")
         var client: String?
