@@ -73,6 +73,12 @@ public final class GatewayServer {
         let opened = try OpenedState(configuration, isAway: drill.isStoreAway)
         if let fault = opened.fault {
             errors.error("the store is away", ["cause": "\(fault)"])
+            // Their tokens need no store (on_store_failure is about what does), and our own have no keys until then.
+            if !configuration.issuers.isEmpty {
+                errors.error(
+                    "what was revoked is not known until the store is back: tokens of outside issuers pass",
+                    [:])
+            }
         }
         store = opened.store
         listeners = ListenerTable(
