@@ -43,8 +43,10 @@ public struct WallTime: Sendable, Hashable, Comparable {
         self.nanoseconds = nanoseconds
     }
 
+    /// Saturates: a moment beyond the year 2262, which a token may name, is the last that there is, and never one past.
     public init(seconds: Int64) {
-        self.nanoseconds = seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
+        let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        nanoseconds = overflow ? (seconds < 0 ? .min : .max) : scaled
     }
 
     /// Whole seconds since the epoch (NumericDate of RFC 7519 section 2).
@@ -58,6 +60,13 @@ public struct WallTime: Sendable, Hashable, Comparable {
 
     public static func < (left: WallTime, right: WallTime) -> Bool {
         left.nanoseconds < right.nanoseconds
+    }
+
+    /// The moment `seconds` later, or earlier where they are negative; saturates.
+    public func adding(seconds: Int64) -> WallTime {
+        let span = WallTime(seconds: seconds).nanoseconds
+        let (sum, overflow) = nanoseconds.addingReportingOverflow(span)
+        return WallTime(nanoseconds: overflow ? (seconds < 0 ? .min : .max) : sum)
     }
 }
 

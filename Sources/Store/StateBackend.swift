@@ -23,8 +23,8 @@ protocol StateBackend: AnyObject {
     func addSigningKey(
         _ key: SigningKeyRecord, _ condition: SigningKeyCondition
     ) throws(StoreError) -> Bool
-    /// - Returns: how many retired keys were removed.
-    func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int
+    /// - Returns: how many keys were removed.
+    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int
 
     /// Does all of them, in their order.
     ///

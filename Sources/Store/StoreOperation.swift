@@ -133,12 +133,23 @@ extension StoreOperation where Value == Bool {
 }
 
 extension StoreOperation where Value == Int {
-    /// Removes the keys that were retired before `instant`: no token that they signed lives any more.
+    /// Removes the keys of which no token lives any more, by `SigningKeyRecord.isSpent`.
     ///
     /// - Returns: how many were removed.
-    public static func removeSigningKeys(retiredBefore instant: WallTime) -> Self {
+    public static func removeSigningKeys(endedBefore instant: WallTime) -> Self {
         Self { backend throws(StoreError) in
-            try backend.removeSigningKeys(retiredBefore: instant)
+            try backend.removeSigningKeys { $0.isSpent(endedBefore: instant) }
+        }
+    }
+
+    /// Removes a key that signs no more, and will not: the tokens that it signed are refused from then on.
+    ///
+    /// - Returns: 1; 0 where there is no such key, or it still signs or is to.
+    public static func removeSigningKey(kid: String, now: WallTime) -> Self {
+        Self { backend throws(StoreError) in
+            try backend.removeSigningKeys { key in
+                key.kid == kid && key.retiredAt.map { $0 <= now || $0 <= key.activatesAt } ?? false
+            }
         }
     }
 }

@@ -234,6 +234,9 @@ import Testing
         Fault(
             "authority { issuer https://a; token_lifetime 500ms; }", "46: '500ms' is out of range"),
         Fault(
+            "authority { issuer https://a; key_rotation 7s; }",
+            "44: keys that change so often are 98 at once, of at most 90"),
+        Fault(
             "authority { issuer https://a; signing_algorithm HS256; }",
             "49: unknown value 'HS256' (did you mean 'ES256'?)"),
         Fault(

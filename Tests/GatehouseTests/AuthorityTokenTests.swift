@@ -1,4 +1,5 @@
 import Foundation
+import OAuth
 import TestSupport
 import Testing
 
@@ -151,7 +152,12 @@ struct AuthorityTokenTests {
         let facts = try house.post("/oauth2/introspect", as: "two", "token=\(others)").json()
         #expect(try revoke("--jti", try #require(facts["jti"] as? String)).status == .code(0))
         #expect(try eventually(within: .seconds(2)) { try house.get(others).status == 401 })
-        for wrong in [[], ["x", "--jti", "y"], ["--jti", "x", "--issued-before", "5"], ["x"]] {
+        // A moment that lies ahead would shut the client out, and could not be taken back.
+        let ahead = ["--client", "one", "--issued-before", "2100-01-01T00:00:00Z"]
+        #expect(try revoke("--client", "nobody").error.contains("no client nobody"))
+        for wrong in [
+            [], ["x", "--jti", "y"], ["--jti", "x", "--issued-before", "5"], ["x"], ahead,
+        ] {
             let result = try run(
                 gatehouseBinary(), ["token", "revoke"] + wrong + ["--config", conf])
             #expect(result.status == .code(64), "\(wrong) \(result.error)")
@@ -187,6 +193,45 @@ struct AuthorityTokenTests {
         #expect(try token(newer).status == 200)
         _ = try client("remove", "late")
         #expect(try eventually(within: .seconds(2)) { try house.get(held).status == 401 })
+        // Whoever takes the name gets tokens that are good: not before a gateway's clock could make them look older.
+        let again = try run(gatehouseBinary(), ["client", "add", "late", "--config", conf])
+        #expect(again.status == .code(75) && again.error.contains("try again in"), "\(again.error)")
+    }
+
+    /// A token of another issuer, also one that has no end worth the name: the gateway needs no authority of its own.
+    @Test(arguments: [9_999_999_999, Int64.max]) func anOutsideTokenIsRevoked(end: Int64) throws {
+        let upstream = try ScriptedUpstream()
+        let folder = try TemporaryDirectory()
+        let key = try SigningKey(algorithm: .es256, privateKey: .generate(.p256))
+        try folder.write(
+            "jwks", String(decoding: JWKSDocument.write([key.published]), as: UTF8.self))
+        let gateway = try Gateway(
+            testConf(
+                workers: 2, store: "store sqlite { path state.db; }",
+                """
+                issuer out { issuer http://out.test; jwks_file jwks; audience api; }
+                upstream up { server 127.0.0.1:\(upstream.port); }
+                route / { upstream up; authenticate bearer; }
+                """), in: folder)
+        func token(_ name: String) throws -> String {
+            let claims =
+                #"{"iss":"http://out.test","aud":"api","sub":"x","client_id":"x","jti":"\#(name)","exp":\#(end)}"#
+            return String(
+                decoding: try JWTSigner.sign(claims: Array(claims.utf8), with: key), as: UTF8.self)
+        }
+        func status(_ token: String) throws -> Int {
+            try gateway.request(
+                "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Bearer \(token)\r\n\r\n"
+            ).status
+        }
+        let (gone, other) = (try token("gone"), try token("other"))
+        #expect(try status(gone) == 200)
+        let revoked = try run(
+            gatehouseBinary(),
+            ["token", "revoke", gone, "--config", gateway.folder.file("gateway.conf")])
+        #expect(revoked.status == .code(0), "\(revoked.error)")
+        #expect(try eventually(within: .seconds(2)) { try status(gone) == 401 })
+        #expect(try status(other) == 200)
     }
 
     /// By Authlib's client: RFC 7523, and each assertion once.
@@ -244,7 +289,7 @@ struct AuthorityTokenTests {
 
     /// Keys change every other second, and no token that was issued is refused.
     @Test func keysRotateUnderLoad() throws {
-        let house = try House("jwt; key_rotation 2s")
+        let house = try House("jwt; key_rotation 2s; token_lifetime 60s")
         var kids: Set<String> = []
         var held: [String] = []
         let isRotated = try eventually(within: .seconds(20)) {

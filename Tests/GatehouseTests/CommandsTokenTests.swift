@@ -106,6 +106,44 @@ struct CommandsTokenTests {
             })
     }
 
+    /// A key in wrong hands: the next signs at once, and what the old one signed is refused, remembered or not.
+    @Test func aRemovedKeyProvesNothing() throws {
+        let upstream = try ScriptedUpstream()
+        let fixture = try CommandFixture(upstream: upstream.port)
+        let gateway = try fixture.start()
+        defer { gateway.end() }
+        func status(_ token: String) throws -> Int {
+            try fixture.send(fixture.request("GET /orders", ["Authorization: Bearer \(token)"]))
+                .status
+        }
+        let token = try fixture.output(
+            "token", "issue", "--client", "declared", "--scope", "orders.read")
+        #expect(try status(token) == 200)
+        let old = try #require(try fixture.list("key", "list").first?["kid"] as? String)
+        let refused = try fixture.gatehouse("key", "remove", old)
+        #expect(refused.status == .code(64))
+        #expect(refused.error.contains("is the current one"))
+        #expect(try fixture.gatehouse("key", "remove", "nothing").status == .code(64))
+
+        _ = try fixture.output("key", "rotate", "--now")
+        #expect(try fixture.output("key", "remove", old).hasPrefix("removed \(old)"))
+        #expect(try eventually(within: .seconds(3)) { try status(token) == 401 })
+        let next = try fixture.output("token", "issue", "--client", "declared")
+        #expect(try eventually(within: .seconds(3)) { try status(next) == 200 })
+    }
+
+    @Test func thereIsAnEndToKeys() throws {
+        let fixture = try CommandFixture()
+        for _ in 0..<90 { _ = try fixture.output("key", "rotate", "--now") }
+        let refused = try fixture.gatehouse("key", "rotate", "--now")
+        #expect(refused.status == .code(69))
+        #expect(refused.error.contains("gatehouse key remove KID"))
+        let oldest = try #require(try fixture.list("key", "list").last?["kid"] as? String)
+        _ = try fixture.output("key", "remove", oldest)
+        _ = try fixture.output("key", "rotate", "--now")
+        #expect(try fixture.list("key", "list").count == 90)
+    }
+
     @Test func toLookMakesNoStore() throws {
         let fixture = try CommandFixture()
         for arguments in [["key", "list"], ["token", "inspect", "x"]] {

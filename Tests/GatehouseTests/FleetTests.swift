@@ -165,8 +165,9 @@ struct FleetTests {
             #expect(reply.status == 503 && reply.text.contains("store_unavailable"))
         } else {
             #expect(reply.status == 200)
-            // Once by its own memory.
+            // Once by its own memory, which knows what passed before, too.
             #expect(try fleet.get(0, signature).status == 401)
+            #expect(try fleet.get(0, used).status == 401)
         }
         #expect(try fleet.get(1, "", "/open").status == 200)
         fleet.redis.thaw()

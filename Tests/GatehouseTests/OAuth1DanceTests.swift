@@ -19,8 +19,8 @@ struct OAuth1DanceTests {
                     workers: 2, store: "store sqlite { path state.db; }",
                     """
                     authority { issuer http://127.0.0.1; scopes read; \(oauth1) }
-                    client shop { oauth1_secret_file secret; scopes read; }
-                    client other { oauth1_secret_file secret; }
+                    client shop { oauth1_secret_file secret; secret_file secret; scopes read; }
+                    client other { oauth1_secret_file secret; secret_file secret; }
                     upstream up { server 127.0.0.1:\(upstream.port); }
                     route / { upstream up; authenticate oauth1; require scope read; }
                     """), in: folder)
@@ -184,6 +184,23 @@ struct OAuth1DanceTests {
         #expect(revoked.status == .code(0), "\(revoked.error)")
         #expect(try eventually(within: .seconds(2)) { try status(first) == 401 })
         #expect(try status(second) == 200)
+        // RFC 7009, by its client and by nobody else; at once.
+        let third = try access()
+        func revoke(_ client: String) throws -> Int {
+            let basic = Data("\(client):s3cr%26t%2B%2F%3D".utf8).base64EncodedString()
+            let form = "token=\(third.token)"
+            return try house.gateway.request(
+                "POST /oauth2/revoke HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Basic \(basic)\r\n"
+                    + "Content-Type: application/x-www-form-urlencoded\r\n"
+                    + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)"
+            ).status
+        }
+        #expect(try status(third) == 200)
+        #expect(try revoke("other") == 400)
+        #expect(try status(third) == 200)
+        #expect(try revoke("shop") == 200)
+        for _ in 0..<4 { #expect(try status(third) == 401) }
+        #expect(try revoke("shop") == 200)
         #expect(
             try run(
                 gatehouseBinary(), ["token", "revoke", "--client", "shop", "--config", conf]

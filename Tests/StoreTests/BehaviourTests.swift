@@ -145,7 +145,8 @@ struct BehaviourTests {
         let signing = [99, 100, 199, 200, 300, 9999].map { seconds in
             (try? store.perform(.snapshot))?.signingKey(at: WallTime(seconds: seconds))?.kid
         }
-        #expect(signing == [nil, "x", "x", "y", "z", "z"])
+        // Before the first of them it signs all the same: its maker's clock is ahead.
+        #expect(signing == ["x", "x", "x", "y", "z", "z"])
         #expect(throws: StoreError.keyExists(kid: "x")) {
             try store.perform(.addSigningKey(makeKey("x", at: 400)))
         }
@@ -163,7 +164,7 @@ struct BehaviourTests {
         let signing = [200, 499, 500].map { snapshot.signingKey(at: WallTime(seconds: $0))?.kid }
         #expect(signing == ["x", "x", "y"])
         // One that still signs stays, however late it was asked.
-        #expect(try store.perform(.removeSigningKeys(retiredBefore: WallTime(seconds: 500))) == 0)
+        #expect(try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 500))) == 0)
     }
 
     @Test(arguments: Backend.allCases)
@@ -179,6 +180,49 @@ struct BehaviourTests {
             let signing = keys.filter { $0.signs(at: WallTime(seconds: seconds)) }
             #expect(signing.map(\.kid) == [seconds < 300 ? "x" : "z"])
         }
+    }
+
+    /// A key that never signed need not wait for tokens to end.
+    @Test(arguments: Backend.allCases)
+    func aKeyThatWasOvertakenInTimeIsSpent(backend: Backend) throws {
+        let store = try open(backend)
+        try store.perform(.addSigningKey(makeKey("w", at: 50)))
+        try store.perform(.addSigningKey(makeKey("x", at: 100, activatesAt: 359)))
+        try store.perform(.addSigningKey(makeKey("y", at: 200, activatesAt: 360)))
+        try store.perform(.addSigningKey(makeKey("z", at: 300)))
+        // `x` was overtaken 59 s before its time: by a clock that runs ahead it may have signed.
+        #expect(try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 0))) == 1)
+        #expect(try store.perform(.snapshot).keys.map(\.kid) == ["z", "x", "w"])
+    }
+
+    @Test(arguments: Backend.allCases)
+    func onlyARetiredKeyIsRemovedByName(backend: Backend) throws {
+        let store = try open(backend)
+        try store.perform(.addSigningKey(makeKey("x", at: 100)))
+        try store.perform(.addSigningKey(makeKey("y", at: 200, activatesAt: 500)))
+        func remove(_ kid: String, _ now: Int64) throws -> Int {
+            try store.perform(.removeSigningKey(kid: kid, now: WallTime(seconds: now)))
+        }
+        #expect(try remove("y", 9999) == 0)
+        #expect(try remove("x", 499) == 0)
+        #expect(try remove("unknown", 9999) == 0)
+        #expect(try remove("x", 500) == 1)
+        #expect(try store.perform(.snapshot).keys.map(\.kid) == ["y"])
+    }
+
+    /// Whoever made the first key has a clock that is ahead: better to sign with it than not at all.
+    @Test func theFirstKeySignsThoughItsTimeHasNotCome() {
+        let (first, next) = (makeKey("x", at: 100), makeKey("y", at: 100, activatesAt: 500))
+        func signing(_ keys: [SigningKeyRecord]) -> String? {
+            SigningKeyRecord.signing(keys, at: WallTime(seconds: 90))?.kid
+        }
+        #expect(signing([]) == nil)
+        #expect(signing([first]) == "x")
+        #expect(signing([next, first]) == "x")
+        #expect(signing([next, makeKey("w", at: 50), first]) == "w")
+        var retired = first
+        retired.retiredAt = WallTime(seconds: 80)
+        #expect(signing([retired]) == nil)
     }
 
     @Test(arguments: Backend.allCases)
@@ -217,11 +261,11 @@ struct BehaviourTests {
             try store.perform(.addSigningKey(makeKey(kid, at: Int64(seconds))))
         }
         #expect(
-            try store.perform(.removeSigningKeys(retiredBefore: WallTime(seconds: 200))) == 0)
+            try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 200))) == 0)
         #expect(
-            try store.perform(.removeSigningKeys(retiredBefore: WallTime(seconds: 201))) == 1)
+            try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 201))) == 1)
         #expect(
-            try store.perform(.removeSigningKeys(retiredBefore: WallTime(seconds: 9999))) == 1)
+            try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 9999))) == 1)
         #expect(try store.perform(.snapshot).keys.map(\.kid) == ["z"])
     }
 

@@ -39,7 +39,22 @@ extension Interpreter {
             default: unread(inner)
             }
         }
+        checkKeyCount(of: authority, block, statement)
         configuration.authority = authority
+    }
+
+    /// Whoever verifies our tokens holds all of our keys, and bounds how many; so do the workers, by what each costs.
+    private mutating func checkKeyCount(
+        of authority: AuthorityConfiguration, _ block: Block, _ statement: Statement
+    ) {
+        let limit = AuthorityConfiguration.signingKeyLimit
+        guard authority.signingKeysAtOnce > limit else { return }
+        let period = block.statements.last { $0.name.text == "key_rotation" }?.arguments.first
+        sink.error(
+            "keys that change so often are \(authority.signingKeysAtOnce) at once, of at most \(limit)",
+            at: period?.span ?? statement.name.span,
+            "expected a longer key_rotation or a shorter token_lifetime: a key stays until its tokens have ended"
+        )
     }
 
     /// An issuer identifier, ours or another's. Two of the same name could not be told apart by

@@ -177,6 +177,22 @@ public struct AuthorityConfiguration: Sendable, Equatable {
     public init(issuer: String) {
         self.issuer = issuer
     }
+
+    /// Verifiers take no more keys from one issuer, we among them.
+    public static let signingKeyLimit = 90
+    private static let day: Duration = .seconds(86_400)
+
+    /// How much longer than its tokens' life a key stays: for clocks that differ, and for lifetimes that were longer before.
+    public var signingKeyMargin: Duration {
+        min(AuthorityConfiguration.day, keyRotation.map { $0 * 10 } ?? AuthorityConfiguration.day)
+    }
+
+    /// How many keys there are at once when they change by the clock: the next, the one that signs, and those whose tokens
+    /// may live.
+    var signingKeysAtOnce: Int64 {
+        guard let period = keyRotation else { return 2 }
+        return 2 + Int64(((tokenLifetime + signingKeyMargin) / period).rounded(.up))
+    }
 }
 
 /// `client ID`: a client declared in the file.

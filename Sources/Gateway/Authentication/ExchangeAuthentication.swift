@@ -200,6 +200,20 @@ extension Exchange {
     /// The store remembers it for all gateways.
     private func claimSharedNonce(_ claim: OAuth1Claim, _ timestamp: Int64, _ nonce: String) {
         let now = worker.loop.wallNow
+        // Where it may come to our own memory it must know all that passed, also while the store was there.
+        var isOurs = false
+        if snapshot.configuration.oauth1.onStoreFailure == .local {
+            switch worker.authenticator.replay.claimDurable(
+                consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
+                nonce: nonce, now: now)
+            {
+            case .accepted: isOurs = true
+            case .reused: return refuseOAuth1(.nonceReused)
+            case .belowFloor: return refuseOAuth1(.timestampOutOfWindow)
+            // The store alone can tell then.
+            case .full, .aboveCeiling: break
+            }
+        }
         let window = snapshot.oauth1.timestampWindowSeconds
         let fingerprint = NonceIdentifier.make(
             key: worker.shared.nonceKey, consumer: claim.consumerKey, token: claim.token ?? "",
@@ -213,12 +227,14 @@ extension Exchange {
             case .success(.accepted): exchange.provedOAuth1(claim)
             case .success(.reused): exchange.refuseOAuth1(.nonceReused)
             case .success(.belowFloor): exchange.refuseOAuth1(.timestampOutOfWindow)
-            case .failure: exchange.claimWithoutStore(claim)
+            // Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
+            case .failure where isOurs: exchange.provedOAuth1(claim)
+            case .failure: exchange.refuse(.storeUnavailable)
             }
         }
     }
 
-    /// Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
+    /// Whether it is used once more after a crash nobody can know: refused, unless the operator has decided otherwise.
     private func claimWithoutStore(_ claim: OAuth1Claim) {
         guard snapshot.configuration.oauth1.onStoreFailure == .local else {
             return refuse(.storeUnavailable)

@@ -52,7 +52,7 @@ enum AuthorityEndpoints {
         case .oauth1RequestToken: takeForm(exchange, .oauth1RequestToken, "GET, POST")
         case .oauth1AccessToken: takeForm(exchange, .oauth1AccessToken, "GET, POST")
         case .metadata: answerDocument(exchange, authority.metadata)
-        case .jwks: answerDocument(exchange, authority.jwks)
+        case .jwks: answerDocument(exchange, authority.jwks, seconds: authority.jwksSeconds)
         case .resource(let document): answerDocument(exchange, document)
         case .reserved: exchange.refuse(.noRoute)
         }
@@ -70,12 +70,13 @@ enum AuthorityEndpoints {
         exchange.hold(for: purpose, limitBytes: FormParameters.byteLimit)
     }
 
-    private static func answerDocument(_ exchange: Exchange, _ document: [UInt8]) {
+    private static func answerDocument(
+        _ exchange: Exchange, _ document: [UInt8], seconds: Int64 = 300
+    ) {
         guard exchange.head.method == .get || exchange.head.method == .head else {
             return refuseMethod(exchange, allow: "GET, HEAD")
         }
-        var fields: [UInt8] = []
-        fields.append("Cache-Control: public, max-age=300\r\n")
+        let fields = Array("Cache-Control: public, max-age=\(seconds)\r\n".utf8)
         exchange.answer(
             status: 200, contentType: "application/json", body: document, fields: fields)
     }

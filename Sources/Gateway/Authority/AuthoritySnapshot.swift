@@ -10,27 +10,41 @@ struct AuthoritySnapshot: Sendable {
     let policy: AuthorityPolicy
     /// What a client's assertions must be meant for.
     let assertions: ClientAssertion.Policy
-    /// With the records that say when each signs; the newest first. None, when the store has given none: then no token is
-    /// issued, and none of ours can be proven.
-    let keys: [(record: SigningKeyRecord, key: SigningKey)]
+    /// The newest first. None, when the store has given none: then no token is issued, and none of ours can be proven.
+    let keys: [Key]
     /// Trusts our own tokens, by every key that may still have live ones.
     let trustedIssuer: TrustedIssuer
     let metadata: [UInt8]
     let metadataPath: [UInt8]
     let jwks: [UInt8]
+    /// How long others may keep it: no longer than the next key is published before it signs.
+    let jwksSeconds: Int64
     /// What clients can find out about the audiences that are addresses (RFC 9728), by the path of each document.
     let resources: [[UInt8]: [UInt8]]
     /// Where the document about the first of them lies: challenges name it.
     let resourceMetadata: String?
+
+    /// A key of the store, ready to sign and to verify, with the record that says when it signs.
+    struct Key: Sendable {
+        let record: SigningKeyRecord
+        let signing: SigningKey
+        let verification: VerificationKey
+
+        init(_ record: SigningKeyRecord) throws {
+            self.record = record
+            signing = try SigningKey(record)
+            verification = try VerificationKey(
+                keyID: Array(record.kid.utf8), algorithm: signing.algorithm,
+                material: .publicKey(signing.privateKey.publicKey))
+        }
+    }
 }
 
 extension AuthoritySnapshot {
-    /// - Throws: for a key that the store holds and nobody can read.
     init(
-        _ configuration: AuthorityConfiguration, keys records: [SigningKeyRecord],
-        clientAudiences: [String], takesCertificates: Bool,
-        requiresProofs: (String) -> Bool
-    ) throws(StartError) {
+        _ configuration: AuthorityConfiguration, keys: [Key], clientAudiences: [String],
+        takesCertificates: Bool, requiresProofs: (String) -> Bool
+    ) {
         self.configuration = configuration
         policy = AuthorityPolicy(
             issuer: configuration.issuer, audiences: configuration.audiences,
@@ -41,17 +55,9 @@ extension AuthoritySnapshot {
                 configuration.issuer,
                 AuthorityMetadata.origin(of: configuration.issuer) + "/oauth2/token",
             ])
-        var known: [(record: SigningKeyRecord, key: SigningKey)] = []
-        for record in records {
-            do {
-                known.append((record, try SigningKey(record)))
-            } catch {
-                throw StartError(.software, "signing key \(record.kid): \(error)")
-            }
-        }
-        keys = known
-        let keys = known.map(\.key)
-        jwks = JWKSDocument.write(keys.map(\.published))
+        self.keys = keys
+        jwks = JWKSDocument.write(keys.map(\.signing.published))
+        jwksSeconds = KeyRotation(configuration).lead.wholeSeconds
         metadata = AuthorityMetadata.document(
             policy: policy,
             features: AuthorityFeatures(
@@ -68,35 +74,26 @@ extension AuthoritySnapshot {
         resourceMetadata = policy.audiences.first { ProtectedResourceMetadata.isResource($0) }
             .map { ProtectedResourceMetadata.url(of: $0) }
         metadataPath = Array(AuthorityMetadata.path(of: policy.issuer).utf8)
-        trustedIssuer = try AuthoritySnapshot.trust(keys, policy, clientAudiences)
+        trustedIssuer = AuthoritySnapshot.trust(keys, policy, clientAudiences)
     }
 
     /// The key that signs now: the newest whose time has come.
     func signingKey(at now: WallTime) -> SigningKey? {
-        keys.first { $0.record.signs(at: now) }?.key
+        let record = SigningKeyRecord.signing(keys.lazy.map(\.record), at: now)
+        return keys.first { $0.record.kid == record?.kid }?.signing
     }
 
     /// Our own tokens are held to what we issue: RFC 9068's type, an audience that we grant to anybody (which one a route
     /// wants it says with `require audience`), our algorithms, no skew but a second's.
     private static func trust(
-        _ keys: [SigningKey], _ policy: AuthorityPolicy, _ clientAudiences: [String]
-    ) throws(StartError) -> TrustedIssuer {
-        do {
-            let known = try KeySet(
-                keys.map { key throws(KeyRefusal) in
-                    try VerificationKey(
-                        keyID: Array(key.keyID.utf8), algorithm: key.algorithm,
-                        material: .publicKey(key.privateKey.publicKey))
-                })
-            return TrustedIssuer(
-                name: "authority", issuer: policy.issuer,
-                audiences: Array(Set(policy.audiences + clientAudiences)),
-                algorithms: [.es256, .edDSA, .rs256], requiredType: "at+jwt", clockSkewSeconds: 1,
-                clientClaims: ["client_id"], scopeClaims: ["scope"], keys: known,
-                isOwnAuthority: true)
-        } catch {
-            throw StartError(.software, "the authority's own keys: \(error)")
-        }
+        _ keys: [Key], _ policy: AuthorityPolicy, _ clientAudiences: [String]
+    ) -> TrustedIssuer {
+        TrustedIssuer(
+            name: "authority", issuer: policy.issuer,
+            audiences: Array(Set(policy.audiences + clientAudiences)),
+            algorithms: [.es256, .edDSA, .rs256], requiredType: "at+jwt", clockSkewSeconds: 1,
+            clientClaims: ["client_id"], scopeClaims: ["scope"],
+            keys: KeySet(keys.map(\.verification)), isOwnAuthority: true)
     }
 }
 

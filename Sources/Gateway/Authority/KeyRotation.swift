@@ -7,8 +7,6 @@ import Store
 struct KeyRotation {
     /// How long the next key is published before it signs: as long as our JWKS may be kept by those who fetch it.
     private static let longestLead: Duration = .seconds(300)
-    /// How much longer than a token's life a key stays, for clocks that differ and lifetimes that were longer before.
-    private static let margin: Duration = .seconds(86_400)
 
     enum Step: Equatable {
         case none
@@ -16,13 +14,15 @@ struct KeyRotation {
         case makeFirst
         /// Make one that signs from then on.
         case makeNext(activatesAt: WallTime)
-        case remove(retiredBefore: WallTime)
+        /// Those of which no token lives any more.
+        case remove(endedBefore: WallTime)
     }
 
     let algorithm: String
     /// `nil`: only by command.
     let period: Duration?
-    let tokenLifetime: Duration
+    /// How long a key stays after its end.
+    let remainder: Duration
 
     /// How long the next key is published before it signs.
     var lead: Duration {
@@ -32,24 +32,32 @@ struct KeyRotation {
     init(_ authority: AuthorityConfiguration) {
         algorithm = authority.signingAlgorithm.rawValue
         period = authority.keyRotation
-        tokenLifetime = authority.tokenLifetime
+        remainder = authority.tokenLifetime + authority.signingKeyMargin
     }
 
     /// What is to be done now.
     ///
-    /// - Parameter keys: as a snapshot has them, the newest first.
-    func step(_ keys: [SigningKeyRecord], at now: WallTime) -> Step {
+    /// - Parameters:
+    ///   - keys: as a snapshot has them, the newest first.
+    ///   - configuredAt: when the conf was loaded. Of gateways that share a store and name different algorithms the one
+    ///     loaded last has its way, and they do not replace each other's keys in turn.
+    func step(_ keys: [SigningKeyRecord], at now: WallTime, configuredAt: WallTime) -> Step {
         guard let newest = keys.first else { return .makeFirst }
-        let end = now.seconds - (tokenLifetime + KeyRotation.margin).wholeSeconds
-        if keys.contains(where: { ($0.retiredAt?.seconds ?? .max) < end }) {
-            return .remove(retiredBefore: WallTime(seconds: end))
+        let end = now.adding(seconds: -remainder.wholeSeconds)
+        if keys.contains(where: { $0.isSpent(endedBefore: end) }) {
+            return .remove(endedBefore: end)
         }
+        // Without a successor: as no gateway leaves it, but an import may.
+        guard newest.retiredAt == nil else { return .makeNext(activatesAt: now) }
         // One that is published and does not sign yet is the next, whoever made it.
         guard newest.activatesAt <= now else { return .none }
         let next = Step.makeNext(
             activatesAt: WallTime(
                 nanoseconds: now.nanoseconds + Int64(clamping: lead.wholeNanoseconds)))
-        if newest.algorithm != algorithm { return next }
+        // The store keeps whole seconds.
+        if newest.algorithm != algorithm, newest.createdAt.seconds <= configuredAt.seconds {
+            return next
+        }
         guard let period else { return .none }
         let due = newest.activatesAt.nanoseconds + Int64(clamping: (period - lead).wholeNanoseconds)
         return due <= now.nanoseconds ? next : .none

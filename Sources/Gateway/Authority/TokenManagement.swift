@@ -63,24 +63,43 @@ enum TokenManagement {
 
     /// What is no token of ours, or none any more, needs no revoking: 200 all the same (RFC 7009 section 2.2).
     private static func revoke(_ exchange: Exchange, _ token: Secret, of client: RegisteredClient) {
-        find(token, exchange) { exchange, found in
-            guard let found else { return revoked(exchange) }
-            guard found.clientID.utf8.elementsEqual(client.id.utf8) else {
-                return AuthorityEndpoints.refuse(
-                    exchange, .invalidRequest("The token was not issued to this client."))
+        let text = token.exposed
+        guard exchange.worker.shared.tokens.kind(of: text.span) == .oauth1Access else {
+            return find(token, exchange) { exchange, found in
+                guard let found else { return revoked(exchange) }
+                guard let name = found.tokenID else { return exchange.refuse(.internalError) }
+                let target = Revocation.Target.token(issuer: found.issuer, id: name)
+                revoke(exchange, target, until: found.revocationEnd, found.clientID, of: client)
             }
-            guard let name = found.tokenID else { return exchange.refuse(.internalError) }
-            let now = exchange.worker.loop.wallNow
-            let revocation = Revocation(
-                .token(issuer: found.issuer, id: name), issuedBefore: now,
-                until: WallTime(seconds: found.expiresAt + found.clockSkewSeconds + 1))
-            // The record of an opaque token may stay until it ends: it is refused by its name.
-            exchange.require(.revoke(revocation)) { exchange, _ in
-                // Before the answer is out: whoever has it may come to another worker.
-                exchange.worker.shared.postToAll(.revoked([revocation]))
-                exchange.worker.receive(.revoked([revocation]))
-                revoked(exchange)
-            }
+        }
+        guard let authority = exchange.snapshot.authority else {
+            return exchange.refuse(.internalError)
+        }
+        let id = OpaqueTokens.identifier(of: text.span)
+        exchange.require(.token(id: id, now: exchange.worker.loop.wallNow)) { exchange, stored in
+            guard let stored, stored.kind == .oauth1Access else { return revoked(exchange) }
+            let target = Revocation.Target.token(
+                issuer: authority.policy.issuer, id: Base64.encode(id, .url))
+            let end = stored.expiresAt.adding(seconds: 1)
+            revoke(exchange, target, until: end, stored.clientID, of: client)
+        }
+    }
+
+    private static func revoke(
+        _ exchange: Exchange, _ target: Revocation.Target, until end: WallTime, _ owner: String,
+        of client: RegisteredClient
+    ) {
+        guard owner.utf8.elementsEqual(client.id.utf8) else {
+            return AuthorityEndpoints.refuse(
+                exchange, .invalidRequest("The token was not issued to this client."))
+        }
+        let revocation = Revocation(target, issuedBefore: exchange.worker.loop.wallNow, until: end)
+        // The record of an opaque token may stay until it ends: it is refused by its name.
+        exchange.require(.revoke(revocation)) { exchange, _ in
+            // Before the answer is out: whoever has it may come to another worker.
+            exchange.worker.shared.postToAll(.revoked([revocation]))
+            exchange.worker.receive(.revoked([revocation]))
+            revoked(exchange)
         }
     }
 

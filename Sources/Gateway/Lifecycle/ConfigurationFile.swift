@@ -27,7 +27,7 @@ public enum ConfigurationFile {
 extension ConfigurationFile {
     /// Reads every file that the conf names, as a start would.
     public static func checkMaterial(_ configuration: Configuration) throws(StartError) {
-        _ = try Material(configuration, .empty)
+        _ = try Material(configuration)
         _ = try TLSMaterial(configuration, ticketKeys: TLSTicketKeys())
     }
 }

@@ -29,6 +29,8 @@ public final class GatewayServer {
     /// The change of a certificate file that was refused: it is not tried again before the files change again.
     private var refusedTLS: TLSMaterial.Stamps?
     private var snapshot: GatewaySnapshot
+    /// When the conf was loaded that counts now.
+    private var configuredAt: WallTime
     private var threads: [Transport.Thread] = []
     private let news: StateNews
     /// Names of issuers that are taken for away: a drill.
@@ -71,6 +73,12 @@ public final class GatewayServer {
         let opened = try OpenedState(configuration, isAway: drill.isStoreAway)
         if let fault = opened.fault {
             errors.error("the store is away", ["cause": "\(fault)"])
+            // Their tokens need no store (on_store_failure is about what does), and our own have no keys until then.
+            if !configuration.issuers.isEmpty {
+                errors.error(
+                    "what was revoked is not known until the store is back: tokens of outside issuers pass",
+                    [:])
+            }
         }
         store = opened.store
         listeners = ListenerTable(
@@ -94,9 +102,11 @@ public final class GatewayServer {
         news = StateNews(state)
         nextExpiry = state.nextExpiry(after: .now())
         snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state),
+            configuration: configuration, material: try Material(configuration), state: state,
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
+        configuredAt = .now()
+        if let fault = snapshot.faults.first { throw StartError(.software, fault) }
         let names = watchNames(configuration)
         try startWorkers(workers)
         configureIssuers()
@@ -251,12 +261,12 @@ public final class GatewayServer {
             rotationPause <= MonotonicInstant.now()
         else { return }
         let now = WallTime.now()
-        switch KeyRotation(authority).step(news.current.keys, at: now) {
+        switch KeyRotation(authority).step(news.current.keys, at: now, configuredAt: configuredAt) {
         case .none: return
         case .makeFirst: addKey(authority, activatesAt: now, isFirst: true)
         case .makeNext(let activatesAt): addKey(authority, activatesAt: activatesAt, isFirst: false)
         case .remove(let instant):
-            rotate(.removeSigningKeys(retiredBefore: instant))
+            rotate(.removeSigningKeys(endedBefore: instant))
         }
     }
 
@@ -307,11 +317,11 @@ public final class GatewayServer {
     private func takeNews() {
         if let state = news.take() {
             nextExpiry = state.nextExpiry(after: .now())
-            put(snapshot.configuration, state, "clients and keys from the store")
+            put(state, "clients and keys from the store")
         } else if let nextExpiry, nextExpiry <= .now() {
             let state = news.current
             self.nextExpiry = state.nextExpiry(after: .now())
-            put(snapshot.configuration, state, "a secret has ended")
+            put(state, "a secret has ended")
         }
     }
 
@@ -323,12 +333,14 @@ public final class GatewayServer {
             let configuration = try ConfigurationFile.load(configurationPath)
             try refuseWhatNeedsRestart(configuration)
             let bound = try listeners.bind(configuration, workers: shared.workerCount)
-            let material = try Material(configuration, news.current)
+            let material = try Material(configuration)
             let tls = try TLSMaterial(configuration, ticketKeys: ticketKeys)
             try replaceLogs(configuration)
             listeners.keep(bound)
             snapshot = GatewaySnapshot(
-                configuration: configuration, material: material, tls: tls, listeners: bound)
+                configuration: configuration, material: material, state: news.current, tls: tls,
+                listeners: bound)
+            configuredAt = .now()
             watchNames(configuration)
             shared.setReplayWindows(configuration)
             publish()
@@ -364,15 +376,14 @@ public final class GatewayServer {
         }
     }
 
-    private func put(_ configuration: Configuration, _ state: StoreSnapshot, _ what: String) {
-        do throws(StartError) {
-            snapshot = GatewaySnapshot(
-                configuration: configuration, material: try Material(configuration, state),
-                tls: snapshot.tls, listeners: snapshot.listeners)
-            publish()
-            errors.info("changed", ["what": what])
-        } catch {
-            errors.error("a change in the store could not be taken over", ["cause": "\(error)"])
+    private func put(_ state: StoreSnapshot, _ what: String) {
+        snapshot = GatewaySnapshot(
+            configuration: snapshot.configuration, material: snapshot.material, state: state,
+            tls: snapshot.tls, listeners: snapshot.listeners)
+        publish()
+        errors.info("changed", ["what": what])
+        for fault in snapshot.faults {
+            errors.error("a record of the store cannot be used", ["cause": fault])
         }
     }
 

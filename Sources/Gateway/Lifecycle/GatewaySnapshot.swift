@@ -81,25 +81,32 @@ final class GatewaySnapshot: Sendable {
     let oauth1: OAuth1Policy
     /// Whether the store has been read: until then a client that is not known may be one.
     let isStateKnown: Bool
+    /// What of the store could not be used, a line each.
+    let faults: [String]
     let authority: AuthoritySnapshot?
     let tls: TLSMaterial
+    /// What the files held.
+    let material: Material
 
     init(
-        configuration: Configuration, material: Material, tls: TLSMaterial,
+        configuration: Configuration, material: Material, state: StoreSnapshot, tls: TLSMaterial,
         listeners: [BoundListener]
     ) {
         self.configuration = configuration
+        self.material = material
+        let known = KnownState(configuration, material, state)
         self.listeners = listeners
         self.tls = tls
         routes = RouteTable(configuration: configuration)
-        clients = material.clients
-        certificateClients = material.clients.values.map(\.registered).filter {
+        clients = known.clients
+        certificateClients = known.clients.values.map(\.registered).filter {
             $0.certificate != nil
         }
         oauth1 = OAuth1Policy(configuration.oauth1)
-        isStateKnown = material.isStateKnown
-        authority = material.authority
-        issuers = material.issuers + (material.authority.map { [$0.trustedIssuer] } ?? [])
+        isStateKnown = known.isStateKnown
+        faults = known.faults
+        authority = known.authority
+        issuers = material.issuers + (known.authority.map { [$0.trustedIssuer] } ?? [])
         remoteIssuers = Dictionary(
             configuration.issuers.compactMap(RemoteIssuer.init).map { ($0.keySet.issuer, $0) }
         ) { first, _ in first }
@@ -114,10 +121,12 @@ final class GatewaySnapshot: Sendable {
         certificateClients = other.certificateClients
         oauth1 = other.oauth1
         isStateKnown = other.isStateKnown
+        faults = other.faults
         authority = other.authority
         issuers = other.issuers
         remoteIssuers = other.remoteIssuers
         introspection = other.introspection
+        material = other.material
         self.tls = tls
     }
 

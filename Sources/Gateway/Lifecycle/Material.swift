@@ -28,34 +28,20 @@ public struct StartError: Error, Sendable, CustomStringConvertible {
     }
 }
 
-/// What the files and the store hold that a configuration names: key sets, secrets, clients, signing keys.
+/// What the files hold that a configuration names: key sets, secrets, the clients declared in it.
 struct Material: Sendable {
     let issuers: [TrustedIssuer]
     let clients: [String: KnownClient]
-    let authority: AuthoritySnapshot?
-    /// Whether the state is the store's, and not what stands in for it while that is away.
-    let isStateKnown: Bool
     let introspection: IntrospectionServer?
 
     /// Reads every named file. Called on a thread that may block: at start, and for a reload.
-    init(_ configuration: Configuration, _ state: StoreSnapshot) throws(StartError) {
+    init(_ configuration: Configuration) throws(StartError) {
         var issuers: [TrustedIssuer] = []
         for issuer in configuration.issuers { issuers.append(try Material.trust(issuer)) }
         self.issuers = issuers
-        isStateKnown = state != .empty
-        clients = try Material.clients(configuration, state)
-        let audiences = clients.values.flatMap(\.registered.audiences)
-        authority = try configuration.authority.map { authority throws(StartError) in
-            try AuthoritySnapshot(
-                authority, keys: state.keys, clientAudiences: audiences,
-                takesCertificates: configuration.listeners.contains { listener in
-                    guard authority.listeners.isEmpty || authority.listeners.contains(listener.name)
-                    else { return false }
-                    return listener.tls.map { $0.clientCA != nil && $0.clientCertificate != .off }
-                        ?? false
-                },
-                requiresProofs: { configuration.requiresProofs(for: $0) })
-        }
+        var clients: [String: KnownClient] = [:]
+        for client in configuration.clients { clients[client.id] = try Material.known(client) }
+        self.clients = clients
         introspection = try configuration.introspection.map { server throws(StartError) in
             let proven =
                 configuration.issuers.map(\.issuer)
@@ -90,33 +76,6 @@ struct Material: Sendable {
             scopeClaims: issuer.scopeClaims, keys: keys, isOwnAuthority: false)
     }
 
-    /// The conf's clients, and the store's; where both know an id the conf counts, since it is what the operator sees.
-    private static func clients(
-        _ configuration: Configuration, _ state: StoreSnapshot
-    ) throws(StartError) -> [String: KnownClient] {
-        let now = WallTime.now()
-        var clients: [String: KnownClient] = [:]
-        for stored in state.clients {
-            let method = stored.authMethod.map(RegisteredClient.AuthMethod.init(rawValue:))
-            // A method of a later version proves nothing here: its client has no secret that counts.
-            let secrets = method == .some(nil) ? [] : stored.liveSecrets(at: now)
-            let oauth1Secrets = stored.liveOAuth1Secrets(at: now).map(\.secret)
-            clients[stored.id] = KnownClient(
-                registered: RegisteredClient(
-                    id: stored.id, secrets: secrets.map { .hash($0.hash) },
-                    scopes: stored.scopes, audiences: stored.audiences,
-                    authMethod: method ?? nil,
-                    certificate: stored.certificateName.flatMap(CertificateRule.init(text:)),
-                    keys: stored.jwks.flatMap { Material.keys(Array($0.utf8)) }),
-                oauth1: oauth1Secrets.isEmpty
-                    ? nil
-                    : OAuth1Credentials(
-                        consumerSecrets: oauth1Secrets, allowsPlaintext: stored.allowsPlaintext))
-        }
-        for declared in configuration.clients { clients[declared.id] = try known(declared) }
-        return clients
-    }
-
     private static func known(_ client: ClientConfiguration) throws(StartError) -> KnownClient {
         var secrets: [RegisteredClient.KnownSecret] = []
         if let path = client.secretFile { secrets.append(.plain(try NamedFile.secret(path))) }
@@ -141,7 +100,7 @@ struct Material: Sendable {
                 }, certificate: client.certificate.map(CertificateRule.init),
                 keys: try client.jwksFile.map { path throws(StartError) in
                     let bytes = try NamedFile.read(path, limit: 1 << 20)
-                    guard let keys = keys(bytes) else {
+                    guard let keys = KeySet.ofClient(bytes) else {
                         throw StartError(
                             .configuration,
                             "client \(client.id): \(path): no JWK set of public keys")
@@ -149,11 +108,6 @@ struct Material: Sendable {
                     return keys
                 }),
             oauth1: oauth1)
-    }
-
-    /// A client's public keys; a secret among them would be one that we know.
-    private static func keys(_ jwks: [UInt8]) -> KeySet? {
-        try? KeySet(jwks: jwks, allowsSymmetric: false)
     }
 
     private static func rsaKey(_ path: String, _ client: String) throws(StartError) -> PublicKey {
@@ -174,24 +128,14 @@ struct Material: Sendable {
     }
 }
 
-extension CertificateRule {
-    /// As the store has it: `dns:NAME`, `uri:URI`, `ip:ADDRESS`, `email:NAME` or `subject:NAME`.
-    public init?(text: String) {
-        guard let colon = text.firstIndex(of: ":") else { return nil }
-        let name = String(text[text.index(after: colon)...])
-        guard !name.isEmpty else { return nil }
-        switch text[..<colon] {
-        case "dns": self = .dns(name)
-        case "uri": self = .uri(name)
-        case "email": self = .email(name)
-        case "subject": self = .subject(name)
-        case "ip":
-            guard let address = IPAddress(name) else { return nil }
-            self = .address(address)
-        default: return nil
-        }
+extension KeySet {
+    /// A client's public keys; a secret among them would be one that we know.
+    static func ofClient(_ jwks: [UInt8]) -> KeySet? {
+        try? KeySet(jwks: jwks, allowsSymmetric: false)
     }
+}
 
+extension CertificateRule {
     init(_ name: CertificateName) {
         switch name {
         case .subject(let text): self = .subject(text)

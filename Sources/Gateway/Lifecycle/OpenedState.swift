@@ -188,17 +188,20 @@ extension RedisLocation {
 }
 
 extension SigningKeyRecord {
-    /// A new key for the algorithm, under its RFC 7638 thumbprint.
+    /// A new key for the algorithm, under its RFC 7638 thumbprint, which a command line takes as it is: one in 64 begins
+    /// with a hyphen.
     public static func make(
         _ algorithm: SigningAlgorithmName, activatesAt: WallTime? = nil
     ) throws(StoreError) -> SigningKeyRecord {
         do throws(CryptographyError) {
-            let key: PrivateKey =
+            let kind: PrivateKey.Kind =
                 switch algorithm {
-                case .es256: try PrivateKey.generate(.p256)
-                case .eddsa: try PrivateKey.generate(.ed25519)
-                case .rs256: try PrivateKey.generate(.rsa2048)
+                case .es256: .p256
+                case .eddsa: .ed25519
+                case .rs256: .rsa2048
                 }
+            var key = try PrivateKey.generate(kind)
+            while key.publicKey.thumbprint.hasPrefix("-") { key = try PrivateKey.generate(kind) }
             return SigningKeyRecord(
                 kid: key.publicKey.thumbprint, algorithm: algorithm.rawValue,
                 privateKeyPKCS8: try key.pkcs8DER(), createdAt: WallTime.now(),

@@ -20,11 +20,11 @@ public struct CommandLineToken {
         client id: String, scopes: [String], certificate pem: [UInt8]? = nil,
         configuration: Configuration, state: StoreSnapshot
     ) throws(StartError) {
-        let material = try Material(configuration, state)
-        guard let authority = material.authority else {
+        let known = KnownState(configuration, try Material(configuration), state)
+        guard let authority = known.authority else {
             throw StartError(.configuration, "the conf has no authority block")
         }
-        guard let client = material.clients[id]?.registered else {
+        guard let client = known.clients[id]?.registered else {
             throw StartError(.unavailable, "no client \(id)")
         }
         let certificate = pem.flatMap { PeerCertificate(pem: $0, isVerified: false) }
@@ -85,8 +85,8 @@ public struct TokenInspection {
         of token: [UInt8], configuration: Configuration, state: StoreSnapshot, at now: WallTime
     ) throws(StartError) {
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state), tls: .none,
-            listeners: [])
+            configuration: configuration, material: try Material(configuration), state: state,
+            tls: .none, listeners: [])
         if snapshot.authority != nil, OpaqueTokens.isLike(.access, token.span) {
             (header, claims, reason) = (nil, nil, nil)
             undecided = OpaqueTokens.undecided

@@ -1,8 +1,9 @@
 /// What the authority says of an active token (RFC 7662 section 2.2). Whether it is active, and whether this client may
 /// know, the caller has decided: to everything else the answer is `inactive`.
 public struct IntrospectionReply: Sendable, Equatable {
-    /// The answer for a token that is unknown, expired, revoked, forged or none of the asking client's business: which
-    /// of them is told to nobody.
+    /// The answer for a token that is unknown, expired, revoked or forged: which of them is told to nobody. Who may ask
+    /// the caller has decided: here every client of the authority, as its tokens are for services that know none of
+    /// each other.
     public static let inactive = Array("{\"active\":false}\n".utf8)
 
     public var scopes: [String]

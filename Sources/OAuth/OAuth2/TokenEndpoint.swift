@@ -66,8 +66,11 @@ public enum TokenEndpoint {
         oauth1Client client: RegisteredClient?, _ request: TokenRequest
     ) throws(TokenRequestError) -> RegisteredClient {
         guard let client else { throw .invalidClient(.unknownClient) }
-        // Who is known by a certificate gets tokens that are bound to it: a signature alone must not get one that is not.
-        guard client.authMethod != .tls else { throw .invalidClient(.methodNotAllowed) }
+        // Who is known by a certificate gets tokens that are bound to it, and who has a key is to prove itself by that: a
+        // shared secret alone must not get one.
+        guard client.authMethod != .tls, client.authMethod != .privateKeyJWT else {
+            throw .invalidClient(.methodNotAllowed)
+        }
         return try check(client, isNamedBy: request.credentials)
     }
 

@@ -15,7 +15,7 @@ final class AbsentState: StateBackend {
     func addSigningKey(
         _ key: SigningKeyRecord, _ condition: SigningKeyCondition
     ) throws(StoreError) -> Bool { throw Self.reason }
-    func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int {
+    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
         throw Self.reason
     }
 

@@ -61,9 +61,9 @@ final class MemoryState: StateBackend {
         return true
     }
 
-    func removeSigningKeys(retiredBefore instant: WallTime) -> Int {
+    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) -> Int {
         let before = keys.count
-        keys.removeAll { key in key.retiredAt.map { $0 < instant } ?? false }
+        keys.removeAll(where: isGone)
         if keys.count != before { changes += 1 }
         return before - keys.count
     }

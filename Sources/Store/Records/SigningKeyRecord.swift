@@ -38,6 +38,27 @@ public struct SigningKeyRecord: Sendable, Equatable {
         activatesAt <= now && retiredAt.map { now < $0 } ?? true
     }
 
+    /// The key of a snapshot that tokens are signed with at `now`. Where the clock is behind that of whoever made the first
+    /// one, that signs already: better than to issue nothing.
+    ///
+    /// - Parameter keys: the newest first.
+    public static func signing(
+        _ keys: some BidirectionalCollection<SigningKeyRecord>, at now: WallTime
+    ) -> SigningKeyRecord? {
+        keys.first { $0.signs(at: now) } ?? keys.last { $0.retiredAt.map { now < $0 } ?? true }
+    }
+
+    /// Whether no token that it has signed can live: it ended before `instant`, or was overtaken long before it began.
+    ///
+    /// - Parameter instant: the longest life of a token ago.
+    public func isSpent(endedBefore instant: WallTime) -> Bool {
+        guard let retiredAt else { return false }
+        return retiredAt < instant || retiredAt.adding(seconds: Self.clockDifference) <= activatesAt
+    }
+
+    /// So much apart may the clocks of two gateways be, in seconds.
+    private static let clockDifference: Int64 = 60
+
     func newest() -> SigningKeyRecord {
         var key = self
         key.retiredAt = nil

@@ -12,7 +12,6 @@ public struct StoreSnapshot: Sendable, Equatable {
     /// What a store without clients and keys holds.
     public static let empty = StoreSnapshot(clients: [], keys: [], generation: -1)
 
-    /// The key that tokens are signed with at `now`.
     /// When the next secret of a client ends.
     public func nextExpiry(after now: WallTime) -> WallTime? {
         let ends = clients.flatMap { client in
@@ -21,8 +20,9 @@ public struct StoreSnapshot: Sendable, Equatable {
         return ends.compactMap(\.self).filter { $0 > now }.min()
     }
 
+    /// The key that tokens are signed with at `now`.
     public func signingKey(at now: WallTime) -> SigningKeyRecord? {
-        keys.first { $0.signs(at: now) }
+        SigningKeyRecord.signing(keys, at: now)
     }
 }
 

@@ -65,11 +65,13 @@ extension RedisState {
         } > 0
     }
 
-    func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int {
+    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
         try change { texts throws(StoreError) in
-            texts.keys.values
-                .filter { key in key.retiredAt.map { $0 < instant.seconds } ?? false }
-                .map { .key($0.kid, nil) }
+            var changes: [Change] = []
+            for text in texts.keys.values where isGone(try text.record(seal)) {
+                changes.append(.key(text.kid, nil))
+            }
+            return changes
         }
     }
 

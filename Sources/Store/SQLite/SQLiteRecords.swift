@@ -156,11 +156,15 @@ extension SQLiteState {
         }
     }
 
-    func removeSigningKeys(retiredBefore instant: WallTime) throws(StoreError) -> Int {
+    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
         try write { database in
-            try database.execute(
-                sql: "DELETE FROM signing_key WHERE retired_at < ?", arguments: [instant.seconds])
-            return database.changesCount
+            let keys = try Row.fetchAll(database, sql: "SELECT * FROM signing_key")
+                .map { try signingKey(of: $0) }.filter(isGone)
+            for key in keys {
+                try database.execute(
+                    sql: "DELETE FROM signing_key WHERE kid = ?", arguments: [key.kid])
+            }
+            return keys.count
         }
     }
 

@@ -96,6 +96,14 @@ struct ClientCommand: ParsableCommand {
                     [StoredSharedSecret(secret: $0, createdAt: now)]
                 } ?? [], allowsPlaintext: allowPlaintext, jwks: try jwks.map(publicKeys),
                 certificateName: certificateName, createdAt: now)
+            let revocations = try access.perform(.revocations(after: 0)).revocations
+            let wait = CommandLineRevocation.secondsUntilReusable(id, revocations, now)
+            guard wait == 0 else {
+                Diagnostics.write(
+                    "gatehouse: a client \(id) was removed just now, and the tokens of its name are refused: "
+                        + "try again in \(wait) s")
+                throw ExitCode(75)
+            }
             try access.perform(.addClient(client))
             access.warnIfDeclared(id)
             try Secrets.show(id: id, secret: secret, consumerSecret: consumerSecret, json: json)
@@ -151,19 +159,10 @@ struct ClientCommand: ParsableCommand {
         func run() throws {
             let access = try StoreAccess(options)
             _ = try find(id, access)
+            // Its tokens go with it. First: whatever comes between, no token outlives its client.
+            let order = CommandLineRevocation(removing: id, access.configuration, .now())
+            try access.perform(.revoke(order.revocation))
             try access.perform(.removeClient(id: id))
-            // Its tokens go with it, and before another client could have its name.
-            if access.configuration.authority != nil {
-                let order: CommandLineRevocation
-                do throws(StartError) {
-                    let now = WallTime.now()
-                    order = try CommandLineRevocation(
-                        client: id, issuedBefore: now, access.configuration, now)
-                } catch {
-                    throw error.exit
-                }
-                try access.perform(.revoke(order.revocation))
-            }
             access.warnIfDeclared(id)
             if json { return try Output.json(["removed": id]) }
             try Output.write("removed \(id) and revoked its tokens")
@@ -243,6 +242,14 @@ extension ParsableCommand {
 }
 
 extension StoreAccess {
+    /// A slip of the pen must not pass for a revocation.
+    func warnIfUnknown(_ id: String) throws {
+        guard !configuration.clients.contains(where: { $0.id == id }),
+            try !perform(.snapshot).clients.contains(where: { $0.id == id })
+        else { return }
+        Diagnostics.write("gatehouse: there is no client \(id) now; it may have been removed")
+    }
+
     fileprivate func warnIfDeclared(_ id: String) {
         guard configuration.clients.contains(where: { $0.id == id }) else { return }
         Diagnostics.write(

@@ -8,8 +8,16 @@ import Store
 
 struct KeyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "key", abstract: "List, rotate and export the authority's signing keys.",
-        subcommands: [List.self, Rotate.self, Export.self])
+        commandName: "key",
+        abstract: "List, rotate, remove and export the authority's signing keys.",
+        subcommands: [List.self, Rotate.self, Remove.self, Export.self])
+
+    private static func state(of key: SigningKeyRecord) -> String {
+        let now = WallTime.now()
+        // One that was overtaken before it began never signs.
+        let isNext = key.activatesAt > now && key.retiredAt.map { $0 > key.activatesAt } ?? true
+        return key.signs(at: now) ? "current" : isNext ? "next" : "retired"
+    }
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the signing keys.")
@@ -28,13 +36,9 @@ struct KeyCommand: ParsableCommand {
         }
 
         private func facts(_ key: SigningKeyRecord) -> [String: String] {
-            let now = WallTime.now()
-            // One that was overtaken before it began never signs.
-            let isNext = key.activatesAt > now && key.retiredAt.map { $0 > key.activatesAt } ?? true
-            let state = key.signs(at: now) ? "current" : isNext ? "next" : "retired"
             var facts = [
                 "kid": key.kid, "algorithm": key.algorithm,
-                "state": state,
+                "state": KeyCommand.state(of: key),
                 "created_at": Output.time(key.createdAt),
             ]
             if let retiredAt = key.retiredAt { facts["retired_at"] = Output.time(retiredAt) }
@@ -60,8 +64,15 @@ struct KeyCommand: ParsableCommand {
                 Diagnostics.write("gatehouse: the conf has no authority block")
                 throw ExitCode(78)
             }
+            let keys = try access.perform(.snapshot).keys
+            guard keys.count < AuthorityConfiguration.signingKeyLimit else {
+                Diagnostics.write(
+                    "gatehouse: there are \(keys.count) signing keys, and those who verify take no more: "
+                        + "remove retired ones with `gatehouse key remove KID`")
+                throw ExitCode(69)
+            }
             // The first has nobody who could know another.
-            let isFirst = try access.perform(.snapshot).keys.isEmpty
+            let isFirst = keys.isEmpty
             let key = try SigningKeyRecord.make(
                 authority.signingAlgorithm,
                 activatesAt: now || isFirst ? nil : authority.nextKeyActivatesAt(.now()))
@@ -73,6 +84,34 @@ struct KeyCommand: ParsableCommand {
             ]
             if json { return try Output.json(facts) }
             try Output.write("\(key.kid) \(key.algorithm) \(state)")
+        }
+    }
+
+    struct Remove: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract:
+                "Remove a retired signing key: tokens that it has signed are refused at once.",
+            discussion: "After `key rotate --now`, when a private key may be in wrong hands.")
+
+        @OptionGroup var options: ConfigOption
+        @Argument(help: "The key's kid, as `gatehouse key list` shows it.") var kid: String
+        @Flag(name: .long, help: "Print JSON.") var json = false
+
+        func run() throws {
+            let access = try StoreAccess(options)
+            if try access.perform(.removeSigningKey(kid: kid, now: .now())) == 0 {
+                let key = try access.perform(.snapshot).keys.first { $0.kid == kid }
+                let problem =
+                    key.map {
+                        "is the \(KeyCommand.state(of: $0)) one: `gatehouse key rotate --now` retires it"
+                    }
+                    ?? "is not in the store"
+                Diagnostics.write("gatehouse: signing key \(kid) \(problem)")
+                throw ExitCode(64)
+            }
+            if json { return try Output.json(["removed": kid]) }
+            try Output.write(
+                "removed \(kid): tokens that it has signed are refused within a second")
         }
     }
 

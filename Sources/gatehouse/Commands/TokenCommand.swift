@@ -94,7 +94,9 @@ struct TokenCommand: ParsableCommand {
 
         @OptionGroup var options: ConfigOption
         @Argument(help: "The token, or - for standard input.") var token: String?
-        @Option(name: .long, help: "The jti of a token of the authority, in its place.")
+        @Option(
+            name: .long, parsing: .unconditional,
+            help: "The jti of a token of the authority, in its place.")
         var jti: String?
         @Option(name: .long, help: "All tokens of this client that were issued until now.")
         var client: String?
@@ -132,17 +134,24 @@ struct TokenCommand: ParsableCommand {
                 throw error.exit
             }
             try access.perform(.revoke(order.revocation))
+            if let client { try access.warnIfUnknown(client) }
             if json { return try Output.json(["revoked": order.what]) }
             try Output.write("revoked \(order.what)")
         }
 
         private func moment(_ now: WallTime) throws(StartError) -> WallTime {
             guard let issuedBefore else { return now }
+            let moment: WallTime
             do {
-                return try Moment.read(issuedBefore)
+                moment = try Moment.read(issuedBefore)
             } catch {
                 throw StartError(.usage, "--issued-before \(issuedBefore): no moment")
             }
+            // It would refuse what is yet to be issued, and cannot be taken back.
+            guard moment <= now else {
+                throw StartError(.usage, "--issued-before \(issuedBefore) lies ahead")
+            }
+            return moment
         }
 
         private func text() throws(StartError) -> [UInt8] {

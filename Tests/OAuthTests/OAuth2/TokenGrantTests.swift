@@ -126,10 +126,12 @@ struct TokenGrantTests {
         #expect(text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C })
     }
 
-    /// A client that is known by its certificate gets bound tokens alone: a signature would bring one that is not.
-    @Test func aSignatureIsNoCertificate() {
+    /// A client that is known by its certificate gets bound tokens alone: a signature would bring one that is not. And one
+    /// that has a key shows that.
+    @Test(arguments: [RegisteredClient.AuthMethod.tls, .privateKeyJWT])
+    func aSignatureIsNoCertificate(method: RegisteredClient.AuthMethod) {
         let client = RegisteredClient(
-            id: "robot", secrets: [], scopes: ["read"], audiences: [], authMethod: .tls,
+            id: "robot", secrets: [], scopes: ["read"], audiences: [], authMethod: method,
             certificate: .dns("robot.test"))
         #expect(throws: TokenRequestError.invalidClient(.methodNotAllowed)) {
             try TokenEndpoint.accept(oauth1Client: client, TokenRequest(scopes: []))

@@ -51,8 +51,8 @@ public struct RequestExplanation: Sendable {
                 .configuration, "no listener \(name ?? "") in the conf; it has \(known)")
         }
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration, state), tls: .none,
-            listeners: [])
+            configuration: configuration, material: try Material(configuration), state: state,
+            tls: .none, listeners: [])
         let oauth1: OAuth1Verifier
         do throws(CryptographyError) {
             oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
