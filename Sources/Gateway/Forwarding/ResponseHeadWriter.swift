@@ -40,9 +40,9 @@ public enum ResponseHeadWriter {
         {
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
-            output.append(contentsOf: bytes[line.name.range])
+            output.append(bytes.span, line.name.range)
             output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
+            output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
         if version != .http2 {
@@ -73,7 +73,7 @@ public enum ResponseHeadWriter {
                 // HTTP/2 has none.
                 output.append(HTTP1Writer.reasonPhrase(response.status))
             } else {
-                output.append(contentsOf: bytes[response.reason.range])
+                output.append(bytes.span, response.reason.range)
             }
             output.append("\r\n")
         }
@@ -100,9 +100,9 @@ public enum ResponseHeadWriter {
                 guard !line.id.isHopByHop else { continue }
             }
             guard !response.connectionNames(line) else { continue }
-            output.append(contentsOf: bytes[line.name.range])
+            output.append(bytes.span, line.name.range)
             output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
+            output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
         appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
