@@ -1,16 +1,16 @@
 extension [UInt8] {
     /// Appends the bytes of a span with one copy.
-    public mutating func append(_ span: Span<UInt8>) {
+    @inlinable public mutating func append(_ span: Span<UInt8>) {
         unsafe span.withUnsafeBufferPointer { bytes in unsafe append(contentsOf: bytes) }
     }
 
     /// Appends a part of a span with one copy; `range` must lie within it.
-    public mutating func append(_ span: Span<UInt8>, _ range: Range<Int>) {
+    @inlinable public mutating func append(_ span: Span<UInt8>, _ range: Range<Int>) {
         append(span.extracting(range))
     }
 
     /// Appends the bytes of a literal.
-    public mutating func append(_ literal: StaticString) {
+    @inlinable public mutating func append(_ literal: StaticString) {
         unsafe append(
             contentsOf: UnsafeBufferPointer(
                 start: literal.utf8Start, count: literal.utf8CodeUnitCount))

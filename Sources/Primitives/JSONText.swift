@@ -54,13 +54,19 @@ public enum JSONText {
     /// Appends the decimal digits of `value`.
     public static func appendInteger(_ value: Int, to output: inout [UInt8]) {
         var magnitude = value.magnitude
-        if value < 0 { output.append(0x2D) }
-        let start = output.count
+        // 2^64 has 20 digits.
+        var digits = InlineArray<21, UInt8>(repeating: 0)
+        var start = digits.count
         repeat {
-            output.append(UInt8(truncatingIfNeeded: magnitude % 10) + 0x30)
+            start -= 1
+            digits[start] = UInt8(truncatingIfNeeded: magnitude % 10) + 0x30
             magnitude /= 10
         } while magnitude > 0
-        output[start...].reverse()
+        if value < 0 {
+            start -= 1
+            digits[start] = 0x2D
+        }
+        output.append(digits.span, start..<digits.count)
     }
 
     private static func appendEscape(_ byte: UInt8, to output: inout [UInt8]) {

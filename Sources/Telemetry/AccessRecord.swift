@@ -76,23 +76,23 @@ public struct AccessRecord {
     /// Makes the record empty for the next request; the room of the copied fields stays.
     public mutating func reset() {
         time = WallTime(nanoseconds: 0)
-        requestID.removeAll(keepingCapacity: true)
-        method.removeAll(keepingCapacity: true)
-        host.removeAll(keepingCapacity: true)
-        path.removeAll(keepingCapacity: true)
-        query.removeAll(keepingCapacity: true)
-        client.removeAll(keepingCapacity: true)
-        subject.removeAll(keepingCapacity: true)
-        scopes.removeAll(keepingCapacity: true)
-        traceID.removeAll(keepingCapacity: true)
-        referer.removeAll(keepingCapacity: true)
-        userAgent.removeAll(keepingCapacity: true)
+        requestID.clear()
+        method.clear()
+        host.clear()
+        path.clear()
+        query.clear()
+        client.clear()
+        subject.clear()
+        scopes.clear()
+        traceID.clear()
+        referer.clear()
+        userAgent.clear()
         // These share a storage that is not ours: keeping the capacity would copy it.
-        clientAddress = []
-        listener = []
-        route = []
-        upstream = []
-        tlsVersion = []
+        clientAddress.drop()
+        listener.drop()
+        route.drop()
+        upstream.drop()
+        tlsVersion.drop()
         version = .http11
         status = 0
         bytesIn = 0
@@ -107,6 +107,15 @@ public struct AccessRecord {
 }
 
 extension [UInt8] {
+    /// Most are empty while no log is written.
+    fileprivate mutating func clear() {
+        if !isEmpty { removeAll(keepingCapacity: true) }
+    }
+
+    fileprivate mutating func drop() {
+        if !isEmpty { self = [] }
+    }
+
     /// Makes the array a copy of `bytes` in the room it has.
     public mutating func replace(with bytes: [UInt8]) {
         removeAll(keepingCapacity: true)

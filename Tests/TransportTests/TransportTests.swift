@@ -7,7 +7,6 @@ import Transport
 
 /// Counts what it is told and ends the loop when it has seen enough.
 private final class Recorder: EventHandler {
-    var timer = TimerState()
     var readiness: [Readiness] = []
     var deadlines = 0
     let loop: EventLoop
@@ -69,7 +68,7 @@ struct EventLoopTests {
         recorder.onDeadline = { $0.loop.stop() }
         let registration = try loop.register(pair.near, [.readable], recorder)
         let deadline = loop.now + .milliseconds(60)
-        loop.schedule(recorder, registration, at: deadline)
+        loop.schedule(registration, at: deadline)
         loop.run { nil }
         #expect(recorder.deadlines == 1)
         #expect(MonotonicInstant.now() >= deadline)
@@ -82,9 +81,9 @@ struct EventLoopTests {
         let recorder = Recorder(loop)
         recorder.onDeadline = { $0.loop.stop() }
         let registration = try loop.register(pair.near, [.readable], recorder)
-        loop.schedule(recorder, registration, at: loop.now + .milliseconds(30))
+        loop.schedule(registration, at: loop.now + .milliseconds(30))
         let later = loop.now + .milliseconds(120)
-        loop.schedule(recorder, registration, at: later)
+        loop.schedule(registration, at: later)
         loop.run { nil }
         #expect(recorder.deadlines == 1)
         #expect(MonotonicInstant.now() >= later)
@@ -98,8 +97,8 @@ struct EventLoopTests {
         recorder.onDeadline = { $0.loop.stop() }
         let registration = try loop.register(pair.near, [.readable], recorder)
         let far = loop.now + .seconds(3600)
-        loop.schedule(recorder, registration, at: far)
-        loop.schedule(recorder, registration, at: loop.now + .milliseconds(40))
+        loop.schedule(registration, at: far)
+        loop.schedule(registration, at: loop.now + .milliseconds(40))
         loop.run { nil }
         #expect(recorder.deadlines == 1)
         #expect(MonotonicInstant.now() < far)
@@ -118,9 +117,9 @@ struct EventLoopTests {
         last.onDeadline = { $0.loop.stop() }
         let cleared = try loop.register(pair.near, [.readable], silent)
         let kept = try loop.register(other.near, [.readable], last)
-        loop.schedule(silent, cleared, at: loop.now + .milliseconds(20))
-        loop.schedule(silent, cleared, at: nil)
-        loop.schedule(last, kept, at: loop.now + .milliseconds(100))
+        loop.schedule(cleared, at: loop.now + .milliseconds(20))
+        loop.schedule(cleared, at: nil)
+        loop.schedule(kept, at: loop.now + .milliseconds(100))
         loop.run { nil }
         #expect(silent.deadlines == 0)
     }
@@ -186,7 +185,7 @@ struct SocketTests {
         let port = try #require(listener.endpoint.port)
         #expect(port > 0)
         #expect(listener.accept() == .nothing)
-        let client = try Socket.connect(to: listener.endpoint)
+        let client = SocketBox(try Socket.connect(to: listener.endpoint))
         var result = listener.accept()
         while result == .nothing { result = listener.accept() }
         guard case .accepted(let descriptor, let peer) = result else {
@@ -194,7 +193,7 @@ struct SocketTests {
             return
         }
         #expect(peer == IPAddress("127.0.0.1"))
-        let accepted = Socket(adopting: descriptor)
+        let accepted = SocketBox(Socket(adopting: descriptor))
         let bytes: [UInt8] = [1, 2, 3]
         #expect(accepted.write(bytes.span) == .bytes(3))
         let buffer = ByteBuffer(capacity: 16)

@@ -22,8 +22,6 @@ final class Arrival: ClientConnection {
 
     private static let leavingTime: Duration = .seconds(1)
 
-    var timer = TimerState()
-
     private let worker: Worker
     private let listener: ListenerContext
     private let socket: SocketBox
@@ -51,8 +49,7 @@ final class Arrival: ClientConnection {
     func open() throws(SystemError) {
         let registration = try worker.loop.register(socket.descriptor, interest, self)
         self.registration = registration
-        worker.loop.schedule(
-            self, registration, at: worker.loop.now + listener.limits.headerTimeout)
+        worker.loop.schedule(registration, at: worker.loop.now + listener.limits.headerTimeout)
         if listener.configuration.requiresProxyHeader {
             stage = .proxyHeader(ProxyHeaderReader())
         } else {
@@ -216,7 +213,7 @@ final class Arrival: ClientConnection {
         stage = .leaving
         socket.shutdownWriting()
         watch([.readable, .peerClosed])
-        worker.loop.schedule(self, registration, at: worker.loop.now + Arrival.leavingTime)
+        worker.loop.schedule(registration, at: worker.loop.now + Arrival.leavingTime)
     }
 
     private func close() {

@@ -31,7 +31,6 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// The peer's address as text, for log and upstream; `unix:` on a unix socket.
     let peerText: [UInt8]
     let tls: TLSFacts?
-    var timer = TimerState()
 
     let socket: SocketBox
     var registration: Registration?

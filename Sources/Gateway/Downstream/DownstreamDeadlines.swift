@@ -11,7 +11,7 @@ extension DownstreamConnection {
         if let exchangeDeadline, deadline.map({ exchangeDeadline < $0 }) ?? true {
             deadline = exchangeDeadline
         }
-        worker.loop.schedule(self, registration, at: deadline)
+        worker.loop.schedule(registration, at: deadline)
     }
 
     /// The deadline that fits what is going on: a body or an answer that must make progress, or none of ours.

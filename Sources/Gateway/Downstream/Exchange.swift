@@ -34,7 +34,7 @@ final class Exchange {
         case oauth1AccessToken
     }
 
-    unowned let worker: Worker
+    let worker: Worker
     let head = RequestHead()
     var downstream: (any ClientStream)?
     /// The configuration it began with; a reload does not touch it.
@@ -131,8 +131,8 @@ final class Exchange {
         permit = nil
         bearerToken = 0..<0
         tokenScheme = .bearer
-        proof = nil
-        freshNonce = []
+        if proof != nil { proof = nil }
+        if !freshNonce.isEmpty { freshNonce = [] }
         hasAwaitedKeys = false
         oauth1Claim = nil
         tokenRequest = nil
@@ -179,10 +179,13 @@ final class Exchange {
         } else {
             body.begin(head.framing)
         }
+        let listener = self.listener
         bodyLimitBytes = listener.limits.bodyBytes
         if !head.keepsAlive { closesAfterAnswer = true }
         guard identify() else { return refuse(.internalError) }
-        guard findClient() else { return refuse(.badRequest) }
+        guard findClient(trusted: listener.configuration.trustedProxies) else {
+            return refuse(.badRequest)
+        }
         if head.hasUnknownExpectation { return refuse(.expectationFailed) }
         guard canonicalise() else { return refuse(.badPath) }
         switch listener.role {
@@ -220,8 +223,7 @@ final class Exchange {
 
     // MARK: The client
 
-    private func findClient() -> Bool {
-        let trusted = listener.configuration.trustedProxies
+    private func findClient(trusted: [IPPrefix]) -> Bool {
         guard !trusted.isEmpty else { return true }
         do {
             forwarded = try ForwardedClient(head, peer: downstream?.peer, trusted: trusted)

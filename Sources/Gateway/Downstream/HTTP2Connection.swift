@@ -23,7 +23,6 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     let peerText: [UInt8]
     let tls: TLSFacts?
     let session: HTTP2ServerSession
-    var timer = TimerState()
 
     private let socket: SocketBox
     private let registration: Registration
@@ -334,7 +333,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     func deadlineMoved(to deadline: MonotonicInstant) {
         if let scheduled, scheduled <= deadline { return }
         scheduled = deadline
-        worker.loop.schedule(self, registration, at: deadline)
+        worker.loop.schedule(registration, at: deadline)
     }
 
     func deadlineReached() {

@@ -20,7 +20,7 @@ public struct RequestIDSource {
         self.batch = batch
     }
 
-    /// Appends `count` random bytes as twice as many lower-case hex digits, not all of them `0`: a trace
+    /// Appends `count` random bytes, 1 to 32, as twice as many lower-case hex digits, not all of them `0`: a trace
     /// context may not have an id of zeros.
     ///
     /// - Throws: when a new batch was needed and the system's generator gave nothing.
@@ -31,17 +31,20 @@ public struct RequestIDSource {
             batch = try RandomBytes.make(count: Self.batchBytes)
             used = 0
         }
-        var seen: UInt8 = 0
-        for index in used..<used + count {
-            // A byte is given out once.
-            let byte = batch[index]
-            let isLast = index == used + count - 1
-            seen |= byte
-            let shown = isLast && seen == 0 ? 1 : byte
-            output.append(Self.digit(shown >> 4))
-            output.append(Self.digit(shown & 15))
-        }
+        // A byte is given out once.
+        let start = used
         used += count
+        var digits = InlineArray<64, UInt8>(repeating: 0x30)
+        precondition(count <= digits.count / 2, "an id has at most 32 bytes")
+        var seen: UInt8 = 0
+        for index in 0..<count {
+            let byte = batch[start + index]
+            seen |= byte
+            digits[2 * index] = Self.digit(byte >> 4)
+            digits[2 * index + 1] = Self.digit(byte & 15)
+        }
+        if seen == 0 { digits[2 * count - 1] = 0x31 }
+        output.append(digits.span, 0..<2 * count)
     }
 
     private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }

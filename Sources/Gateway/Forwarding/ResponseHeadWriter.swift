@@ -40,9 +40,9 @@ public enum ResponseHeadWriter {
         {
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
-            output.append(contentsOf: bytes[line.name.range])
+            output.append(bytes.span, line.name.range)
             output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
+            output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
         if version != .http2 {
@@ -74,11 +74,12 @@ public enum ResponseHeadWriter {
                 // HTTP/2 has none.
                 output.append(HTTP1Writer.reasonPhrase(response.status))
             } else {
-                output.append(contentsOf: bytes[response.reason.range])
+                output.append(bytes.span, response.reason.range)
             }
             output.append("\r\n")
         }
         let fields = response.fields
+        let tellsNonce = !nonce.isEmpty
         var hasVia = false
         var hasDate = false
         for line in fields {
@@ -102,10 +103,10 @@ public enum ResponseHeadWriter {
             }
             guard !response.connectionNames(line) else { continue }
             // Of two the client could not tell whose is whose.
-            if !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
-            output.append(contentsOf: bytes[line.name.range])
+            if tellsNonce, isNonce(bytes, line.name.range) { continue }
+            output.append(bytes.span, line.name.range)
             output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
+            output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
         appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
@@ -114,7 +115,7 @@ public enum ResponseHeadWriter {
             return
         }
         if !hasDate { appendDate(date, to: &output) }
-        ReplyWriter.appendNonce(nonce, to: &output)
+        if tellsNonce { ReplyWriter.appendNonce(nonce, to: &output) }
         appendHeadEnd(framing, version, closes: closes, to: &output)
     }
 

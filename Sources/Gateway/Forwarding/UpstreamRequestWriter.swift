@@ -47,7 +47,7 @@ public struct UpstreamRequestWriter {
         if !route.fields.replaced.contains(.host) {
             output.append("Host: ")
             if head.authority.count > 0 {
-                output.append(contentsOf: bytes[head.authority.range])
+                output.append(bytes.span, head.authority.range)
             } else {
                 output.append(contentsOf: route.upstreamAuthority)
             }
@@ -62,9 +62,9 @@ public struct UpstreamRequestWriter {
                 filter.passes(line, of: head, bytes, route: route, continuesTrace: continuesTrace)
             else { continue }
             if let upgrade, upgrade.replaces(line, of: head) { continue }
-            output.append(contentsOf: bytes[line.name.range])
+            output.append(bytes.span, line.name.range)
             output.append(": ")
-            output.append(contentsOf: bytes[line.value.range])
+            output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
         // Ours come last and after every field of their names was left out above. No `Connection` can name
@@ -105,7 +105,7 @@ public struct UpstreamRequestWriter {
         _ head: RequestHead, _ bytes: [UInt8], path: [UInt8], _ route: CompiledRoute,
         to output: inout [UInt8]
     ) {
-        output.append(contentsOf: bytes[head.methodRange.range])
+        output.append(bytes.span, head.methodRange.range)
         output.append(" ")
         if head.isAsterisk {
             // About the server, not a resource of it (RFC 9110 section 9.3.7): there is no path to rewrite.
@@ -114,7 +114,7 @@ public struct UpstreamRequestWriter {
             route.rewrites.append(path, to: &output)
             if head.hasQuery {
                 output.append("?")
-                output.append(contentsOf: bytes[head.query.range])
+                output.append(bytes.span, head.query.range)
             }
         }
         output.append(" HTTP/1.1\r\n")
@@ -199,7 +199,7 @@ func appendVia(
 ) {
     output.append("Via: ")
     for line in fields where line.id == .via && !line.value.range.isEmpty {
-        output.append(contentsOf: bytes[line.value.range])
+        output.append(bytes.span, line.value.range)
         output.append(", ")
     }
     switch version {

@@ -17,8 +17,6 @@ final class FetchConnection: EventHandler {
     private static let headLimits = HTTP1Limits(
         requestLineBytes: 8 << 10, headBytes: 32 << 10, fieldCount: 100)
 
-    var timer = TimerState()
-
     private unowned let client: FetchClient
     private let server: FetchServer
     private var dial: UpstreamDial
@@ -278,7 +276,7 @@ final class FetchConnection: EventHandler {
 
     private func setDeadline(_ deadline: MonotonicInstant) {
         guard let registration else { return }
-        client.loop.schedule(self, registration, at: deadline)
+        client.loop.schedule(registration, at: deadline)
     }
 
     private func watch(_ wanted: Readiness) {

@@ -103,7 +103,6 @@ final class IssuerService: Sendable {
 
 /// The loop of the issuers' thread with everything that it owns.
 private final class IssuerLoop: EventHandler {
-    var timer = TimerState()
     private let loop: EventLoop
     private let client: FetchClient
     private let service: IssuerService

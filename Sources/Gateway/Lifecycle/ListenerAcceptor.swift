@@ -9,7 +9,6 @@ final class ListenerAcceptor: EventHandler {
     private static let pause: Duration = .milliseconds(200)
 
     let id: Int
-    var timer = TimerState()
     private let worker: Worker
     /// A reload replaces it, with new limits for the same socket.
     var bound: BoundListener
@@ -68,7 +67,7 @@ final class ListenerAcceptor: EventHandler {
 
     /// The listener is full: the reason without the request having been read, then the end.
     private func turnAway(_ descriptor: Int32, _ peer: IPAddress?) {
-        let socket = Socket(adopting: descriptor)
+        let socket = SocketBox(Socket(adopting: descriptor))
         let answer = worker.turnAway(from: bound.name, peer)
         // An answer in clear would only confuse who begins with something else.
         if bound.configuration.tls == nil, !bound.configuration.requiresProxyHeader {
@@ -84,7 +83,7 @@ final class ListenerAcceptor: EventHandler {
         guard let registration else { return }
         worker.shared.errors.warn("no descriptor left to accept with", ["errno": "\(code)"])
         worker.loop.modify(registration, [])
-        worker.loop.schedule(self, registration, at: worker.loop.now + ListenerAcceptor.pause)
+        worker.loop.schedule(registration, at: worker.loop.now + ListenerAcceptor.pause)
     }
 
     func deadlineReached() {

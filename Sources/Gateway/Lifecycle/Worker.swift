@@ -400,7 +400,6 @@ protocol TurnFlushing: AnyObject {
 
 /// Hands a worker its mail.
 private final class MailReceiver: EventHandler {
-    var timer = TimerState()
     private let worker: Worker
     private let mailbox: Mailbox<WorkerMessage>
 

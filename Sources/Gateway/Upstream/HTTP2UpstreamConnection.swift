@@ -33,7 +33,6 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     let worker: Worker
     let group: UpstreamGroup
     let session: HTTP2ClientSession
-    var timer = TimerState()
 
     private var dial: UpstreamDial?
     private let socket: SocketBox
@@ -376,7 +375,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         if let scheduled, scheduled <= deadline { return }
         guard let registration else { return }
         scheduled = deadline
-        worker.loop.schedule(self, registration, at: deadline)
+        worker.loop.schedule(registration, at: deadline)
     }
 
     func deadlineReached() {

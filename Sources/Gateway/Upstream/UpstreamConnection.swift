@@ -25,9 +25,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
     private(set) var isReused = false
     /// Whether a byte of the answer to the exchange in progress has come.
     private(set) var hasAnswered = false
-    var timer = TimerState()
 
-    private unowned let worker: Worker
+    private let worker: Worker
     private let group: UpstreamGroup
     private var dial: UpstreamDial?
     private let socket: SocketBox
@@ -398,7 +397,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
 
     private func setDeadline(after duration: Duration?) {
         guard let registration else { return }
-        worker.loop.schedule(self, registration, at: duration.map { worker.loop.now + $0 })
+        worker.loop.schedule(registration, at: duration.map { worker.loop.now + $0 })
     }
 
     func deadlineReached() {

@@ -31,7 +31,7 @@ final class UpstreamServer {
 /// A worker's view of an `upstream`: its servers, taken in turn, and the connections that are kept.
 final class UpstreamGroup {
     let configuration: UpstreamConfiguration
-    private unowned let worker: Worker
+    private let worker: Worker
     private(set) var servers: [UpstreamServer] = []
     /// How its servers are spoken to; `nil` is in clear. A reload or a changed file replaces it, and with it whom we trust:
     /// a session that is taken up again would be verified by the rules that it began under, and a kept connection was.

@@ -16,31 +16,39 @@ struct FramingFacts {
     /// far more than its bytes.
     private static let connectionOptionLimit = 100
 
-    mutating func note(_ line: FieldLine, _ head: RequestHead) throws(HTTP1Error) {
+    /// - Parameters:
+    ///   - bytes: of the head.
+    ///   - facts: what the field says of the request itself goes there at once.
+    mutating func note(
+        _ line: FieldLine, _ bytes: Span<UInt8>, _ facts: inout RequestHead.Facts
+    ) throws(HTTP1Error) {
+        let value = bytes.extracting(line.value.range)
         switch line.id {
         case .host:
             hosts += 1
             guard hosts == 1 else { throw .hostRepeated }
-            guard Authority.isValid(head.span(of: line.value)) else { throw .hostInvalid }
-            if head.isAbsoluteForm {
-                let target = head.span(of: head.authority)
-                guard ASCII.equalIgnoringCase(target, head.span(of: line.value)) else {
-                    throw .hostDisagrees
-                }
+            guard Authority.isValid(value) else { throw .hostInvalid }
+            if facts.isAbsoluteForm {
+                let target = bytes.extracting(facts.authority.range)
+                guard ASCII.equalIgnoringCase(target, value) else { throw .hostDisagrees }
             } else {
-                head.authority = line.value
+                facts.authority = line.value
             }
         case .expect:
-            if head.equals(line.value, "100-continue") {
-                head.expectsContinue = true
+            let known: StaticString = "100-continue"
+            if known.equalsIgnoringCase(value, foldsSymbols: false) {
+                facts.expectsContinue = true
             } else {
-                head.hasUnknownExpectation = true
+                facts.hasUnknownExpectation = true
             }
         case .upgrade:
             hasUpgrade = true
-            if head.equals(line.value, "websocket") { head.upgradesToWebSocket = true }
+            let known: StaticString = "websocket"
+            if known.equalsIgnoringCase(value, foldsSymbols: false) {
+                facts.upgradesToWebSocket = true
+            }
         default:
-            try note(line, head.content)
+            try note(line, bytes)
         }
     }
 
@@ -108,20 +116,20 @@ struct FramingFacts {
         }
     }
 
-    mutating func finish(_ head: RequestHead) throws(HTTP1Error) {
-        if hosts == 0, head.version != .http10 || head.isAbsoluteForm { throw .hostMissing }
-        head.framing = try framing(version: head.version)
-        head.keepsAlive = keepsAlive(version: head.version)
-        if namesFields { ConnectionOptions.mark(&head.fields, head.content) }
-        head.wantsUpgrade = saysUpgrade && hasUpgrade
-        head.upgradesToWebSocket = head.upgradesToWebSocket && head.wantsUpgrade
-        if head.version == .http10 {
+    /// Judges a request's fields together. What `Connection` names is the caller's to mark.
+    func finish(_ facts: inout RequestHead.Facts) throws(HTTP1Error) {
+        if hosts == 0, facts.version != .http10 || facts.isAbsoluteForm { throw .hostMissing }
+        facts.framing = try framing(version: facts.version)
+        facts.keepsAlive = keepsAlive(version: facts.version)
+        facts.wantsUpgrade = saysUpgrade && hasUpgrade
+        facts.upgradesToWebSocket = facts.upgradesToWebSocket && facts.wantsUpgrade
+        if facts.version == .http10 {
             // RFC 9110 section 10.1.1: a 1.0 client knows no interim answers.
-            head.expectsContinue = false
-            head.hasUnknownExpectation = false
+            facts.expectsContinue = false
+            facts.hasUnknownExpectation = false
             // Section 7.8: nor can it ask for another protocol.
-            head.wantsUpgrade = false
-            head.upgradesToWebSocket = false
+            facts.wantsUpgrade = false
+            facts.upgradesToWebSocket = false
         }
     }
 

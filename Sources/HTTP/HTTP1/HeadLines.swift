@@ -38,6 +38,16 @@ struct HeadLines {
                 return .line(line)
             }
             let stop = ASCII.firstControl(input, from: offset)
+            if stop + 1 < input.count, input[stop] == 0x0D, input[stop + 1] == 0x0A,
+                stop + 2 - offset <= limit - storage.count
+            {
+                // The rest of the line is here with its end, as it mostly is: one copy.
+                storage.append(input, offset..<stop + 2)
+                offset = stop + 2
+                let line = lineStart..<storage.count - 2
+                lineStart = storage.count
+                return .line(line)
+            }
             let room = max(limit - storage.count, 0)
             storage.append(input, offset..<min(stop, offset + room))
             guard stop - offset <= room else { throw .headTooLarge }

@@ -16,7 +16,7 @@ public struct RequestHeadParser {
     private var stage = Stage.requestLine
     private var emptyLines = 0
     private var checked = 0
-    private var facts = FramingFacts()
+    private var framing = FramingFacts()
     /// Whether a byte of a head has come since `reset`.
     public private(set) var hasBegun = false
 
@@ -30,7 +30,7 @@ public struct RequestHeadParser {
         stage = .requestLine
         emptyLines = 0
         checked = 0
-        facts = FramingFacts()
+        framing = FramingFacts()
         hasBegun = false
     }
 
@@ -38,12 +38,24 @@ public struct RequestHeadParser {
     public mutating func parse(
         _ input: Span<UInt8>, from offset: Int, into head: RequestHead
     ) throws(HTTP1Error) -> HeadProgress {
+        // Worked on apart, so that the head is written to once.
+        var facts = head.facts
+        defer { head.facts = facts }
+        return try parse(input, from: offset, &head.storage, &facts)
+    }
+
+    private mutating func parse(
+        _ input: Span<UInt8>, from offset: Int, _ head: inout HeadStorage,
+        _ facts: inout RequestHead.Facts
+    ) throws(HTTP1Error) -> HeadProgress {
         var offset = offset
         if offset < input.count { hasBegun = true }
         while true {
             switch stage {
             case .requestLine:
-                guard let line = try requestLine(input, &offset, head) else { return .incomplete }
+                guard let line = try requestLine(input, &offset, &head.bytes) else {
+                    return .incomplete
+                }
                 if line.isEmpty {
                     emptyLines += 1
                     guard emptyLines <= RequestHeadParser.emptyLineLimit else {
@@ -52,7 +64,7 @@ public struct RequestHeadParser {
                     lines.drop(line, from: &head.bytes)
                     checked = 0
                 } else {
-                    try RequestLine.read(line, into: head)
+                    try RequestLine.read(line, of: head.bytes.span, &facts)
                     stage = .fields
                 }
             case .fields:
@@ -61,38 +73,41 @@ public struct RequestHeadParser {
                     limit: limits.headBytes)
                 guard case .line(let line) = event else { return .incomplete }
                 if line.isEmpty {
-                    try facts.finish(head)
+                    try framing.finish(&facts)
+                    if framing.connectionNamesFields {
+                        let bytes = head.bytes
+                        ConnectionOptions.mark(&head.fields, bytes.span)
+                    }
                     return .complete(nextOffset: offset)
                 }
                 guard head.fields.count < limits.fieldCount else { throw .tooManyFields }
-                let field = try HeadLines.field(head.content, line)
+                let field = try HeadLines.field(head.bytes.span, line)
                 head.fields.append(field)
-                if field.id != .other { try facts.note(field, head) }
+                if field.id != .other { try framing.note(field, head.bytes.span, &facts) }
             }
         }
     }
 
     private mutating func requestLine(
-        _ input: Span<UInt8>, _ offset: inout Int, _ head: RequestHead
+        _ input: Span<UInt8>, _ offset: inout Int, _ bytes: inout [UInt8]
     ) throws(HTTP1Error) -> Range<Int>? {
         let event: HeadLines.Event
         do throws(HTTP1Error) {
             event = try lines.next(
-                input, from: &offset, into: &head.bytes, allowsTab: false,
+                input, from: &offset, into: &bytes, allowsTab: false,
                 limit: limits.requestLineBytes + 2)
         } catch {
             // A wrong byte before this one came first.
-            try refuseEarly(head)
+            try refuseEarly(bytes.span)
             throw error == .headTooLarge ? .requestLineTooLong : error
         }
-        try refuseEarly(head)
+        try refuseEarly(bytes.span)
         guard case .line(let line) = event else { return nil }
         return line
     }
 
     /// What can be no request line is refused before its end comes: a TLS ClientHello, say, has no line end.
-    private mutating func refuseEarly(_ head: RequestHead) throws(HTTP1Error) {
-        let bytes = head.content
+    private mutating func refuseEarly(_ bytes: Span<UInt8>) throws(HTTP1Error) {
         guard checked < bytes.count else { return }
         if checked == 0, bytes[0] != 0x0D, bytes[0] < 0x80, !ASCII.isTokenCharacter(bytes[0]) {
             throw .invalidMethod
@@ -106,8 +121,9 @@ public struct RequestHeadParser {
 
 /// The request line (RFC 9112 section 3): exactly two spaces, a token, a target, a version.
 enum RequestLine {
-    static func read(_ line: Range<Int>, into head: RequestHead) throws(HTTP1Error) {
-        let bytes = head.content
+    static func read(
+        _ line: Range<Int>, of bytes: Span<UInt8>, _ facts: inout RequestHead.Facts
+    ) throws(HTTP1Error) {
         var first = line.lowerBound
         while first < line.upperBound, ASCII.isTokenCharacter(bytes[first]) { first += 1 }
         guard first > line.lowerBound else { throw .invalidMethod }
@@ -116,27 +132,29 @@ enum RequestLine {
         var second = first + 1
         while second < line.upperBound, bytes[second] != 0x20 { second += 1 }
         guard second < line.upperBound, second > first + 1 else { throw .invalidRequestLine }
-        try version(bytes.extracting(second + 1..<line.upperBound), head)
-        head.methodRange = ByteRange(start: line.lowerBound, count: first - line.lowerBound)
-        head.method = Method(bytes.extracting(line.lowerBound..<first))
-        head.target = ByteRange(start: first + 1, count: second - first - 1)
-        try target(bytes, first + 1..<second, head)
+        try version(bytes.extracting(second + 1..<line.upperBound), &facts)
+        facts.methodRange = ByteRange(start: line.lowerBound, count: first - line.lowerBound)
+        facts.method = Method(bytes.extracting(line.lowerBound..<first))
+        facts.target = ByteRange(start: first + 1, count: second - first - 1)
+        try target(bytes, first + 1..<second, &facts)
     }
 
-    private static func version(_ text: Span<UInt8>, _ head: RequestHead) throws(HTTP1Error) {
+    private static func version(_ text: Span<UInt8>, _ facts: inout RequestHead.Facts)
+        throws(HTTP1Error)
+    {
         // HTTP/d.d
         guard text.count == 8, text[0] == 0x48, text[1] == 0x54, text[2] == 0x54, text[3] == 0x50,
             text[4] == 0x2F, ASCII.isDigit(text[5]), text[6] == 0x2E, ASCII.isDigit(text[7])
         else { throw .invalidVersion }
         switch (text[5], text[7]) {
-        case (0x31, 0x31): head.version = .http11
-        case (0x31, 0x30): head.version = .http10
+        case (0x31, 0x31): facts.version = .http11
+        case (0x31, 0x30): facts.version = .http10
         default: throw .unsupportedVersion
         }
     }
 
     static func target(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, _ head: RequestHead
+        _ bytes: Span<UInt8>, _ range: Range<Int>, _ facts: inout RequestHead.Facts
     ) throws(HTTP1Error) {
         var question = range.upperBound
         for index in range {
@@ -145,46 +163,47 @@ enum RequestLine {
             guard byte > 0x20, byte < 0x7F, byte != 0x23 else { throw .invalidTarget }
             if byte == 0x3F, question == range.upperBound { question = index }
         }
-        head.hasQuery = question < range.upperBound
-        if head.hasQuery {
-            head.query = ByteRange(start: question + 1, count: range.upperBound - question - 1)
+        facts.hasQuery = question < range.upperBound
+        if facts.hasQuery {
+            facts.query = ByteRange(
+                start: question + 1, count: range.upperBound - question - 1)
         }
-        if head.method == .connect {
+        if facts.method == .connect {
             // Authority form: the gateway opens no tunnel, so only the shape is looked at.
             guard Authority.isValid(bytes.extracting(range)) else { throw .invalidTarget }
-            head.path = ByteRange(start: range.lowerBound, count: range.count)
+            facts.path = ByteRange(start: range.lowerBound, count: range.count)
             return
         }
         if bytes[range.lowerBound] == 0x2F {
-            head.path = ByteRange(start: range.lowerBound, count: question - range.lowerBound)
-        } else if range.count == 1, bytes[range.lowerBound] == 0x2A, head.method == .options {
-            head.isAsterisk = true
-            head.path = ByteRange(start: range.lowerBound, count: 1)
+            facts.path = ByteRange(start: range.lowerBound, count: question - range.lowerBound)
+        } else if range.count == 1, bytes[range.lowerBound] == 0x2A, facts.method == .options {
+            facts.isAsterisk = true
+            facts.path = ByteRange(start: range.lowerBound, count: 1)
         } else {
-            try absolute(bytes, range.lowerBound..<question, head)
+            try absolute(bytes, range.lowerBound..<question, &facts)
         }
-        try escapes(bytes, head.path.range)
+        try escapes(bytes, facts.path.range)
     }
 
     /// `http://authority[path]` (RFC 9112 section 3.2.2).
     private static func absolute(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, _ head: RequestHead
+        _ bytes: Span<UInt8>, _ range: Range<Int>, _ facts: inout RequestHead.Facts
     ) throws(HTTP1Error) {
         var start = range.lowerBound
         if hasPrefix("http://", bytes, range) {
             start += 7
         } else if hasPrefix("https://", bytes, range) {
             start += 8
-            head.targetSchemeIsHTTPS = true
+            facts.targetSchemeIsHTTPS = true
         } else {
             throw .invalidTarget
         }
         var slash = start
         while slash < range.upperBound, bytes[slash] != 0x2F { slash += 1 }
         guard Authority.isValid(bytes.extracting(start..<slash)) else { throw .invalidTarget }
-        head.isAbsoluteForm = true
-        head.authority = ByteRange(start: start, count: slash - start)
-        head.path = ByteRange(start: slash, count: range.upperBound - slash)
+        facts.isAbsoluteForm = true
+        facts.authority = ByteRange(start: start, count: slash - start)
+        facts.path = ByteRange(start: slash, count: range.upperBound - slash)
     }
 
     private static func hasPrefix(

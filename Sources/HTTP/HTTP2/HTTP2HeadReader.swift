@@ -8,7 +8,9 @@ import Primitives
 struct HTTP2HeadReader {
     let head: RequestHead
     private let limits: HTTP1Limits
-    private var facts = FramingFacts()
+    private var framing = FramingFacts()
+    /// Worked on apart; the head has them when it is whole.
+    private var facts = RequestHead.Facts()
     private var size = 0
     private var error: HTTP1Error?
     private var path = ByteRange.empty
@@ -23,8 +25,7 @@ struct HTTP2HeadReader {
         self.head = head
         self.limits = limits
         head.reset()
-        head.version = .http2
-        head.keepsAlive = true
+        facts.version = .http2
     }
 
     mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -48,10 +49,11 @@ struct HTTP2HeadReader {
     private mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) {
         guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
         let line = FieldLine(id: FieldName.lookup(name), name: keep(name), value: keep(value))
-        head.fields.append(line)
+        head.storage.fields.append(line)
         guard line.id != .other else { return }
         do throws(HTTP1Error) {
-            try facts.note(line, head)
+            let head = self.head
+            try framing.note(line, head.content, &facts)
         } catch {
             fail(error)
         }
@@ -59,7 +61,7 @@ struct HTTP2HeadReader {
 
     private func keep(_ text: Span<UInt8>) -> ByteRange {
         let start = head.bytes.count
-        head.bytes.append(text)
+        head.storage.bytes.append(text)
         return ByteRange(start: start, count: text.count)
     }
 
@@ -67,8 +69,8 @@ struct HTTP2HeadReader {
         let isWebSocket: StaticString = "websocket"
         switch name.count {
         case 7 where name[1] == 0x6D:  // :method
-            head.method = Method(value)
-            head.methodRange = keep(value)
+            facts.method = Method(value)
+            facts.methodRange = keep(value)
         case 7:  // :scheme
             let (http, https): (StaticString, StaticString) = ("http", "https")
             hasKnownScheme = http.equals(value) || https.equals(value)
@@ -88,6 +90,7 @@ struct HTTP2HeadReader {
     /// - Parameter endsStream: whether no content follows.
     /// - Throws: for what HTTP/1.1 refuses too, with the same answer.
     mutating func finish(endsStream: Bool) throws(HTTP1Error) {
+        defer { head.facts = facts }
         if let error { throw error }
         if !cookies.isEmpty {
             let (name, value) = (Array("cookie".utf8), cookies)
@@ -99,40 +102,42 @@ struct HTTP2HeadReader {
             // judged as that. A stream that has ended already can carry no tunnel.
             guard asksForWebSocket else { throw .tunnelNotOffered }
             guard !endsStream else { throw .invalidTarget }
-            head.method = .get
+            facts.method = .get
             let get = Array("GET".utf8)
-            head.methodRange = keep(get.span)
-            head.wantsUpgrade = true
-            head.upgradesToWebSocket = true
-        } else if head.method == .connect {
+            facts.methodRange = keep(get.span)
+            facts.wantsUpgrade = true
+            facts.upgradesToWebSocket = true
+        } else if facts.method == .connect {
             throw .tunnelNotOffered
         }
         guard hasKnownScheme else { throw .invalidTarget }
-        head.target = path
-        try RequestLine.target(head.content, path.range, head)
-        guard !head.isAbsoluteForm else { throw .invalidTarget }
+        facts.target = path
+        let head = self.head
+        try RequestLine.target(head.content, path.range, &facts)
+        guard !facts.isAbsoluteForm else { throw .invalidTarget }
         try checkAuthority()
-        if endsStream || head.upgradesToWebSocket {
-            head.framing = .none
+        if endsStream || facts.upgradesToWebSocket {
+            facts.framing = .none
         } else {
-            let length = try facts.framing(version: .http2)
-            head.framing = length == .none ? .chunked : length
+            let length = try framing.framing(version: .http2)
+            facts.framing = length == .none ? .chunked : length
         }
     }
 
     /// `:authority` and `host` must name the same place (section 8.3.1).
-    private func checkAuthority() throws(HTTP1Error) {
+    private mutating func checkAuthority() throws(HTTP1Error) {
         guard let authority else {
-            guard !head.authority.isEmpty else { throw .hostMissing }
+            guard !facts.authority.isEmpty else { throw .hostMissing }
             return
         }
+        let head = self.head
         let text = head.span(of: authority)
         guard Authority.isValid(text) else { throw .hostInvalid }
-        if !head.authority.isEmpty {
-            guard ASCII.equalIgnoringCase(text, head.span(of: head.authority)) else {
+        if !facts.authority.isEmpty {
+            guard ASCII.equalIgnoringCase(text, head.span(of: facts.authority)) else {
                 throw .hostDisagrees
             }
         }
-        head.authority = authority
+        facts.authority = authority
     }
 }

@@ -13,7 +13,7 @@ struct HTTP2ResponseReader {
         self.head = head
         self.limits = limits
         head.reset()
-        head.version = .http2
+        head.facts.version = .http2
     }
 
     mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {
@@ -23,7 +23,7 @@ struct HTTP2ResponseReader {
         if name.count > 0, name[0] == 0x3A { return takeStatus(value) }
         guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
         let line = FieldLine(id: FieldName.lookup(name), name: keep(name), value: keep(value))
-        head.fields.append(line)
+        head.storage.fields.append(line)
         guard line.id != .other else { return }
         let head = self.head
         do throws(HTTP1Error) {
@@ -39,7 +39,7 @@ struct HTTP2ResponseReader {
 
     private func keep(_ text: Span<UInt8>) -> ByteRange {
         let start = head.bytes.count
-        head.bytes.append(text)
+        head.storage.bytes.append(text)
         return ByteRange(start: start, count: text.count)
     }
 
@@ -53,7 +53,7 @@ struct HTTP2ResponseReader {
         }
         // There is no switch of protocols (section 8.6).
         guard (100...599).contains(status), status != 101 else { return fail(.invalidStatusLine) }
-        head.status = status
+        head.facts.status = status
     }
 
     /// The head is whole.
@@ -61,14 +61,14 @@ struct HTTP2ResponseReader {
         if let error { throw error }
         guard head.status != 0, !(head.isInterim && endsStream) else { throw .invalidStatusLine }
         let framing = try facts.framing(version: .http2)
-        head.hasContentLength = facts.hasContentLength
-        head.keepsAlive = true
+        head.facts.hasContentLength = facts.hasContentLength
+        head.facts.keepsAlive = true
         if isToHead || head.isInterim || head.status == 204 || head.status == 304 {
-            head.framing = .none
+            head.facts.framing = .none
         } else if endsStream {
-            head.framing = .length(0)
+            head.facts.framing = .length(0)
         } else {
-            head.framing = framing == .none ? .chunked : framing
+            head.facts.framing = framing == .none ? .chunked : framing
         }
     }
 }

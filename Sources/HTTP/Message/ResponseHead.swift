@@ -2,16 +2,30 @@ import Primitives
 
 /// An answer's head, parsed into offsets over its bytes; reused from answer to answer.
 public final class ResponseHead {
-    public internal(set) var bytes: [UInt8] = []
-    public internal(set) var fields: [FieldLine] = []
-    public internal(set) var version = HTTPVersion.http11
+    public var bytes: [UInt8] { storage.bytes }
+    public var fields: [FieldLine] { storage.fields }
+    public var version: HTTPVersion { facts.version }
     /// 100 to 599.
-    public internal(set) var status = 0
-    public internal(set) var reason = ByteRange.empty
-    public internal(set) var framing = BodyFraming.none
-    public internal(set) var keepsAlive = true
+    public var status: Int { facts.status }
+    public var reason: ByteRange { facts.reason }
+    public var framing: BodyFraming { facts.framing }
+    public var keepsAlive: Bool { facts.keepsAlive }
     /// What Content-Length said, also where no body follows (an answer to HEAD, a 304).
-    public internal(set) var hasContentLength = false
+    public var hasContentLength: Bool { facts.hasContentLength }
+
+    // Of this module alone, as in RequestHead.
+    var storage = HeadStorage()
+    var facts = Facts()
+
+    /// What a parsed head says.
+    struct Facts {
+        var version = HTTPVersion.http11
+        var status = 0
+        var reason = ByteRange.empty
+        var framing = BodyFraming.none
+        var keepsAlive = true
+        var hasContentLength = false
+    }
 
     public init() {}
 
@@ -19,29 +33,23 @@ public final class ResponseHead {
     public var isInterim: Bool { status < 200 }
 
     public func reset() {
-        if bytes.capacity > 64 << 10 { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
-        fields.removeAll(keepingCapacity: true)
-        version = .http11
-        status = 0
-        reason = .empty
-        framing = .none
-        keepsAlive = true
-        hasContentLength = false
+        storage.removeAll()
+        facts = Facts()
     }
 
     /// All of the head's bytes; valid until the head is parsed or reset again.
     public var content: Span<UInt8> {
         @_lifetime(borrow self)
-        get { unsafe _overrideLifetime(bytes.span, borrowing: self) }
+        get { unsafe _overrideLifetime(storage.bytes.span, borrowing: self) }
     }
 
     @_lifetime(borrow self)
     public func span(of part: ByteRange) -> Span<UInt8> {
-        unsafe _overrideLifetime(bytes.span.extracting(part.range), borrowing: self)
+        unsafe _overrideLifetime(storage.bytes.span.extracting(part.range), borrowing: self)
     }
 
     public func value(of id: FieldName) -> FieldLine? {
-        for line in fields where line.id == id { return line }
+        for line in storage.fields where line.id == id { return line }
         return nil
     }
 

@@ -9,8 +9,6 @@ public protocol EventHandler: AnyObject {
     func ready(_ readiness: Readiness)
     /// The deadline that was set last has passed.
     func deadlineReached()
-    /// The timer's state, kept by the handler.
-    var timer: TimerState { get set }
 }
 
 /// Names a registration: the descriptor and a generation, so that an event of a closed descriptor never
@@ -27,19 +25,17 @@ public struct Registration: Sendable, Equatable {
 
 /// One epoll loop: descriptors, deadlines, a clock that is read once a turn. Belongs to one thread.
 public final class EventLoop {
-    private struct Slot {
-        var handler: (any EventHandler)?
-        var generation: UInt32 = 0
-    }
-
     private var poller: Poller
-    private var wheel: TimerWheel
-    private var slots: [Slot] = []
+    private var timers: RegistrationTable
+    /// By descriptor.
+    private var handlers: [(any EventHandler)?] = []
     private var isStopped = false
     /// Handlers that have input waiting of which no descriptor tells.
     private var again: [UInt64] = []
     /// The monotonic time of this turn.
-    public private(set) var now: MonotonicInstant
+    public var now: MonotonicInstant { turnBegan }
+    /// The module's own, so that reading it costs no exclusivity check.
+    private var turnBegan: MonotonicInstant
     /// Wall time of this turn, read when first asked for.
     public var wallNow: WallTime {
         if let cachedWall { return cachedWall }
@@ -50,8 +46,9 @@ public final class EventLoop {
     private var cachedWall: WallTime?
 
     public init() throws(SystemError) {
-        now = MonotonicInstant.now()
-        wheel = TimerWheel(now: now)
+        let now = MonotonicInstant.now()
+        turnBegan = now
+        timers = RegistrationTable(now: now)
         poller = try Poller(batch: 512)
     }
 
@@ -59,23 +56,20 @@ public final class EventLoop {
     public func register(
         _ descriptor: Int32, _ interest: Readiness, _ handler: any EventHandler
     ) throws(SystemError) -> Registration {
-        let index = Int(descriptor)
-        while slots.count <= index { slots.append(Slot()) }
-        slots[index].generation &+= 1
-        let registration = Registration(
-            descriptor: descriptor, generation: slots[index].generation)
+        let generation = timers.begin(descriptor)
+        let registration = Registration(descriptor: descriptor, generation: generation)
         try poller.add(descriptor, interest, data: registration.token)
-        slots[index].handler = handler
+        let index = Int(descriptor)
+        while handlers.count <= index { handlers.append(nil) }
+        handlers[index] = handler
         return registration
     }
 
     /// Puts another handler in the place of the one that registered: the client speaks another protocol. The new one
     /// begins without a deadline.
     public func replace(_ registration: Registration, with handler: any EventHandler) {
-        let index = Int(registration.descriptor)
-        guard index < slots.count, slots[index].generation == UInt32(registration.token >> 32)
-        else { return }
-        slots[index].handler = handler
+        guard timers.schedule(registration.token, at: nil) else { return }
+        handlers[Int(registration.descriptor)] = handler
     }
 
     public func modify(_ registration: Registration, _ interest: Readiness) {
@@ -84,20 +78,14 @@ public final class EventLoop {
 
     /// Ends the registration; the descriptor itself stays open and its owner's.
     public func unregister(_ registration: Registration) {
-        let index = Int(registration.descriptor)
-        guard index < slots.count, slots[index].generation == UInt32(registration.token >> 32)
-        else { return }
-        slots[index].handler = nil
+        guard timers.end(registration.token) else { return }
+        handlers[Int(registration.descriptor)] = nil
         poller.remove(registration.descriptor)
     }
 
-    /// Sets or clears the deadline of a registered handler.
-    public func schedule(
-        _ handler: some EventHandler, _ registration: Registration, at deadline: MonotonicInstant?
-    ) {
-        var timer = handler.timer
-        wheel.schedule(&timer, token: registration.token, at: deadline)
-        handler.timer = timer
+    /// Sets or clears the deadline of a registration; it ends with it.
+    public func schedule(_ registration: Registration, at deadline: MonotonicInstant?) {
+        _ = timers.schedule(registration.token, at: deadline)
     }
 
     /// Reports the descriptor as readable in the next turn: what was read from it has not been used up.
@@ -115,7 +103,7 @@ public final class EventLoop {
         var wake: MonotonicInstant?
         while !isStopped {
             let count = poller.wait(milliseconds: timeout(wake))
-            now = MonotonicInstant.now()
+            turnBegan = MonotonicInstant.now()
             cachedWall = nil
             for index in 0..<count {
                 let (token, readiness) = poller.event(index)
@@ -129,7 +117,7 @@ public final class EventLoop {
 
     /// Visits every registered handler; for the rare occasions that concern all, such as a drain.
     public func forEachHandler(_ body: (any EventHandler) -> Void) {
-        for handler in slots.compactMap(\.handler) { body(handler) }
+        for handler in handlers.compactMap(\.self) { body(handler) }
     }
 
     /// Each is asked once, after those whose descriptors were ready: nobody waits for a peer that sends without end.
@@ -142,30 +130,83 @@ public final class EventLoop {
 
     private func timeout(_ wake: MonotonicInstant?) -> Int32 {
         guard again.isEmpty else { return 0 }
-        let next = wheel.millisecondsToNext(now: now) ?? -1
+        let next = timers.millisecondsToNext(now: now) ?? -1
         guard let wake else { return next }
         let wait = Int32(clamping: (wake - now).wholeNanoseconds / 1_000_000 + 1)
         return next < 0 ? wait : min(next, wait)
     }
 
     private func handler(of token: UInt64) -> (any EventHandler)? {
-        let index = Int(token & 0xFFFF_FFFF)
-        guard index < slots.count, slots[index].generation == UInt32(token >> 32) else {
-            return nil
-        }
-        return slots[index].handler
+        timers.index(of: token).flatMap { handlers[$0] }
     }
 
     private func fireTimers() {
         // Entries are collected first: a handler that fires may schedule again.
-        var due: [(UInt64, UInt64)] = []
-        wheel.advance(to: now) { due.append(($0, $1)) }
-        for (token, tick) in due {
-            guard let handler = handler(of: token) else { continue }
-            var timer = handler.timer
-            let isDue = wheel.isDue(&timer, token: token, tick: tick, now: now)
-            handler.timer = timer
-            if isDue { handler.deadlineReached() }
+        for entry in timers.advance(to: now) where timers.isDue(entry, now: now) {
+            handler(of: entry.token)?.deadlineReached()
         }
     }
+}
+
+/// Which descriptors are registered, and their deadlines: in one place, apart from the handlers, so that an access cannot
+/// run code that is not the loop's and costs one exclusivity check.
+private struct RegistrationTable {
+    private struct Slot {
+        /// Odd while it is registered.
+        var generation: UInt32 = 0
+        var timer = TimerState()
+    }
+
+    private var wheel: TimerWheel
+    /// By descriptor.
+    private var slots: [Slot] = []
+
+    init(now: MonotonicInstant) {
+        wheel = TimerWheel(now: now)
+    }
+
+    /// - Returns: the generation that is this registration's alone.
+    mutating func begin(_ descriptor: Int32) -> UInt32 {
+        let index = Int(descriptor)
+        while slots.count <= index { slots.append(Slot()) }
+        // Odd again, also where the one before closed the descriptor without a word.
+        slots[index].generation = (slots[index].generation &+ 1) | 1
+        slots[index].timer = TimerState()
+        return slots[index].generation
+    }
+
+    /// - Returns: false where it has ended before.
+    mutating func end(_ token: UInt64) -> Bool {
+        guard let index = index(of: token) else { return false }
+        slots[index].generation &+= 1
+        return true
+    }
+
+    func index(of token: UInt64) -> Int? {
+        let index = Int(token & 0xFFFF_FFFF)
+        guard index < slots.count, slots[index].generation == UInt32(token >> 32) else {
+            return nil
+        }
+        return index
+    }
+
+    /// - Returns: false where the registration has ended.
+    mutating func schedule(_ token: UInt64, at deadline: MonotonicInstant?) -> Bool {
+        guard let index = index(of: token) else { return false }
+        wheel.schedule(&slots[index].timer, token: token, at: deadline)
+        return true
+    }
+
+    mutating func advance(to now: MonotonicInstant) -> [TimerWheel.Entry] {
+        var due: [TimerWheel.Entry] = []
+        wheel.advance(to: now) { due.append($0) }
+        return due
+    }
+
+    mutating func isDue(_ entry: TimerWheel.Entry, now: MonotonicInstant) -> Bool {
+        guard let index = index(of: entry.token) else { return false }
+        return wheel.isDue(&slots[index].timer, entry, now: now)
+    }
+
+    func millisecondsToNext(now: MonotonicInstant) -> Int32? { wheel.millisecondsToNext(now: now) }
 }

@@ -1,14 +1,12 @@
 import Primitives
 
-/// The state of one timer, kept by its owner. Moving a deadline later costs nothing: the wheel's entry fires at the
+/// The state of one timer, kept beside its owner. Moving a deadline later costs nothing: the wheel's entry fires at the
 /// old time, sees the new one, and is put in again.
-public struct TimerState: Sendable {
+struct TimerState {
     /// When the owner wants to be told; `nil` is never.
-    public fileprivate(set) var deadline: MonotonicInstant?
+    fileprivate(set) var deadline: MonotonicInstant?
     /// The tick at which the live wheel entry fires; 0 when there is none.
     fileprivate var armedTick: UInt64 = 0
-
-    public init() {}
 }
 
 /// A hashed timer wheel: 1024 slots of about 17 ms. An entry is 16 bytes; a deadline beyond the wheel's 17 s goes
@@ -18,7 +16,7 @@ struct TimerWheel {
     private static let tickShift: UInt64 = 24
     private static let slotCount: UInt64 = 1024
 
-    private struct Entry {
+    struct Entry {
         let tick: UInt64
         let token: UInt64
     }
@@ -57,9 +55,9 @@ struct TimerWheel {
         occupied[slot >> 6] |= 1 << UInt64(slot & 63)
     }
 
-    /// Hands over the tokens whose tick has come. The caller looks up each owner and asks `isDue`.
+    /// Hands over the entries whose tick has come. The caller looks up each owner and asks `isDue`.
     mutating func advance(
-        to now: MonotonicInstant, _ body: (_ token: UInt64, _ tick: UInt64) -> Void
+        to now: MonotonicInstant, _ body: (Entry) -> Void
     ) {
         let target = now.nanoseconds >> TimerWheel.tickShift
         guard target > currentTick else { return }
@@ -71,24 +69,24 @@ struct TimerWheel {
             guard occupied[slot >> 6] & (1 << UInt64(slot & 63)) != 0 else { continue }
             occupied[slot >> 6] &= ~(1 << UInt64(slot & 63))
             swap(&spare, &slots[slot])
-            for entry in spare { body(entry.token, entry.tick) }
+            for entry in spare { body(entry) }
             spare.removeAll(keepingCapacity: spare.count <= 4096)
         }
     }
 
     /// Whether the timer's deadline has passed, for the entry of `tick`; puts it in again when it lies ahead.
     mutating func isDue(
-        _ timer: inout TimerState, token: UInt64, tick: UInt64, now: MonotonicInstant
+        _ timer: inout TimerState, _ entry: Entry, now: MonotonicInstant
     ) -> Bool {
         // An older entry of a timer that was since moved earlier: its successor did or will do the work.
-        guard timer.armedTick == tick else { return false }
+        guard timer.armedTick == entry.tick else { return false }
         timer.armedTick = 0
         guard let deadline = timer.deadline else { return false }
         if deadline <= now {
             timer.deadline = nil
             return true
         }
-        schedule(&timer, token: token, at: deadline)
+        schedule(&timer, token: entry.token, at: deadline)
         return false
     }
 

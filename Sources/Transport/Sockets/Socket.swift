@@ -15,6 +15,13 @@ public struct Socket: ~Copyable {
         _ = close(descriptor)
     }
 
+    /// Lets go of the descriptor, open; the caller closes it.
+    consuming func release() -> Int32 {
+        let descriptor = self.descriptor
+        discard self
+        return descriptor
+    }
+
     /// What reading or writing came to.
     public enum Transfer: Equatable, Sendable {
         /// So many bytes, at least 1.
@@ -37,7 +44,7 @@ public struct Socket: ~Copyable {
         let descriptor = gh_stream_socket(address.family)
         guard descriptor >= 0 else { throw SystemError(call: "socket", code: errno) }
         let socket = Socket(adopting: descriptor)
-        if address.family != AF_UNIX { socket.setNoDelay() }
+        if address.family != AF_UNIX { SocketDescriptor(descriptor).setNoDelay() }
         let result = unsafe address.withPointer { pointer, length in
             unsafe Glibc.connect(descriptor, pointer, length)
         }
@@ -48,72 +55,84 @@ public struct Socket: ~Copyable {
         return socket
     }
 
-    /// Answers are written whole, so Nagle's delay only costs.
-    public func setNoDelay() {
-        _ = gh_set_option(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    /// Makes `close` send a reset instead of a clean end, so that a cut answer is never taken for a whole one.
+    public func resetOnClose() { SocketDescriptor(descriptor).resetOnClose() }
+}
+
+/// What can be asked of a connected stream socket by whoever owns its descriptor.
+struct SocketDescriptor {
+    let number: Int32
+
+    init(_ number: Int32) {
+        self.number = number
     }
 
-    public func read(into buffer: ByteBuffer) -> Transfer {
+    /// Answers are written whole, so Nagle's delay only costs.
+    func setNoDelay() {
+        _ = gh_set_option(number, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    }
+
+    func read(into buffer: ByteBuffer) -> Socket.Transfer {
         let count = unsafe buffer.fill { room in
-            unsafe recv(descriptor, room.baseAddress, room.count, 0)
+            unsafe recv(number, room.baseAddress, room.count, 0)
         }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
-        return Socket.outcome(of: errno)
+        return SocketDescriptor.outcome(of: errno)
     }
 
     /// Shows what waits, without taking it.
-    public func peek(into buffer: ByteBuffer) -> Transfer {
+    func peek(into buffer: ByteBuffer) -> Socket.Transfer {
         let count = unsafe buffer.fill { room in
-            unsafe gh_peek(descriptor, room.baseAddress, room.count)
+            unsafe gh_peek(number, room.baseAddress, room.count)
         }
         if count > 0 { return .bytes(count) }
-        return count == 0 ? .end : Socket.outcome(of: errno)
+        return count == 0 ? .end : SocketDescriptor.outcome(of: errno)
     }
 
     /// Takes bytes that `peek` has shown.
-    public func skip(_ count: Int, through buffer: ByteBuffer) {
+    func skip(_ count: Int, through buffer: ByteBuffer) {
         buffer.removeAll()
         _ = unsafe buffer.fill { room in
-            unsafe recv(descriptor, room.baseAddress, min(count, room.count), 0)
+            unsafe recv(number, room.baseAddress, min(count, room.count), 0)
         }
     }
 
-    public func write(_ bytes: Span<UInt8>) -> Transfer {
+    func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
         let count = unsafe bytes.withUnsafeBytes { raw in
-            unsafe gh_send(descriptor, raw.baseAddress, raw.count)
+            unsafe gh_send(number, raw.baseAddress, raw.count)
         }
-        return count >= 0 ? .bytes(count) : Socket.outcome(of: errno)
+        return count >= 0 ? .bytes(count) : SocketDescriptor.outcome(of: errno)
     }
 
-    private static func outcome(of code: Int32) -> Transfer {
+    private static func outcome(of code: Int32) -> Socket.Transfer {
         code == EAGAIN || code == EINTR ? .wouldBlock : .failed(code)
     }
 
     /// Whether bytes or an end are waiting, without taking them: a pooled connection that is readable is stale.
-    public var isReadable: Bool {
-        gh_is_readable(descriptor) != 0 || (errno != EAGAIN && errno != EINTR)
+    var isReadable: Bool {
+        gh_is_readable(number) != 0 || (errno != EAGAIN && errno != EINTR)
     }
 
     /// SO_ERROR, cleared by reading it; 0 when all is well.
-    public func takeError() -> Int32 {
+    func takeError() -> Int32 {
         var code: Int32 = 0
         var length = socklen_t(MemoryLayout<Int32>.size)
-        guard unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length) == 0 else {
+        guard unsafe getsockopt(number, SOL_SOCKET, SO_ERROR, &code, &length) == 0 else {
             return errno
         }
         return code
     }
 
     /// Ends the writing side; the peer sees the end of the stream.
-    public func shutdownWriting() {
-        _ = shutdown(descriptor, Int32(SHUT_WR))
+    func shutdownWriting() {
+        _ = shutdown(number, Int32(SHUT_WR))
     }
 
     /// Makes `close` send a reset instead of a clean end, so that a cut answer is never taken for a whole one.
-    public func resetOnClose() {
+    func resetOnClose() {
         var linger = linger(l_onoff: 1, l_linger: 0)
         let size = socklen_t(MemoryLayout.size(ofValue: linger))
-        _ = unsafe setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, size)
+        _ = unsafe setsockopt(number, SOL_SOCKET, SO_LINGER, &linger, size)
     }
 }

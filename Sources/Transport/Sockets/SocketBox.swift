@@ -1,3 +1,4 @@
+import Glibc
 import Primitives
 
 /// A socket inside a class, in clear or under TLS: open until `close`, then every use of it fails quietly as a closed
@@ -13,14 +14,20 @@ public final class SocketBox {
         case failed(String)
     }
 
-    private var socket: Socket?
+    private let socket: SocketDescriptor
+    private var isOpen = true
     private var session: TLSSession?
+    /// Whether there is a session: asked on every read and write, of which a session itself is not to be bothered.
+    private var isSecure = false
     /// The descriptor's number, for registration; of no use after `close`.
-    public let descriptor: Int32
+    public var descriptor: Int32 { socket.number }
 
     public init(_ socket: consuming Socket) {
-        descriptor = socket.descriptor
-        self.socket = consume socket
+        self.socket = SocketDescriptor(socket.release())
+    }
+
+    deinit {
+        close()
     }
 
     // MARK: TLS
@@ -28,6 +35,7 @@ public final class SocketBox {
     /// From now on the socket speaks TLS as a server; `handshake` comes first.
     public func secure(as context: TLSServerContext) throws(TLSError) {
         session = try TLSSession(server: context, descriptor: descriptor)
+        isSecure = true
     }
 
     /// From now on the socket speaks TLS as a client; `handshake` comes first.
@@ -36,6 +44,7 @@ public final class SocketBox {
     ) throws(TLSError) {
         session = try TLSSession(
             client: context, name: name, resumption: resumption, descriptor: descriptor)
+        isSecure = true
     }
 
     /// Takes the handshake as far as it goes.
@@ -60,53 +69,55 @@ public final class SocketBox {
     public var faultCause: String? { session?.faultCause }
 
     /// Input waits of which the descriptor's readiness tells nothing.
-    public var hasMoreInput: Bool { session?.hasMoreInput ?? false }
+    public var hasMoreInput: Bool { isSecure && session?.hasMoreInput ?? false }
 
     /// The last read must be tried again when the descriptor is writable.
-    public var wantsWritable: Bool { session?.wantsWritable ?? false }
+    public var wantsWritable: Bool { isSecure && session?.wantsWritable ?? false }
 
     // MARK: Bytes
 
     public func read(into buffer: ByteBuffer) -> Socket.Transfer {
-        if session != nil { return session?.read(into: buffer) ?? .end }
-        return socket?.read(into: buffer) ?? .end
+        if isSecure { return session?.read(into: buffer) ?? .end }
+        return isOpen ? socket.read(into: buffer) : .end
     }
 
     /// Shows what waits on the socket itself, whatever TLS makes of it, without taking it.
     public func peek(into buffer: ByteBuffer) -> Socket.Transfer {
-        socket?.peek(into: buffer) ?? .end
+        isOpen ? socket.peek(into: buffer) : .end
     }
 
     /// Takes bytes that `peek` has shown.
     public func skip(_ count: Int, through buffer: ByteBuffer) {
-        socket?.skip(count, through: buffer)
+        if isOpen { socket.skip(count, through: buffer) }
     }
 
     public func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
-        if session != nil { return session?.write(bytes) ?? .end }
-        return socket?.write(bytes) ?? .end
+        if isSecure { return session?.write(bytes) ?? .end }
+        return isOpen ? socket.write(bytes) : .end
     }
 
     public var isReadable: Bool {
-        if session != nil { return session?.hasInput() ?? true }
-        return socket?.isReadable ?? true
+        if isSecure { return session?.hasInput() ?? true }
+        return isOpen ? socket.isReadable : true
     }
 
-    public func takeError() -> Int32 { socket?.takeError() ?? 0 }
+    public func takeError() -> Int32 { isOpen ? socket.takeError() : 0 }
 
-    public func setNoDelay() { socket?.setNoDelay() }
+    public func setNoDelay() { if isOpen { socket.setNoDelay() } }
 
     /// Ends the writing side; under TLS the peer is told in so many words that nothing was cut off.
     public func shutdownWriting() {
         session?.shutdown()
-        socket?.shutdownWriting()
+        if isOpen { socket.shutdownWriting() }
     }
 
-    public func resetOnClose() { socket?.resetOnClose() }
+    public func resetOnClose() { if isOpen { socket.resetOnClose() } }
 
     /// Closes the descriptor, once.
     public func close() {
+        guard isOpen else { return }
+        isOpen = false
         session = nil
-        socket = nil
+        _ = Glibc.close(socket.number)
     }
 }
