@@ -277,6 +277,27 @@ struct DPoPTokenTests {
                 "bound to a key (jkt \(thumbprint)): good with a DPoP proof alone"))
     }
 
+    @Test(arguments: ["jwt", "opaque"]) func theCommandIssuesBoundTokensToo(
+        format: String
+    ) throws {
+        let house = try House(format)
+        let key = house.folder.file("key")
+        _ = try DPoPTests.client("key", key, "ES256")
+        let conf = ["--config", house.folder.file("gateway.conf")]
+        func issue(_ jkt: String) throws -> CommandResult {
+            try run(
+                gatehouseBinary(), ["token", "issue", "--client", "one", "--jkt", jkt] + conf)
+        }
+        let token = try issue(DPoPTests.client("jkt", key)[0]).output
+            .trimmingCharacters(in: .newlines)
+        let url = try house.base + "/strict"
+        let proof = try DPoPTests.client("proof", key, "GET", url, token, "1")[0]
+        #expect(try house.get("/strict", token, proof).status == 200)
+        for wrong in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] {
+            #expect(try issue(wrong).status == .code(64), "\(wrong)")
+        }
+    }
+
     /// What an opaque token grants the running gateway alone knows; its proof can be judged all the same.
     @Test func explainTellsOfTheProofBesideAnOpaqueToken() throws {
         let house = try House("opaque")

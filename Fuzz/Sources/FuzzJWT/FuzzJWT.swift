@@ -28,7 +28,9 @@ public func fuzzJWT(_ data: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard let mode = input.first else { return 0 }
     let rest = Array(input.dropFirst())
     switch mode & 3 {
-    case 0: check(rest)
+    case 0:
+        check(rest)
+        checkProof(rest)
     case 1: check(signed(header: Array(#"{"alg":"HS256","kid":"m"}"#.utf8), claims: rest))
     case 2: check(signed(header: rest, claims: claims))
     default: checkKeySet(rest)
@@ -75,6 +77,17 @@ private func check(_ token: [UInt8]) {
         precondition(!written.isEmpty && written.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
     }
     precondition((try? accepted.holds(at: now)) != nil)
+}
+
+/// No proof of what the fuzzer makes up holds, but it is read to the end: a key that it shows, a target, a nonce.
+private func checkProof(_ text: [UInt8]) {
+    let method = Array("GET".utf8)
+    guard let target = DPoPTarget(isTLS: true, authority: Array("h".utf8), path: [0x2F]),
+        let proof = try? DPoPProof.verify(
+            text.span, method: method.span, targets: [target], accessToken: nil, now: now)
+    else { return }
+    precondition(text.count <= DPoPProof.limitBytes && proof.keyThumbprint.count == 32)
+    precondition(1...DPoPProof.tokenIDLimitBytes ~= proof.tokenID.utf8.count)
 }
 
 private func checkKeySet(_ text: [UInt8]) {

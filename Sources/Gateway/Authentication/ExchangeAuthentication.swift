@@ -12,7 +12,7 @@ extension Exchange {
         guard let route else { return refuse(.internalError) }
         if route.isOpen { return authorizeAndForward(nil) }
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
-        tokenScheme = credentials.tokenScheme
+        if credentials.tokenScheme == .dpop { tokenScheme = .dpop }
         switch CredentialPlan(
             route.authentication, credentials, hasCertificate: hasCertificate,
             mayHoldForm: worker.authenticator.oauth1.mayCarryInBody(head))

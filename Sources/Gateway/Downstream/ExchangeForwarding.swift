@@ -174,7 +174,8 @@ extension Exchange {
         record.upstreamStatus = answer.status
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
         worker.scratch.removeAll(keepingCapacity: true)
-        ResponseHeadWriter.appendSwitch(answer, upgrade, version: head.version, to: &worker.scratch)
+        ResponseHeadWriter.appendSwitch(
+            answer, upgrade, version: head.version, nonce: freshNonce, to: &worker.scratch)
         let lines = worker.scratch
         let status = head.version == .http2 ? 200 : 101
         downstream?.beginAnswer(status: status, lines, framing: .untilClose)

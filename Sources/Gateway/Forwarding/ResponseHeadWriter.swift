@@ -32,7 +32,7 @@ public enum ResponseHeadWriter {
     /// Appends the 101 that opens a tunnel; for HTTP/2 the lines of the 200 that stands for it (RFC 8441 section 5).
     static func appendSwitch(
         _ response: ResponseHead, _ upgrade: WebSocketUpgrade, version: HTTPVersion,
-        to output: inout [UInt8]
+        nonce: [UInt8] = [], to output: inout [UInt8]
     ) {
         let bytes = response.bytes
         if version != .http2 { output.append("HTTP/1.1 101 Switching Protocols\r\n") }
@@ -40,11 +40,13 @@ public enum ResponseHeadWriter {
         {
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
+            if !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
             output.append(bytes.span, line.name.range)
             output.append(": ")
             output.append(bytes.span, line.value.range)
             output.append("\r\n")
         }
+        ReplyWriter.appendNonce(nonce, to: &output)
         if version != .http2 {
             output.append("Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         }

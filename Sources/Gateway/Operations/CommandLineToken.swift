@@ -13,11 +13,14 @@ public struct CommandLineToken {
     /// What must be put into the store for it to mean anything; `nil`: it says all itself.
     public let record: StoredToken?
 
-    /// - Parameter certificate: PEM; for a client of `tls_client_auth`, whose tokens are good with it alone, and for no
-    ///   other. Its name is not judged: the gateway does that when the token is used.
+    /// - Parameters:
+    ///   - certificate: PEM; for a client of `tls_client_auth`, whose tokens are good with it alone, and for no other. Its
+    ///     name is not judged: the gateway does that when the token is used.
+    ///   - thumbprint: of a key of the client's (RFC 7638), in base64url: the token is good with a DPoP proof of it alone.
     /// - Throws: for an unknown client, a scope that is not the client's, or a store without a key.
     public init(
         client id: String, scopes: [String], certificate pem: [UInt8]? = nil,
+        keyThumbprint thumbprint: String? = nil,
         configuration: Configuration, state: StoreSnapshot
     ) throws(StartError) {
         let known = KnownState(configuration, try Material(configuration), state)
@@ -30,6 +33,11 @@ public struct CommandLineToken {
         let certificate = pem.flatMap { PeerCertificate(pem: $0, isVerified: false) }
             .map(ClientCertificate.init)
         if pem != nil, certificate == nil { throw StartError(.usage, "no certificate (PEM) in it") }
+        let key = thumbprint.flatMap { Base64.decode($0, .url) }
+        guard thumbprint == nil || key?.count == 32 else {
+            throw StartError(
+                .usage, "no thumbprint of a key: expected the SHA-256 of RFC 7638 in base64url")
+        }
         guard (client.authMethod == .tls) == (certificate != nil) else {
             let problem =
                 client.authMethod == .tls
@@ -42,7 +50,7 @@ public struct CommandLineToken {
                 TokenRequest(scopes: scopes), to: client, under: authority.policy,
                 now: WallTime.now(),
                 tokenID: Base64.encode(try RandomBytes.make(count: 16), .url),
-                certificate: certificate)
+                certificate: certificate, keyThumbprint: key)
             let bytes: [UInt8]
             switch authority.configuration.tokenFormat {
             case .jwt:

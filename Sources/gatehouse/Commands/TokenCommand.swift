@@ -23,6 +23,11 @@ struct TokenCommand: ParsableCommand {
             name: .long,
             help: "The certificate (PEM) that a client of tls_client_auth will use the token with.")
         var certificate: String?
+        @Option(
+            name: .long,
+            help:
+                "The thumbprint (RFC 7638) of the key that the client will prove by DPoP to hold.")
+        var jkt: String?
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func run() throws {
@@ -31,7 +36,7 @@ struct TokenCommand: ParsableCommand {
             let issued: CommandLineToken
             do throws(StartError) {
                 issued = try CommandLineToken(
-                    client: client, scopes: scope, certificate: pem,
+                    client: client, scopes: scope, certificate: pem, keyThumbprint: jkt,
                     configuration: facts.configuration, state: facts.state)
             } catch {
                 throw error.exit
