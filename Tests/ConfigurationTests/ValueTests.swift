@@ -298,6 +298,9 @@ import Testing
         Value("oauth1.on_store_failure", "oauth1 { on_store_failure local; }") {
             $0.oauth1.onStoreFailure == .local
         },
+        Value("route.require", route("require dpop;")) {
+            $0.routes[1].requirements == [.dpop]
+        },
         Value("top.dpop", "dpop { }") { $0.dpop == DPoPConfiguration() },
         Value("dpop.proof_lifetime", "dpop { proof_lifetime 2m; }") {
             $0.dpop.proofLifetime == .seconds(120)

@@ -207,6 +207,7 @@ struct DPoPTokenTests {
                 authority { issuer https://as.test; audience https://a.test/a https://a.test/b https://a.test/c; }
                 upstream up { server 127.0.0.1:9; }
                 route /a { upstream up; require audience https://a.test/a; require dpop; }
+                route /a2 { upstream up; authenticate oauth1; }
                 route /b { upstream up; require audience https://a.test/b; require dpop; }
                 route /b2 { upstream up; require audience https://a.test/b; }
                 route /open { upstream up; authenticate none; }

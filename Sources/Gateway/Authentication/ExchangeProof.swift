@@ -232,7 +232,7 @@ extension Configuration {
     /// Whether a token for the audience is good with a proof alone wherever the gateway takes it.
     func requiresProofs(for audience: String) -> Bool {
         let concerned = (routes + hosts.flatMap(\.routes)).filter { route in
-            guard route.authenticate != .open else { return false }
+            guard route.authenticate.takes(.bearer) else { return false }
             return !route.requirements.contains { requirement in
                 if case .audience(let other) = requirement { other != audience } else { false }
             }
