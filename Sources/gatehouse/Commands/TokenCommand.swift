@@ -23,8 +23,9 @@ struct TokenCommand: ParsableCommand {
             name: .long,
             help: "The certificate (PEM) that a client of tls_client_auth will use the token with.")
         var certificate: String?
+        // In base64url it may begin with a hyphen.
         @Option(
-            name: .long,
+            name: .long, parsing: .unconditional,
             help:
                 "The thumbprint (RFC 7638) of the key that the client will prove by DPoP to hold.")
         var jkt: String?
