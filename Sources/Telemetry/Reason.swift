@@ -22,6 +22,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case plaintextNeedsTLS = "plaintext_needs_tls"
     case bodyHashMismatch = "body_hash_mismatch"
     case proofMismatch = "proof_mismatch"
+    case certificateExpired = "certificate_expired"
     // Permission
     case wrongAudience = "wrong_audience"
     case insufficientScope = "insufficient_scope"

@@ -251,6 +251,10 @@ final class HTTP2Stream: ClientStream {
         connection.needsFlush()
     }
 
+    func endConnection() {
+        connection.endsAfterAnswer = true
+    }
+
     func abort() {
         if exchange != nil { letGo() }
         connection.session.reset(id, code: .internalError)
@@ -274,8 +278,8 @@ final class HTTP2Stream: ClientStream {
     private func rearm() {
         progressBytes = 0
         let now = connection.worker.loop.now
-        // A call of gRPC may be silent for hours, either way: that its client is there the connection finds out.
-        let awaitsBody = exchange.map { $0.wantsBody && !$0.head.isGRPC } ?? false
+        // A call may be silent for hours, either way: that its client is there the connection finds out.
+        let awaitsBody = exchange.map { $0.wantsBody && !$0.isOpenCall } ?? false
         let isWaiting = connection.session.queuedBytes(id) > 0 || awaitsBody || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
@@ -330,7 +334,7 @@ final class HTTP2Stream: ClientStream {
             exchange?.clientLeft(reset: true)
             return abort()
         }
-        guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.head.isGRPC
+        guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.isOpenCall
         else {
             deadline = nil
             if isDiscarding { stopReceiving() }

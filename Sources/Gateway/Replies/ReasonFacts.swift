@@ -74,6 +74,10 @@ extension Reason {
             .init(
                 401, "Proof mismatch",
                 "The connection does not show the certificate that is asked for.")
+        case .certificateExpired:
+            .init(
+                401, "Certificate expired",
+                "The connection's certificate has ended, or is judged anew: connect again.")
         case .wrongAudience:
             .init(403, "Wrong audience", "The credentials are meant for another audience.")
         case .insufficientScope:

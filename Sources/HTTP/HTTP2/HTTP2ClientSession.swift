@@ -40,6 +40,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         var interims = 0
         /// Its head has gone out.
         var isSent = false
+        /// The request's end has gone out: END_STREAM.
+        var isEndSent = false
         var output = StreamOutput()
     }
 
@@ -188,6 +190,11 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         streams[streamID]?.isSent == true
     }
 
+    /// Whether the end of the request has gone out, or there is no such stream any more.
+    public func isEnded(_ streamID: Int32) -> Bool {
+        streams[streamID]?.isEndSent ?? true
+    }
+
     /// Ends a stream at once.
     public func reset(_ streamID: Int32, code: HTTP2Code) {
         _ = unsafe nghttp2_submit_rst_stream(session, none, streamID, code.rawValue)
@@ -241,6 +248,10 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
 
     func headSent(_ streamID: Int32) {
         streams[streamID]?.isSent = true
+    }
+
+    func endSent(_ streamID: Int32) {
+        streams[streamID]?.isEndSent = true
     }
 
     func headersBegin(_ streamID: Int32) {

@@ -59,7 +59,7 @@ import Testing
             .noCredentials, .tokenExpired, .tokenNotYetValid, .tokenRevoked, .unknownIssuer,
             .unknownKey, .badSignature, .badAlgorithm, .wrongType, .unknownClient, .unknownToken,
             .wrongSecret, .timestampOutOfWindow, .nonceReused, .plaintextNeedsTLS,
-            .bodyHashMismatch, .proofMismatch,
+            .bodyHashMismatch, .proofMismatch, .certificateExpired,
         ],
         403: [
             .wrongAudience, .insufficientScope, .claimMismatch, .clientNotAllowed, .addressDenied,
