@@ -17,7 +17,7 @@ final class HTTP2Stream: ClientStream {
     /// The exchange in progress; `nil` once it is over, though its last bytes may still be waiting to go.
     private(set) var exchange: Exchange?
 
-    private unowned let connection: HTTP2Connection
+    private let connection: HTTP2Connection
     private var exchangeDeadline: MonotonicInstant?
     /// Of the request's body: bytes that came before they could be used, and whether its end has come.
     private var pendingInput: [UInt8] = []
@@ -303,6 +303,8 @@ final class HTTP2Stream: ClientStream {
 
     /// The connection has written: goes on where the exchange was held back.
     func outputMoved() {
+        // Most have nothing that waits.
+        guard queuedBefore > 0 || isHeldBack || deadline != nil else { return }
         let queued = connection.session.queuedBytes(id)
         progressBytes += max(0, queuedBefore - queued)
         queuedBefore = queued

@@ -69,12 +69,12 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         let dial = try UpstreamDial(to: server.endpoint, tls: tls)
         self.dial = dial
         socket = dial.socket
-        session.delegate = self
         do throws(SystemError) {
             registration = try worker.loop.register(socket.descriptor, interest, self)
         } catch {
             throw .connectionRefused(code: error.code)
         }
+        session.delegate = self
         setOwnDeadline(after: group.configuration.connectTimeout)
         needsFlush()
     }
