@@ -22,6 +22,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case plaintextNeedsTLS = "plaintext_needs_tls"
     case bodyHashMismatch = "body_hash_mismatch"
     case proofMismatch = "proof_mismatch"
+    case certificateExpired = "certificate_expired"
     // DPoP proofs (RFC 9449 sections 4.3 and 8)
     case invalidProof = "invalid_dpop_proof"
     case wrongProofTarget = "dpop_target_mismatch"

@@ -322,6 +322,61 @@ struct HTTP2UpstreamTests {
         #expect(try pair.get("/x").status == 200)
     }
 
+    /// Accepts and then says nothing, not even what a server begins with: whoever waits for it is told in time, and a call
+    /// that may be silent does not keep the connection for those that come after it.
+    @Test func aServerThatHangsHoldsNobody() throws {
+        let server = try ManualServer()
+        let gateway = try Gateway(
+            testConf(
+                listener: "protocols h2c http/1.1; limits { body_timeout 20s; }",
+                """
+                upstream app { server 127.0.0.1:\(server.port); protocol h2; response_timeout 1s; }
+                route / { upstream app; authenticate none; }
+                """))
+        let call = try peer("open_call", gateway)
+        let upstream = try server.accept()
+        try call.waitUntil("the call") { call.standardOutput.contains("sent") }
+        for _ in 0..<2 {
+            #expect(
+                try gateway.request(
+                    "POST / HTTP/1.1\r\n\(hostLine)Content-Length: 3\r\nConnection: close\r\n\r\nabc"
+                ).status == 504)
+        }
+        #expect(call.waitForExit(within: .seconds(10)) == .code(0), "\(call.standardError)")
+        // gRPC's word for it is in its own field: 14 is UNAVAILABLE.
+        #expect(call.standardOutput == "sent\n200 14\n")
+        _ = consume upstream
+    }
+
+    /// Whoever says that it speaks gRPC may be silent only once it is let in and its server has heard of it.
+    @Test(arguments: ["/oauth2/token", "/http1"])
+    func aContentTypeBuysNoTime(path: String) throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        let gateway = try Gateway(
+            testConf(
+                listener: "protocols h2c http/1.1; limits { body_timeout 500ms; }",
+                store: "store sqlite { path state.db; }",
+                """
+                authority { issuer http://127.0.0.1; }
+                upstream app { server 127.0.0.1:\(upstream.port); }
+                route / { upstream app; authenticate none; }
+                """))
+        let call = try peer("open_call", gateway, path)
+        #expect(call.waitForExit(within: .seconds(10)) == .code(0), "\(call.standardError)")
+        #expect(call.standardOutput == "sent\n200 14\n")
+        let line = try gateway.accessLine { $0["path"] as? String == path }
+        #expect(line["reason"] as? String == "timeout")
+    }
+
+    private func peer(_ test: String, _ gateway: Gateway, _ more: String...) throws
+        -> RunningProcess
+    {
+        let python = try requirePython(module: "h2", package: "python3-h2")
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("http2_peer.py").path
+        return try RunningProcess(python, [script, test, "\(gateway.port)"] + more)
+    }
+
     /// It takes nothing: what waits for it goes with the connection.
     @Test func aServerThatReadsNothingIsGivenUp() throws {
         let server = try ManualServer()

@@ -346,6 +346,19 @@ def grpc(port):
           head[b"grpc-status"].decode(), head[b"grpc-message"].decode())
 
 
+def open_call(port):
+    """A call whose client says one thing and no more."""
+    client = Client(port)
+    stream = client.request(
+        client.headers("POST", sys.argv[3] if len(sys.argv) > 3 else "/call",
+                       ("content-type", "application/grpc"), ("te", "trailers")), ends=False)
+    client.h2.send_data(stream, b"\0\0\0\0\1x")
+    client.flush()
+    print("sent", flush=True)
+    head = dict(client.until(ResponseReceived, stream).headers)
+    print(head[b":status"].decode(), head[b"grpc-status"].decode(), flush=True)
+
+
 def expect(port):
     client = Client(port)
     stream = client.request(

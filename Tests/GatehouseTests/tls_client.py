@@ -43,6 +43,7 @@ class Client:
         connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
+        self.closes = answer.will_close
         return answer.status
 
 
@@ -69,22 +70,50 @@ def ended():
         seen = [client.ask(connection)]
         session = connection.sock.session
         turn_clock("+91d")
-        seen.append(client.ask(connection))
+        seen += [client.ask(connection), "close" if client.closes else "open"]
         client.show("renewed")
         again = client.connect(session)
         seen += [client.ask(again), "reused" if again.sock.session_reused else "new"]
         print(*seen)
 
 
+def ended_streams():
+    """The same on a connection of HTTP/2: the answer, and then GOAWAY."""
+    from h2.connection import H2Connection
+    from h2.events import ConnectionTerminated, ResponseReceived, StreamEnded
+
+    turn_clock("+0")
+    client = Client(VERSIONS[1])
+    client.context.set_alpn_protocols(["h2"])
+    sock = client.context.wrap_socket(socket.create_connection(("127.0.0.1", PORT), timeout=10))
+    h2 = H2Connection()
+    h2.initiate_connection()
+    seen, ended = [], False
+    for offset in ("+0", "+91d"):
+        turn_clock(offset)
+        h2.send_headers(h2.get_next_available_stream_id(), [
+            (":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/machines"),
+        ], end_stream=True)
+        sock.sendall(h2.data_to_send())
+        answered = False
+        while not ended and not (answered and offset == "+0"):
+            for event in h2.receive_data(sock.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    seen.append(dict(event.headers)[b":status"].decode())
+                answered = answered or isinstance(event, StreamEnded)
+                if isinstance(event, ConnectionTerminated):
+                    seen.append("goaway")
+                    ended = True
+            sock.sendall(h2.data_to_send())
+    print(*seen)
+
+
 def changed():
-    """Rules that change under an open connection: asks until the answer changes."""
+    """Rules that change under an open connection, which is to end without a further word."""
     client = Client(VERSIONS[1])
     connection = client.connect()
-    status = first = client.ask(connection)
-    print(first, flush=True)
-    while status == first:
-        status = client.ask(connection)
-    print(status, flush=True)
+    print(client.ask(connection), flush=True)
+    print("closed" if connection.sock.recv(1) == b"" else "open", flush=True)
 
 
 globals()[CASE]()

@@ -84,6 +84,7 @@ private func run(_ bytes: [UInt8], cuts: [Int]) -> [Listener.Event] {
     guard let session = try? HTTP2ServerSession(settings: settings) else { return [] }
     let listener = Listener(session)
     session.delegate = listener
+    defer { session.delegate = nil }
     var start = 0
     do throws(HTTP2Error) {
         for end in cuts + [bytes.count] {

@@ -86,6 +86,7 @@ private func run(_ bytes: [UInt8], cuts: [Int]) -> [Listener.Event] {
     else { return [] }
     let listener = Listener(session, streams: [first, second])
     session.delegate = listener
+    defer { session.delegate = nil }
     // The requests must be out before they can be answered.
     var output: [UInt8] = []
     session.appendOutput(to: &output, upTo: 1 << 20)

@@ -22,18 +22,25 @@ extension Exchange {
         case .bearer(let token), .both(let token): proveBearer(token.range)
         case .oauth1: proveOAuth1()
         case .certificate: proveCertificate()
+        case .refuse(.noCredentials): refuse(CredentialPlan.refusal(missingCredential, on: route))
         case .refuse(let reason): refuse(CredentialPlan.refusal(reason, on: route))
         }
     }
 
     private var hasCertificate: Bool { shownCertificate?.isVerified == true }
 
+    /// A certificate that counted when the connection began is missed for another reason than one that was never there.
+    private var missingCredential: Reason {
+        route?.authentication.takesCertificate == true && isCertificateOver
+            ? .certificateExpired : .noCredentials
+    }
+
     /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
     private func findInBody() {
         guard let route else { return refuse(.internalError) }
         guard route.authentication.takesOAuth1, worker.authenticator.oauth1.mayCarryInBody(head)
         else {
-            return refuse(CredentialPlan.refusal(.noCredentials, on: route))
+            return refuse(CredentialPlan.refusal(missingCredential, on: route))
         }
         hold(for: .authentication, limitBytes: snapshot.oauth1.heldBodyBytes)
     }
@@ -113,7 +120,7 @@ extension Exchange {
             if route?.authentication.takesCertificate == true, hasCertificate {
                 return proveCertificate()
             }
-            return refuse(.noCredentials)
+            return refuse(missingCredential)
         }
         do throws(OAuth1Error) {
             let claim = try worker.authenticator.oauth1.prepare(head, body: heldBody.span)

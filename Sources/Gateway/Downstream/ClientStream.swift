@@ -56,6 +56,8 @@ protocol ClientStream: AnyObject {
     ///
     /// - Parameter closes: the answer said `Connection: close`, or the framing is lost.
     func exchangeEnded(closes: Bool)
+    /// No further request is taken on the connection; what is under way is finished.
+    func endConnection()
     /// Ends at once and uncleanly: the answer was cut, and the client must see that it was.
     func abort()
 
@@ -67,7 +69,10 @@ protocol ClientStream: AnyObject {
 
 /// A client's connection, whatever it speaks, as its worker sees it.
 protocol ClientConnection: EventHandler {
-    /// The gateway is going down: an idle connection ends now, a busy one after its answers.
+    /// The listener that the client showed a certificate to; `nil` where it showed none yet.
+    var certifiedBy: ListenerContext? { get }
+    /// No further request is taken, as the gateway is going down or the connection was opened under other rules: an idle
+    /// connection ends now, a busy one after its answers.
     func drain()
     /// Ends whatever is going on, for the end of the drain.
     func shutDown()

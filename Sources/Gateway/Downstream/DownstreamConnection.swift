@@ -386,7 +386,9 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         worker.connectionClosed(listener.role)
     }
 
-    /// The gateway is going down: an idle connection ends now, a busy one after its answer.
+    var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
+
+    /// No further request is taken: an idle connection ends now, a busy one after its answer, or after the next.
     func drain() {
         guard listener.role == .traffic else { return }
         switch state {
@@ -396,6 +398,9 @@ final class DownstreamConnection: ClientConnection, ClientStream {
             break
         }
     }
+
+    /// The answer says `Connection: close` by itself.
+    func endConnection() {}
 
     /// Ends whatever is going on, for the end of the drain.
     func shutDown() {

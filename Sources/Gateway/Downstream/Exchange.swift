@@ -182,6 +182,11 @@ final class Exchange {
         let listener = self.listener
         bodyLimitBytes = listener.limits.bodyBytes
         if !head.keepsAlive { closesAfterAnswer = true }
+        if isCertificateOver {
+            // On a new connection the client can show one that counts.
+            closesAfterAnswer = true
+            downstream?.endConnection()
+        }
         guard identify() else { return refuse(.internalError) }
         guard findClient(trusted: listener.configuration.trustedProxies) else {
             return refuse(.badRequest)
@@ -246,6 +251,11 @@ final class Exchange {
     var origin: RequestOrigin {
         RequestOrigin(
             isTLS: forwarded?.isTLS ?? (downstream?.tls != nil), authority: forwarded?.authority)
+    }
+
+    /// Whether the certificate that the connection was opened with counts no more, so that it cannot go on as it is.
+    var isCertificateOver: Bool {
+        downstream?.tls?.certificate != nil && shownCertificate == nil
     }
 
     /// The certificate on the client's connection, as long as it counts: like a token it is judged at each use.

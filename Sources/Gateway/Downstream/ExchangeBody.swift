@@ -58,6 +58,13 @@ extension Exchange {
         }
     }
 
+    /// Whether the client may be silent for as long as it likes: a call of gRPC that was let in and that its server has heard
+    /// of. Nobody else may, whatever the content type says.
+    var isOpenCall: Bool {
+        guard stage == .forwarding || stage == .answering, head.isGRPC else { return false }
+        return upstream?.mayBeSilent == true
+    }
+
     /// Whether all of the request has been read from the client.
     var isBodyTaken: Bool { body.isFinished }
 

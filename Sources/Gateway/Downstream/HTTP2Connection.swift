@@ -32,6 +32,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private var isClosed = false
     private var isFlushNeeded = false
     private var isDraining = false
+    /// The next stream that closes is to be the last: an answer first, then GOAWAY, as some clients lose what follows that.
+    var endsAfterAnswer = false
     private var isBroken = false
     /// Our side is shut; the client's last bytes are dropped so that no reset destroys the GOAWAY.
     private var isLingering = false
@@ -208,6 +210,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         guard let stream = streams.removeValue(forKey: streamID) else { return }
         stream.closed(code: code)
         restOrWork()
+        if endsAfterAnswer { drain() }
     }
 
     // MARK: From the streams
@@ -378,7 +381,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 extension HTTP2Connection: TurnFlushing {}
 
 extension HTTP2Connection: ClientConnection {
-    /// The gateway is going down: no further stream is taken, those that are open are finished.
+    var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
+
+    /// No further stream is taken, those that are open are finished.
     func drain() {
         guard listener.role == .traffic, !isDraining else { return }
         isDraining = true

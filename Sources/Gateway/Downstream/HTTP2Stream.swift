@@ -17,7 +17,7 @@ final class HTTP2Stream: ClientStream {
     /// The exchange in progress; `nil` once it is over, though its last bytes may still be waiting to go.
     private(set) var exchange: Exchange?
 
-    private unowned let connection: HTTP2Connection
+    private let connection: HTTP2Connection
     private var exchangeDeadline: MonotonicInstant?
     /// Of the request's body: bytes that came before they could be used, and whether its end has come.
     private var pendingInput: [UInt8] = []
@@ -251,6 +251,10 @@ final class HTTP2Stream: ClientStream {
         connection.needsFlush()
     }
 
+    func endConnection() {
+        connection.endsAfterAnswer = true
+    }
+
     func abort() {
         if exchange != nil { letGo() }
         connection.session.reset(id, code: .internalError)
@@ -274,8 +278,8 @@ final class HTTP2Stream: ClientStream {
     private func rearm() {
         progressBytes = 0
         let now = connection.worker.loop.now
-        // A call of gRPC may be silent for hours, either way: that its client is there the connection finds out.
-        let awaitsBody = exchange.map { $0.wantsBody && !$0.head.isGRPC } ?? false
+        // A call may be silent for hours, either way: that its client is there the connection finds out.
+        let awaitsBody = exchange.map { $0.wantsBody && !$0.isOpenCall } ?? false
         let isWaiting = connection.session.queuedBytes(id) > 0 || awaitsBody || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
@@ -299,6 +303,8 @@ final class HTTP2Stream: ClientStream {
 
     /// The connection has written: goes on where the exchange was held back.
     func outputMoved() {
+        // Most have nothing that waits.
+        guard queuedBefore > 0 || isHeldBack || deadline != nil else { return }
         let queued = connection.session.queuedBytes(id)
         progressBytes += max(0, queuedBefore - queued)
         queuedBefore = queued
@@ -330,7 +336,7 @@ final class HTTP2Stream: ClientStream {
             exchange?.clientLeft(reset: true)
             return abort()
         }
-        guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.head.isGRPC
+        guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.isOpenCall
         else {
             deadline = nil
             if isDiscarding { stopReceiving() }

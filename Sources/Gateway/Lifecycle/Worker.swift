@@ -228,6 +228,7 @@ final class Worker {
     }
 
     private func configureListeners() {
+        var judgedAnew: [ListenerContext] = []
         for bound in snapshot.listeners {
             if let context = listeners[bound.id] {
                 context.configuration = bound.configuration
@@ -235,8 +236,12 @@ final class Worker {
                 listeners[bound.id] = ListenerContext(
                     role: bound.role, configuration: bound.configuration, load: bound.load)
             }
-            listeners[bound.id]?.tls = snapshot.tls.servers[bound.name]
+            guard let context = listeners[bound.id] else { continue }
+            let rules = context.tls?.clientRules
+            context.tls = snapshot.tls.servers[bound.name]
+            if let rules, rules != context.tls?.clientRules { judgedAnew.append(context) }
         }
+        endConnections(of: judgedAnew)
         let live = Set(snapshot.listeners.map(\.id))
         for acceptor in acceptors where !live.contains(acceptor.id) { acceptor.stop() }
         acceptors.removeAll { !live.contains($0.id) }
@@ -257,6 +262,18 @@ final class Worker {
     }
 
     // MARK: Connections
+
+    /// Certificates that were shown under other rules count no more: their clients are to show them again.
+    private func endConnections(of listeners: [ListenerContext]) {
+        guard !listeners.isEmpty else { return }
+        loop.forEachHandler { handler in
+            guard let connection = handler as? any ClientConnection,
+                let listener = connection.certifiedBy,
+                listeners.contains(where: { $0 === listener })
+            else { return }
+            connection.drain()
+        }
+    }
 
     /// Opens a connection that was placed here.
     func open(_ descriptor: Int32, listener: Int, peer: IPAddress?) {

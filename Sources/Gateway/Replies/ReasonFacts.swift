@@ -85,6 +85,10 @@ extension Reason {
             .init(
                 401, "Nonce required",
                 "A nonce of this server is required in the DPoP proof.")
+        case .certificateExpired:
+            .init(
+                401, "Certificate expired",
+                "The connection's certificate has ended, or is judged anew: connect again.")
         case .wrongAudience:
             .init(403, "Wrong audience", "The credentials are meant for another audience.")
         case .insufficientScope:

@@ -51,6 +51,9 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var heardAt: MonotonicInstant
     /// When the server was asked for a sign of life since it was heard last.
     private var askedAt: MonotonicInstant?
+    /// Servers of gRPC take a client that asks more often than every 5 minutes for a nuisance and end the connection.
+    private static let lifePause: Duration = .seconds(301)
+    private var lastAskedAt: MonotonicInstant?
     /// When the server must have taken some of what waits for it.
     private var writeDeadline: MonotonicInstant?
 
@@ -66,12 +69,12 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         let dial = try UpstreamDial(to: server.endpoint, tls: tls)
         self.dial = dial
         socket = dial.socket
-        session.delegate = self
         do throws(SystemError) {
             registration = try worker.loop.register(socket.descriptor, interest, self)
         } catch {
             throw .connectionRefused(code: error.code)
         }
+        session.delegate = self
         setOwnDeadline(after: group.configuration.connectTimeout)
         needsFlush()
     }
@@ -114,7 +117,12 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     }
 
     /// Whether the server has said something while nobody asked: it may have closed.
-    var mayBeStale: Bool { state == .open && streams.isEmpty && socket.isReadable }
+    func mayBeStale() -> Bool {
+        guard state == .open, streams.isEmpty, socket.isReadable else { return false }
+        // The look may have taken it from the socket.
+        readOn()
+        return true
+    }
 
     var isConnecting: Bool { state == .connecting }
 
@@ -138,6 +146,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
             id: streamID, connection: self, exchange: exchange, isReused: hasServed,
             isRequestOut: !hasContent)
         streams[streamID] = stream
+        stream.begun()
+        watchForLife()
         hasServed = true
         if state == .open { ownDeadline = nil }
         if hasContent, outgoing.isWhole {
@@ -196,6 +206,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
             }
             state = .open
             heardAt = worker.loop.now
+            // Nobody could be asked before there was a connection.
+            askedAt = nil
             ownDeadline = nil
             restOrWork()
             updateInterest()
@@ -392,26 +404,45 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         }
         for stream in streams.values {
             guard let deadline = stream.deadline, deadline <= now else { continue }
-            stream.deadlineReached()
+            // First: what the failure sets going must find that nobody may be there.
             askForLife()
+            stream.deadlineReached()
         }
         guard state != .closed else { return }
+        if let lifeDeadline, lifeDeadline <= now { askForLife() }
         let own = [
-            ownDeadline, writeDeadline, askedAt.map { $0 + HTTP2UpstreamConnection.lifeTime },
+            ownDeadline, writeDeadline, lifeDeadline,
+            askedAt.map { $0 + HTTP2UpstreamConnection.lifeTime },
         ]
         if let next = (own + streams.values.map(\.deadline)).compactMap(\.self).min() {
             deadlineMoved(to: next)
         }
     }
 
+    /// When a server that is silent is asked for a sign of life while streams are open: a call may be silent for long, but
+    /// not because nobody is there.
+    private var lifeDeadline: MonotonicInstant? {
+        guard state == .open, askedAt == nil, !streams.isEmpty else { return nil }
+        let silent = heardAt + group.configuration.responseTimeout
+        return lastAskedAt.map { max(silent, $0 + HTTP2UpstreamConnection.lifePause) } ?? silent
+    }
+
+    private func watchForLife() {
+        if let lifeDeadline { deadlineMoved(to: lifeDeadline) }
+    }
+
     /// One answer is late. Not a byte in all that time, for anybody, may mean that the connection is dead, and may mean that
     /// nobody else was due to hear anything: the server is asked, and until it has answered no further request goes there.
     private func askForLife() {
         let silence = worker.loop.now - heardAt
-        guard askedAt == nil, silence >= group.configuration.responseTimeout else { return }
+        guard state == .open, askedAt == nil, silence >= group.configuration.responseTimeout else {
+            return
+        }
         askedAt = worker.loop.now
+        lastAskedAt = askedAt
         session.ping()
         needsFlush()
+        deadlineMoved(to: worker.loop.now + HTTP2UpstreamConnection.lifeTime)
     }
 
     private func updateInterest() {

@@ -114,8 +114,9 @@ final class HTTP2UpstreamStream: UpstreamStream {
         guard let exchange else { return }
         self.exchange = nil
         deadline = nil
-        // An answer that came before the request was whole: nobody sends the rest (RFC 9113 section 8.1).
-        if !isRequestOut || connection.session.queuedBytes(id) > 0 {
+        // An answer that came before the request was whole: nobody sends the rest (RFC 9113 section 8.1). Nor does anybody
+        // send an end that waits for a window, without which the stream would stay open for ever.
+        if !connection.session.isEnded(id) {
             connection.session.reset(id, code: .cancel)
         }
         exchange.upstreamEnded(trailers: trailers)
@@ -147,6 +148,10 @@ final class HTTP2UpstreamStream: UpstreamStream {
         guard let exchange else { return }
         self.exchange = nil
         deadline = nil
+        if !hasAnswer, !isHeadOut, error == .responseTimeout {
+            // The server never heard of it: another may, as when there had been no connection.
+            return exchange.upstreamFailed(.connectionTimeout)
+        }
         exchange.upstreamFailed(hasAnswer ? .responseIncomplete : error)
     }
 
@@ -154,6 +159,8 @@ final class HTTP2UpstreamStream: UpstreamStream {
     func outputMoved() {
         if !isHeadOut, connection.session.isSent(id) {
             isHeadOut = true
+            // Now it is the client's time that runs, until the request is whole.
+            if isRequestOut { awaitServer() } else { deadline = nil }
             exchange?.upstreamIsWritable()
         }
         guard isHeldBack,
@@ -165,8 +172,21 @@ final class HTTP2UpstreamStream: UpstreamStream {
 
     // MARK: Time
 
+    /// The request waits for the server to hear it: that may not take longer than an answer.
+    func begun() {
+        awaitServer()
+    }
+
+    /// A call of gRPC that both sides have begun may be silent for as long as both are there, which their connections find
+    /// out.
+    var mayBeSilent: Bool { isHeadOut }
+
     private func awaitServer() {
-        guard exchange != nil, !isReadingPaused else { return }
+        guard let exchange, !isReadingPaused else { return }
+        if hasFinalHead, exchange.head.isGRPC, head.isGRPC {
+            deadline = nil
+            return
+        }
         let end =
             connection.worker.loop.now + connection.group.configuration.responseTimeout
         deadline = end

@@ -129,6 +129,9 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
     /// Whether the server has not taken all that was sent: the client's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
+    /// Nothing is asked of a server between request and answer.
+    var mayBeSilent: Bool { false }
+
     /// The request is complete: from now on the server's time runs. Called again when the server has taken the last of
     /// it; before that a server that stops reading must not hold the exchange for ever.
     func requestEnded() {

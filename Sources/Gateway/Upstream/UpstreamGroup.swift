@@ -105,7 +105,7 @@ final class UpstreamGroup {
         if isShared {
             // All who were on a connection that was lost share the one that takes its place.
             let open = server.shared.first {
-                $0.takesRequests && (!isFresh || $0.isConnecting) && (mayRepeat || !$0.mayBeStale)
+                $0.takesRequests && (!isFresh || $0.isConnecting) && (mayRepeat || !$0.mayBeStale())
             }
             let connection: HTTP2UpstreamConnection
             if let open { connection = open } else { connection = try share(server) }

@@ -7,6 +7,8 @@ protocol UpstreamStream: AnyObject {
     var isReused: Bool { get }
     /// Whether the server has not taken all that was sent: the client's reading must wait.
     var isCongested: Bool { get }
+    /// Whether the server has heard of the request, and its connection finds out by itself whether it is still there.
+    var mayBeSilent: Bool { get }
     /// Sends more of the request's content.
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>)
     /// The request's content is complete.

@@ -86,28 +86,27 @@ struct FieldBlock {
         fields.append((start..<middle, middle..<text.count, id.isSecret))
     }
 
-    /// Appends whole lines; a line without its form, which is never written, is left out.
+    /// Appends whole lines; what comes behind a line without its form, which is never written, is left out.
     mutating func append(lines: Span<UInt8>) {
-        var index = 0
-        while index < lines.count {
-            let start = text.count
-            while index < lines.count, lines[index] != 0x3A, lines[index] != 0x0D {
-                text.append(ASCII.lowercased(lines[index]))
-                index += 1
+        // All at once; the names are made lower case where they stand then.
+        let base = text.count
+        text.append(lines)
+        var start = 0
+        while start < lines.count {
+            var colon = start
+            while colon < lines.count, lines[colon] != 0x3A, lines[colon] != 0x0D {
+                text[base + colon] = ASCII.lowercased(lines[colon])
+                colon += 1
             }
-            let middle = text.count
-            guard index + 1 < lines.count, lines[index] == 0x3A else {
-                text.removeSubrange(start...)
-                return
+            guard colon + 1 < lines.count, lines[colon] == 0x3A else { return }
+            let value = min(colon + 2, lines.count)
+            var end = ASCII.firstControl(lines, from: value)
+            while end < lines.count, lines[end] != 0x0D {
+                end = ASCII.firstControl(lines, from: end + 1)
             }
-            index += 2
-            while index < lines.count, lines[index] != 0x0D {
-                text.append(lines[index])
-                index += 1
-            }
-            index += 2
-            let isSecret = FieldName.lookup(text.span.extracting(start..<middle)).isSecret
-            fields.append((start..<middle, middle..<text.count, isSecret))
+            let isSecret = FieldName.lookup(lines.extracting(start..<colon)).isSecret
+            fields.append((base + start..<base + colon, base + value..<base + end, isSecret))
+            start = end + 2
         }
     }
 

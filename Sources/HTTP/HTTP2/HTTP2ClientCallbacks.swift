@@ -85,8 +85,14 @@ enum HTTP2ClientCallbacks {
         }
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) {
             _, frame, context in
-            guard let frame = unsafe frame, unsafe isHeaders(frame) else { return 0 }
-            unsafe owner(context)?.headSent(frame.pointee.hd.stream_id)
+            guard let frame = unsafe frame, let owner = unsafe owner(context) else { return 0 }
+            let header = unsafe frame.pointee.hd
+            if unsafe isHeaders(frame) { owner.headSent(header.stream_id) }
+            let carriesEnd = [NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue].contains(
+                UInt32(header.type))
+            if carriesEnd, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
+                owner.endSent(header.stream_id)
+            }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) {

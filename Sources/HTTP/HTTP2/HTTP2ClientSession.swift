@@ -30,7 +30,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
 
 /// The client's end of an HTTP/2 connection (RFC 9113): bytes in, events out, and back. No sockets, no clock.
 @safe public final class HTTP2ClientSession {
-    struct Stream {
+    /// An object, since each of its facts is asked for and changed by itself.
+    final class Stream {
         var reader: HTTP2ResponseReader?
         var hasFinalHead = false
         var isToHead = false
@@ -40,16 +41,19 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         var interims = 0
         /// Its head has gone out.
         var isSent = false
+        /// The request's end has gone out: END_STREAM.
+        var isEndSent = false
         var output = StreamOutput()
     }
 
     /// Interim answers before the final one; more is a flood (threats.md, Framing).
     private static let interimLimit = 16
 
-    public weak var delegate: (any HTTP2ClientDelegate)?
+    /// Whoever sets it takes it away when the connection ends: a weak one would slow down every reference to it.
+    public var delegate: (any HTTP2ClientDelegate)?
     let settings: HTTP2Settings
     var session: OpaquePointer?
-    var streams: [Int32: Stream] = [:]
+    var streams = StreamTable<Stream>()
     /// The server has said that it takes no further stream.
     public internal(set) var hasGoneAway = false
     /// The server has said what it allows.
@@ -149,7 +153,7 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
             return unsafe nghttp2_submit_request(session, nil, fields, count, &provider, nil)
         }
         guard streamID > 0 else { throw .library(streamID) }
-        var stream = Stream()
+        let stream = Stream()
         stream.isToHead = isToHead
         streams[streamID] = stream
         return streamID
@@ -157,24 +161,24 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
 
     /// Appends content of a request.
     public func sendData(_ streamID: Int32, _ content: Span<UInt8>) {
-        guard streams[streamID] != nil else { return }
-        streams[streamID]?.output.append(content)
-        resumeData(streamID)
+        guard let stream = streams[streamID] else { return }
+        stream.output.append(content)
+        resumeData(streamID, stream)
     }
 
     /// The request's content is complete.
     ///
     /// - Parameter trailerLines: field lines that follow it; may be empty.
     public func finish(_ streamID: Int32, trailerLines: Span<UInt8>) {
-        guard streams[streamID] != nil else { return }
-        streams[streamID]?.output.isEnded = true
-        streams[streamID]?.output.trailers.append(trailerLines)
-        resumeData(streamID)
+        guard let stream = streams[streamID] else { return }
+        stream.output.isEnded = true
+        stream.output.trailers.append(trailerLines)
+        resumeData(streamID, stream)
     }
 
-    private func resumeData(_ streamID: Int32) {
-        guard streams[streamID]?.output.isDeferred == true else { return }
-        streams[streamID]?.output.isDeferred = false
+    private func resumeData(_ streamID: Int32, _ stream: Stream) {
+        guard stream.output.isDeferred else { return }
+        stream.output.isDeferred = false
         _ = unsafe nghttp2_session_resume_data(session, streamID)
     }
 
@@ -186,6 +190,11 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     /// Whether the head of the request has gone out.
     public func isSent(_ streamID: Int32) -> Bool {
         streams[streamID]?.isSent == true
+    }
+
+    /// Whether the end of the request has gone out, or there is no such stream any more.
+    public func isEnded(_ streamID: Int32) -> Bool {
+        streams[streamID]?.isEndSent ?? true
     }
 
     /// Ends a stream at once.
@@ -232,7 +241,7 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
             session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
         // A server that allows none at all is overloaded, and trying elsewhere must have an end.
         let end: HTTP2StreamEnd = theirs == 0 ? .unprocessed : .unsent
-        for id in streams.keys.sorted().dropFirst(Int(theirs)) where streams[id]?.isSent == false {
+        for id in streams.ids.sorted().dropFirst(Int(theirs)) where streams[id]?.isSent == false {
             streams[id] = nil
             reset(id, code: .cancel)
             delegate?.streamClosed(streamID: id, end)
@@ -243,27 +252,32 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         streams[streamID]?.isSent = true
     }
 
+    func endSent(_ streamID: Int32) {
+        streams[streamID]?.isEndSent = true
+    }
+
     func headersBegin(_ streamID: Int32) {
         guard let stream = streams[streamID], !stream.isMalformed else { return }
         if stream.hasFinalHead {
-            streams[streamID]?.trailers = Trailers()
+            stream.trailers = Trailers()
         } else if let head = delegate?.makeHead(streamID: streamID) {
-            streams[streamID]?.reader = HTTP2ResponseReader(head: head, limits: settings.head)
+            stream.reader = HTTP2ResponseReader(head: head, limits: settings.head)
         }
     }
 
     func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) {
-        if streams[streamID]?.trailers == nil {
-            streams[streamID]?.reader?.take(name, value)
-        } else if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
+        guard let stream = streams[streamID] else { return }
+        if stream.trailers == nil {
+            stream.reader?.take(name, value)
+        } else if stream.trailers?.take(name, value, within: settings.head) == false {
             malformed(streamID)
         }
     }
 
     /// No answer: what came of it counts for nothing (section 8.1.1).
     func malformed(_ streamID: Int32) {
-        guard streams[streamID]?.isMalformed == false else { return }
-        streams[streamID]?.isMalformed = true
+        guard let stream = streams[streamID], !stream.isMalformed else { return }
+        stream.isMalformed = true
         reset(streamID, code: .protocolError)
     }
 
@@ -274,19 +288,19 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
             return ended(streamID, trailers)
         }
         guard var reader = stream.reader else { return }
-        streams[streamID]?.reader = nil
+        stream.reader = nil
         do throws(HTTP1Error) {
             try reader.finish(isToHead: stream.isToHead, endsStream: endsStream)
         } catch {
             return malformed(streamID)
         }
         if reader.head.isInterim {
-            streams[streamID]?.interims += 1
-            guard stream.interims < HTTP2ClientSession.interimLimit else {
+            stream.interims += 1
+            guard stream.interims <= HTTP2ClientSession.interimLimit else {
                 return malformed(streamID)
             }
         } else {
-            streams[streamID]?.hasFinalHead = true
+            stream.hasFinalHead = true
         }
         delegate?.responseHead(streamID: streamID)
         if endsStream { ended(streamID, Trailers()) }
@@ -311,14 +325,14 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     }
 
     private func ended(_ streamID: Int32, _ trailers: Trailers) {
-        guard streams[streamID]?.hasEnded == false else { return }
-        streams[streamID]?.hasEnded = true
+        guard let stream = streams[streamID], !stream.hasEnded else { return }
+        stream.hasEnded = true
         delegate?.responseEnded(streamID: streamID, trailers)
     }
 
     /// - Parameter isOurs: the library refused a frame of the stream: what it is reset for is the server's fault.
     func streamClosed(_ streamID: Int32, code: UInt32) {
-        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        guard let stream = streams.remove(streamID) else { return }
         let end: HTTP2StreamEnd =
             if stream.isMalformed {
                 .malformed
@@ -343,13 +357,14 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     func content(
         _ streamID: Int32, into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
     ) -> Int? {
-        guard var output = streams[streamID]?.output else {
+        guard let stream = streams[streamID] else {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             return 0
         }
         // The only reference moves out, so that the bytes are not copied.
-        streams[streamID]?.output = StreamOutput()
-        defer { streams[streamID]?.output = output }
+        var output = stream.output
+        stream.output = StreamOutput()
+        defer { stream.output = output }
         let count = unsafe output.give(into: room, &flags)
         if flags & NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue != 0 {
             block.removeAll()

@@ -34,21 +34,24 @@ struct HTTP2HeadReader {
         guard error == nil else { return }
         guard size <= limits.headBytes else { return fail(.headTooLarge) }
         if name.count > 0, name[0] == 0x3A { return takePseudo(name, value) }
-        if FieldName.lookup(name) == .cookie {
+        let id = FieldName.lookup(name)
+        if id == .cookie {
             if !cookies.isEmpty { cookies.append("; ") }
             cookies.append(value)
             return
         }
-        append(name, value)
+        append(id, name, value)
     }
 
     private mutating func fail(_ fault: HTTP1Error) {
         error = error ?? fault
     }
 
-    private mutating func append(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+    private mutating func append(
+        _ id: FieldName, _ name: Span<UInt8>, _ value: Span<UInt8>
+    ) {
         guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
-        let line = FieldLine(id: FieldName.lookup(name), name: keep(name), value: keep(value))
+        let line = FieldLine(id: id, name: keep(name), value: keep(value))
         head.storage.fields.append(line)
         guard line.id != .other else { return }
         do throws(HTTP1Error) {
@@ -94,7 +97,7 @@ struct HTTP2HeadReader {
         if let error { throw error }
         if !cookies.isEmpty {
             let (name, value) = (Array("cookie".utf8), cookies)
-            append(name.span, value.span)
+            append(.cookie, name.span, value.span)
             if let error { throw error }
         }
         if isExtendedConnect {

@@ -3,7 +3,7 @@ import Primitives
 
 /// Content of one stream on its way out, and what ends it.
 struct StreamOutput {
-    /// Bytes that have gone out and may be kept before those that wait.
+    /// Bytes that have gone out and may be kept before those that wait, where these are fewer.
     private static let spentLimit = 64 << 10
 
     private var bytes: [UInt8] = []
@@ -48,8 +48,9 @@ struct StreamOutput {
         if start == bytes.count {
             bytes.removeAll(keepingCapacity: bytes.capacity <= 64 << 10)
             start = 0
-        } else if start >= StreamOutput.spentLimit {
-            // A peer that opens its window in small steps may never let the queue run empty.
+        } else if start >= StreamOutput.spentLimit, start >= count {
+            // A peer that opens its window in small steps may never let the queue run empty. What is moved is no more than
+            // what has gone out since the last time.
             bytes.removeSubrange(..<start)
             start = 0
         }

@@ -45,7 +45,7 @@ extension HTTP2ServerSession {
         decodedBytes = 0
         if isRequest {
             guard let head = delegate?.makeHead(streamID: streamID) else { return }
-            var stream = Stream()
+            let stream = Stream()
             stream.reader = HTTP2HeadReader(head: head, limits: settings.head)
             streams[streamID] = stream
         } else {
@@ -62,9 +62,10 @@ extension HTTP2ServerSession {
             terminate(.enhanceYourCalm)
             return false
         }
-        if streams[streamID]?.trailers == nil {
-            streams[streamID]?.reader?.take(name, value)
-        } else if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
+        guard let stream = streams[streamID] else { return true }
+        if stream.trailers == nil {
+            stream.reader?.take(name, value)
+        } else if stream.trailers?.take(name, value, within: settings.head) == false {
             headerIsInvalid(streamID)
         }
         return true
@@ -72,14 +73,14 @@ extension HTTP2ServerSession {
 
     /// A field whose name or value no message may have (section 8.2.1). The library would only leave it out.
     func headerIsInvalid(_ streamID: Int32) {
-        guard streams[streamID]?.isMalformed == false else { return }
-        streams[streamID]?.isMalformed = true
+        guard let stream = streams[streamID], !stream.isMalformed else { return }
+        stream.isMalformed = true
         reset(streamID, code: .protocolError)
     }
 
     func headersEnd(_ streamID: Int32, isRequest: Bool, endsStream: Bool) {
         headInProgress = 0
-        guard var stream = streams[streamID], !stream.isMalformed else { return }
+        guard let stream = streams[streamID], !stream.isMalformed else { return }
         guard isRequest else {
             // Trailers end the stream (section 8.1).
             guard endsStream, let trailers = stream.trailers else {
@@ -90,10 +91,9 @@ extension HTTP2ServerSession {
         }
         guard var reader = stream.reader else { return }
         stream.reader = nil
-        streams[streamID] = stream
         do throws(HTTP1Error) {
             try reader.finish(endsStream: endsStream)
-            streams[streamID]?.isUseful = true
+            stream.isUseful = true
             delegate?.requestHead(streamID: streamID, endsStream: endsStream)
         } catch {
             if HTTP2ServerSession.isMalformed(error) {
@@ -171,7 +171,7 @@ extension HTTP2ServerSession {
     func streamClosed(_ streamID: Int32, code: UInt32) {
         if headInProgress == streamID { headInProgress = 0 }
         stopped.remove(streamID)
-        guard let stream = streams.removeValue(forKey: streamID) else { return }
+        guard let stream = streams.remove(streamID) else { return }
         closed.wasClosed(streamID)
         if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
         delegate?.streamClosed(streamID: streamID, code: code)
@@ -185,13 +185,14 @@ extension HTTP2ServerSession {
     func content(
         _ streamID: Int32, into room: UnsafeMutableBufferPointer<UInt8>, _ flags: inout UInt32
     ) -> Int? {
-        guard var output = streams[streamID]?.output else {
+        guard let stream = streams[streamID] else {
             flags |= NGHTTP2_DATA_FLAG_EOF.rawValue
             return 0
         }
         // The only reference moves out, so that the bytes are not copied.
-        streams[streamID]?.output = StreamOutput()
-        defer { streams[streamID]?.output = output }
+        var output = stream.output
+        stream.output = StreamOutput()
+        defer { stream.output = output }
         let count = unsafe output.give(into: room, &flags)
         if flags & NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue != 0 {
             block.removeAll()

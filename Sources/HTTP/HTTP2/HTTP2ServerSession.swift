@@ -29,7 +29,8 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// CONTINUATION frames of one head (CVE-2024-27316).
     private static let continuationLimit = 8
 
-    struct Stream {
+    /// An object, since each of its facts is asked for and changed by itself.
+    final class Stream {
         var reader: HTTP2HeadReader?
         /// Once its section has begun.
         var trailers: Trailers?
@@ -42,10 +43,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
         var isUseful = false
     }
 
-    public weak var delegate: (any HTTP2ServerDelegate)?
+    /// Whoever sets it takes it away when the connection ends: a weak one would slow down every reference to it.
+    public var delegate: (any HTTP2ServerDelegate)?
     let settings: HTTP2Settings
     var session: OpaquePointer?
-    var streams: [Int32: Stream] = [:]
+    var streams = StreamTable<Stream>()
     var flood = FloodGuard()
     var block = FieldBlock()
     var hasSettings = false
@@ -184,24 +186,24 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// Appends content of the answer.
     public func sendData(_ streamID: Int32, _ content: Span<UInt8>) {
-        guard streams[streamID] != nil else { return }
-        streams[streamID]?.output.append(content)
-        resumeData(streamID)
+        guard let stream = streams[streamID] else { return }
+        stream.output.append(content)
+        resumeData(streamID, stream)
     }
 
     /// The answer's content is complete.
     ///
     /// - Parameter trailerLines: field lines that follow it; may be empty.
     public func finish(_ streamID: Int32, trailerLines: Span<UInt8>) {
-        guard streams[streamID] != nil else { return }
-        streams[streamID]?.output.isEnded = true
-        streams[streamID]?.output.trailers.append(trailerLines)
-        resumeData(streamID)
+        guard let stream = streams[streamID] else { return }
+        stream.output.isEnded = true
+        stream.output.trailers.append(trailerLines)
+        resumeData(streamID, stream)
     }
 
-    private func resumeData(_ streamID: Int32) {
-        guard streams[streamID]?.output.isDeferred == true else { return }
-        streams[streamID]?.output.isDeferred = false
+    private func resumeData(_ streamID: Int32, _ stream: Stream) {
+        guard stream.output.isDeferred else { return }
+        stream.output.isDeferred = false
         _ = unsafe nghttp2_session_resume_data(session, streamID)
     }
 
@@ -220,7 +222,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// (section 8.1).
     public func stopReceiving(_ streamID: Int32) {
         guard let stream = streams[streamID] else { return }
-        streams[streamID]?.isMalformed = true
+        stream.isMalformed = true
         if stream.isAnswered { return reset(streamID, code: .noError) }
         stopped.insert(streamID)
     }

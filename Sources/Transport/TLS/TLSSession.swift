@@ -165,6 +165,8 @@ import Primitives
         wire.beginCall()
         var byte: UInt8 = 0
         let count = unsafe SSL_peek(raw, &byte, 1)
+        // It lies in the session now, where no descriptor tells of it.
+        if count > 0 { hasMoreInput = true }
         return count > 0 || outcome(of: Int(count)) != .wouldBlock
     }
 

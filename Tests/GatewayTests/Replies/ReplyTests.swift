@@ -138,7 +138,8 @@ import Testing
             .noCredentials, .tokenExpired, .tokenNotYetValid, .tokenRevoked, .unknownIssuer,
             .unknownKey, .badSignature, .badAlgorithm, .wrongType, .unknownClient, .unknownToken,
             .wrongSecret, .timestampOutOfWindow, .nonceReused, .plaintextNeedsTLS,
-            .bodyHashMismatch, .proofMismatch, .invalidProof, .wrongProofTarget, .nonceRequired,
+            .bodyHashMismatch, .proofMismatch, .certificateExpired, .invalidProof,
+            .wrongProofTarget, .nonceRequired,
         ],
         403: [
             .wrongAudience, .insufficientScope, .claimMismatch, .clientNotAllowed, .addressDenied,

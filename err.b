@@ -1,0 +1,2 @@
+gatehouse: g.conf: error: cannot be read: no such file
+
