@@ -1,4 +1,7 @@
 import ArgumentParser
+import Cryptography
+
+OpenSSLLibrary.stayUntilExit()
 
 // Bad usage ends with EX_USAGE (64), as sysexits.h has it; ArgumentParser's own code is the same on this system.
 do {

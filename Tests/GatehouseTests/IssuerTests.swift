@@ -100,6 +100,23 @@ struct IssuerTests {
         #expect(try client.readReply().status == 200)
     }
 
+    /// The issuer has answered the background's fetch before it published the key of a token that comes meanwhile.
+    @Test func aKeyThatIsPublishedDuringAFetchIsFound() throws {
+        let issuer = try OutsideIssuer("one", "two")
+        issuer.hold(true)
+        issuer.answerNext([.respond(body: issuer.document)])
+        let gateway = try Gateway(conf(issuer))
+        let isAsked = eventually { issuer.fetches == 1 }
+        #expect(isAsked)
+        let waiting = try (0..<20).map { _ in try gateway.begin(issuer.token("two")) }
+        // The one worker has read them all once it answers who came last.
+        #expect(try gateway.bearer("x.y.z").status == 401)
+        issuer.publish("one", "two")
+        issuer.hold(false)
+        for client in waiting { #expect(try client.readReply().status == 200) }
+        #expect(issuer.fetches == 2)
+    }
+
     @Test func aClientThatLeavesWhileItWaitsIsForgotten() throws {
         let issuer = try OutsideIssuer("one", "two")
         let gateway = try start(issuer)

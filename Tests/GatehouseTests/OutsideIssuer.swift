@@ -13,6 +13,7 @@ final class OutsideIssuer: Sendable {
         var published: [String]
         /// In place of the usual answer to a request for the keys.
         var answer: [UpstreamStep]?
+        var next: [UpstreamStep]?
         var metadata: String?
         var isHeld = false
         var hidesNames = false
@@ -44,6 +45,10 @@ final class OutsideIssuer: Sendable {
                     else { return [.respond("404 Not Found")] }
                     return [.respond(body: metadata)]
                 }
+                if let next = state.next {
+                    state.next = nil
+                    return next
+                }
                 if let answer = state.answer { return answer }
                 return [.respond(body: OutsideIssuer.document(state))]
             }
@@ -74,6 +79,11 @@ final class OutsideIssuer: Sendable {
     /// From now on a request for the keys gets this; `nil` is the usual answer.
     func answer(_ steps: [UpstreamStep]?) {
         state.state.withLock { $0.answer = steps }
+    }
+
+    /// The next request for the keys gets this, whenever its answer is let go.
+    func answerNext(_ steps: [UpstreamStep]) {
+        state.state.withLock { $0.next = steps }
     }
 
     /// Neither its keys nor its tokens have a `kid`.

@@ -260,7 +260,8 @@ extension Exchange {
             next?(self, answer)
         case .tokenSigned(let token):
             AuthorityEndpoints.answerWithToken(self, token)
-        case .keysFetched:
+        case .keysFetched(let isCurrent):
+            if isCurrent { keyWaitsLeft = 0 }
             proveBearer(bearerToken)
         case .introspected(let outcome):
             introspected(outcome)

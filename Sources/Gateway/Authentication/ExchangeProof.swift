@@ -114,8 +114,20 @@ extension Exchange {
         }
     }
 
-    /// The store remembers it for all gateways.
+    /// The store remembers it for all gateways. Where the gateway may come to its own memory, that must know all that
+    /// passed, also while the store was there.
     private func useInStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+        guard snapshot.configuration.dpop.onStoreFailure == .local else {
+            // Nobody knows whether it was used elsewhere.
+            return record(proof, next) { exchange in exchange.refuse(.storeUnavailable) }
+        }
+        useHere(proof) { exchange in exchange.record(proof, next, whenAway: next) }
+    }
+
+    private func record(
+        _ proof: DPoPProof, _ next: @escaping (Exchange) -> Void,
+        whenAway: @escaping (Exchange) -> Void
+    ) {
         let fingerprint = NonceIdentifier.make(
             key: worker.shared.nonceKey, consumer: proof.replaySpace, token: proof.replayKey,
             timestamp: 0, nonce: proof.tokenID)
@@ -129,12 +141,12 @@ extension Exchange {
             case .success(.accepted): next(exchange)
             case .success(.reused): exchange.refuseProof(.reused)
             case .success(.belowFloor): exchange.refuseProof(.tooOld)
-            case .failure: exchange.useWithoutStore(proof, next)
+            case .failure: whenAway(exchange)
             }
         }
     }
 
-    /// Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
+    /// Whether it is used once more after a crash nobody can know: refused, unless the operator has decided otherwise.
     private func useWithoutStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
         guard snapshot.configuration.dpop.onStoreFailure == .local else {
             return refuse(.storeUnavailable)
@@ -142,7 +154,7 @@ extension Exchange {
         useHere(proof, next)
     }
 
-    private func useHere(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+    private func useHere(_ proof: DPoPProof, _ next: (Exchange) -> Void) {
         let verdict = worker.authenticator.replay.claimDurable(
             consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
             nonce: proof.tokenID, now: worker.loop.wallNow)

@@ -66,8 +66,10 @@ final class Exchange {
     var proof: DPoPProof?
     /// What the client's next proof must have as its nonce, where that is news to it; otherwise empty.
     var freshNonce: [UInt8] = []
-    /// Whether it has waited for newer keys of its issuer: once is enough.
-    var hasAwaitedKeys = false
+    /// How often it may still wait for newer keys of its issuer.
+    var keyWaitsLeft = Exchange.keyWaits
+    /// For a fetch that was under way when it came, and for one that begins afterwards.
+    static let keyWaits = 2
     var oauth1Claim: OAuth1Claim?
     var tokenRequest: TokenRequest?
     var tokenGrant: TokenGrant?
@@ -133,7 +135,7 @@ final class Exchange {
         tokenScheme = .bearer
         if proof != nil { proof = nil }
         if !freshNonce.isEmpty { freshNonce = [] }
-        hasAwaitedKeys = false
+        keyWaitsLeft = Exchange.keyWaits
         oauth1Claim = nil
         tokenRequest = nil
         tokenGrant = nil

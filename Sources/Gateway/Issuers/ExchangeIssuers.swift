@@ -35,14 +35,14 @@ extension Exchange {
 
     private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
-        guard !hasAwaitedKeys, issuers.isUsable,
+        guard keyWaitsLeft > 0, issuers.isUsable,
             issuers.mayFetch(issuer.keySet, now: worker.loop.now),
             let ticket = worker.suspend(self, for: .keys)
         else {
             return worker.authenticator.hasKeys(of: issuer)
                 ? refuseBearer(error) : refuseUnasked()
         }
-        hasAwaitedKeys = true
+        keyWaitsLeft -= 1
         stage = .suspended(ticket)
         issuers.askForKeys(issuer.keySet, Waiter(worker: worker.index, ticket: ticket))
     }

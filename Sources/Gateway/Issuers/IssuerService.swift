@@ -151,7 +151,7 @@ private final class IssuerLoop: EventHandler {
                     keeper.ask(waiter)
                 } else {
                     // A reload has taken the issuer while the question was on its way.
-                    service.resume([waiter], .keysFetched)
+                    service.resume([waiter], .keysFetched(isCurrent: true))
                 }
             case .introspect(let token, let digest, let waiter):
                 if let introspector {

@@ -19,7 +19,10 @@ final class KeyKeeper {
     private var isAway: Bool
     private unowned let client: FetchClient
     private unowned let service: IssuerService
+    /// Who asked for the fetch that is under way, and who came while it was: the issuer may have answered it before it
+    /// published the key that they need.
     private var waiters: [Waiter] = []
+    private var latecomers: [Waiter] = []
     /// Where the issuer's metadata said the keys are; asked again with each fetch of the background.
     private var discoveredURL: String?
     /// The last fetch failed, and the log says so.
@@ -56,10 +59,11 @@ final class KeyKeeper {
     }
 
     /// A token has a `kid` that no key has. The waiter is answered when a fetch has ended, or at once when none may begin.
+    /// Whoever is told that the fetch began before may ask once more.
     func ask(_ waiter: Waiter) {
-        if isFetching { return waiters.append(waiter) }
+        if isFetching { return latecomers.append(waiter) }
         guard schedule.takeDemand(now: client.loop.now) else {
-            return service.resume([waiter], .keysFetched)
+            return service.resume([waiter], .keysFetched(isCurrent: true))
         }
         waiters.append(waiter)
         begin(isDemanded: true)
@@ -204,8 +208,10 @@ final class KeyKeeper {
     private func release() {
         isFetching = false
         service.close(issuer.keySet, until: schedule.demandClosedUntil)
-        let waiters = self.waiters
+        let (waiters, latecomers) = (self.waiters, self.latecomers)
         self.waiters = []
-        service.resume(waiters, .keysFetched)
+        self.latecomers = []
+        service.resume(waiters, .keysFetched(isCurrent: true))
+        service.resume(latecomers, .keysFetched(isCurrent: isRetired))
     }
 }

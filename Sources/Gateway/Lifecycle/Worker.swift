@@ -32,7 +32,10 @@ enum Resumption: Sendable {
     /// The token is signed; `nil` when signing failed.
     case tokenSigned([UInt8]?)
     /// A fetch of an issuer's keys has ended, well or not; what it brought is here already.
-    case keysFetched
+    ///
+    /// - Parameter isCurrent: it began after it was asked for, or none may begin now. Otherwise a key that was published
+    ///   meanwhile may be missing.
+    case keysFetched(isCurrent: Bool)
     case introspected(IntrospectionOutcome)
 }
 
