@@ -18,7 +18,7 @@ RUN_PACKAGES   := nginx curl openssl python3 python3-requests python3-requests-o
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-authlib python3-jwt python3-cryptography python3-websockets \
                   libnet-oauth-perl libwww-perl php-cli php-oauth ruby-oauth \
                   python3-h2 python3-hpack python3-wsproto nghttp2-client nghttp2-proxy \
-                  python3-grpcio python3-httpx wrk faketime redis-server redis-sentinel
+                  python3-grpcio python3-httpx python3-flask wrk faketime redis-server redis-sentinel
 
 BINARY     := .build/release/gatehouse
 bindir     := $(DESTDIR)$(PREFIX)/bin

@@ -1,5 +1,6 @@
 import Foundation
 import OAuth
+import Synchronization
 import TestSupport
 import Testing
 
@@ -309,34 +310,74 @@ struct AuthorityTokenTests {
         #expect((keys?.count ?? 0) >= 4)
     }
 
-    /// What was answered is there after a crash, whenever that comes.
+    /// What was answered is there after a crash, whenever that comes: tokens, clients, and the keys that change meanwhile.
+    /// `GATEHOUSE_TEST_CRASHES` says how often.
     @Test func nothingThatWasAnsweredIsLostInACrash() throws {
-        let house = try House("opaque")
-        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        let house = try House("opaque; key_rotation 2s; token_lifetime 90s")
+        let conf = house.folder.file("gateway.conf")
+        let text = try String(contentsOfFile: conf, encoding: .utf8)
+        let binary = try gatehouseBinary()
         var gateway = house.gateway
-        var tokens: [String] = []
-        for _ in 0..<10 {
-            let answered = Tokens()
+        var checked = 0
+        for round in 0..<(environmentNumber("GATEHOUSE_TEST_CRASHES") ?? 10) {
+            let (tokens, clients, keys) = (Collected(), Collected(), Collected())
             let port = try gateway.port
-            let clients = DispatchGroup()
+            let isOver = Mutex(false)
+            let work = DispatchGroup()
             for _ in 0..<4 {
-                DispatchQueue.global().async(group: clients) {
-                    while let token = try? Self.ask(port) { answered.add(token) }
+                DispatchQueue.global().async(group: work) {
+                    while let token = try? Self.ask(port) {
+                        tokens.add(token)
+                        // As many as can all be looked at afterwards.
+                        Thread.sleep(forTimeInterval: 0.01)
+                    }
                 }
             }
-            #expect(eventually { answered.all.count >= 20 })
+            // Beside the gateway, by commands that the crash does not end.
+            DispatchQueue.global().async(group: work) {
+                var number = 0
+                while !isOver.withLock({ $0 }) {
+                    let id = "c\(round)-\(number)"
+                    let added = try? run(
+                        binary, ["client", "add", id, "--scope", "read", "--config", conf])
+                    if added?.status == .code(0) { clients.add(id) }
+                    number += 1
+                }
+            }
+            DispatchQueue.global().async(group: work) {
+                while !isOver.withLock({ $0 }) {
+                    let rotated = try? run(binary, ["key", "rotate", "--now", "--config", conf])
+                    guard let rotated, rotated.status == .code(0) else { continue }
+                    keys.add(String(rotated.output.prefix { $0 != " " }))
+                    // There is an end to keys; those of the last rounds go by themselves.
+                    _ = eventually(within: .seconds(1)) { isOver.withLock { $0 } }
+                }
+            }
+            #expect(
+                eventually(within: .seconds(20)) {
+                    tokens.all.count >= 20 && clients.all.count >= 1 && keys.all.count >= 1
+                })
             gateway.process.signal(SIGKILL)
-            clients.wait()
-            tokens += answered.all
-            gateway = try Gateway(conf, in: house.folder)
+            isOver.withLock { $0 = true }
+            work.wait()
+            gateway = try Gateway(text, in: house.folder)
+            for token in tokens.all {
+                let reply = try gateway.request(
+                    "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Bearer \(token)\r\n\r\n"
+                )
+                #expect(reply.status == 200, "\(round)")
+            }
+            let shown = try run(binary, ["client", "list", "--config", conf]).output
+            for id in clients.all { #expect(shown.contains("\(id) "), "\(id)") }
+            let published = try run(binary, ["key", "list", "--config", conf]).output
+            for kid in keys.all { #expect(published.contains(kid), "\(kid)") }
+            checked += tokens.all.count + clients.all.count + keys.all.count
+            for id in clients.all {
+                _ = try run(binary, ["client", "remove", id, "--config", conf])
+            }
         }
-        #expect(tokens.count >= 200)
-        for token in tokens {
-            let reply = try gateway.request(
-                "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Bearer \(token)\r\n\r\n"
-            )
-            #expect(reply.status == 200)
-        }
+        #expect(checked >= 220)
+        print("after the crashes \(checked) tokens, clients and keys were there")
     }
 
     private static func ask(_ port: UInt16) throws -> String? {
@@ -350,16 +391,15 @@ struct AuthorityTokenTests {
         return try client.readReply().json()["access_token"] as? String
     }
 
-    /// Tokens that threads put together.
-    private final class Tokens: @unchecked Sendable {
-        private let lock = NSLock()
-        private var tokens: [String] = []
+    /// What threads put together.
+    private final class Collected: Sendable {
+        private let texts = Mutex<[String]>([])
 
-        func add(_ token: String) {
-            lock.withLock { tokens.append(token) }
+        func add(_ text: String) {
+            texts.withLock { $0.append(text) }
         }
 
-        var all: [String] { lock.withLock { tokens } }
+        var all: [String] { texts.withLock { $0 } }
     }
 
     @Test func whatIsProtectedIsTold() throws {

@@ -62,3 +62,8 @@ public func removeStaleFaketime() {
         try? FileManager.default.removeItem(atPath: "\(folder)/\(name)")
     }
 }
+
+/// A count from the environment: how often a drill is done, which is seldom in CI.
+public func environmentNumber(_ name: String) -> Int? {
+    ProcessInfo.processInfo.environment[name].flatMap { Int($0) }
+}
