@@ -51,17 +51,19 @@ test: packages ## all tests, end to end ones with real peers included
 	$(SWIFT) test $(TEST_ARGUMENTS)
 
 # .ci/tsan-mutex.c tells ThreadSanitizer what Swift's Mutex orders. Leaks are not looked for: XCTest, which carries the
-# runner, leaks by itself. Two suites and one test set the program's clock by faketime, whose library cannot live in
+# runner, leaks by itself. Two suites and four tests set the program's clock by faketime, whose library cannot live in
 # one process with a sanitizer's: they are left out here, and only here.
+CLOCKED := BearerTests|OAuth1VectorRunTests|keysAreFetchedAgain|aSessionIsGoodForTwoHours|EndsWithItsCertificate|HasEndedCountsNoMore
+
 sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitizer
 	@deploy/packages.sh $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests --sanitize thread --scratch-path .build-tsan
 	clang -shared -fPIC -O1 -Wall -Wextra -Werror .ci/tsan-mutex.c -o .build-tsan/tsan-mutex.so
 	LD_PRELOAD=$(CURDIR)/.build-tsan/tsan-mutex.so \
 	    $(SWIFT) test --skip-build --sanitize thread --scratch-path .build-tsan \
-	    --skip 'BearerTests|OAuth1VectorRunTests|keysAreFetchedAgain' $(TEST_ARGUMENTS)
+	    --skip '$(CLOCKED)' $(TEST_ARGUMENTS)
 	ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=8 $(SWIFT) test --sanitize address --scratch-path .build-asan \
-	    --skip 'BearerTests|OAuth1VectorRunTests|keysAreFetchedAgain' $(TEST_ARGUMENTS)
+	    --skip '$(CLOCKED)' $(TEST_ARGUMENTS)
 
 fuzz: packages ## every fuzz harness for SECONDS=60 each
 	Fuzz/run.sh $(SECONDS)

@@ -42,7 +42,8 @@ final class Authenticator {
         tokens = TokenVerifier(issuers: snapshot.issuers(with: keys))
     }
 
-    func hasKeys(of issuer: RemoteIssuer) -> Bool { fetchedKeys[issuer.keySet] != nil }
+    /// Those that were fetched last, as far as they have come here.
+    func keys(of issuer: RemoteIssuer) -> KeySet? { fetchedKeys[issuer.keySet] }
 
     /// Who may prove the token that `verify` refused just now.
     func recourse(after error: TokenError) -> TokenRecourse {

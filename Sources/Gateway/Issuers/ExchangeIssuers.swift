@@ -36,10 +36,12 @@ extension Exchange {
     private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
         guard keyWaitsLeft > 0, issuers.isUsable,
-            issuers.mayFetch(issuer.keySet, now: worker.loop.now),
+            issuers.mayWait(
+                for: issuer.keySet, having: worker.authenticator.keys(of: issuer),
+                now: worker.loop.now),
             let ticket = worker.suspend(self, for: .keys)
         else {
-            return worker.authenticator.hasKeys(of: issuer)
+            return worker.authenticator.keys(of: issuer) != nil
                 ? refuseBearer(error) : refuseUnasked()
         }
         keyWaitsLeft -= 1

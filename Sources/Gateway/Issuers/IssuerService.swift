@@ -20,8 +20,15 @@ final class IssuerService: Sendable {
     let introspections = IntrospectionCache()
     private let orders: Mailbox<Order>
     private let workers: [Mailbox<WorkerMessage>]
-    /// Until when no token has the keys of an issuer fetched: asked by workers before they put an exchange aside.
-    private let closedUntil = Mutex<[KeySetName: MonotonicInstant]>([:])
+    /// Asked by workers before they put an exchange aside.
+    private struct Gate {
+        /// Until when no token has the keys fetched.
+        var closedUntil: MonotonicInstant?
+        /// The last that were published, which a worker may not have seen yet.
+        var newest: KeySet?
+    }
+
+    private let gates = Mutex<[KeySetName: Gate]>([:])
     private let thread = Mutex<Thread?>(nil)
     private let hasFailed = Atomic(false)
 
@@ -54,9 +61,16 @@ final class IssuerService: Sendable {
     /// Whether there is anybody to ask: false when the system gave the thread no descriptors.
     var isUsable: Bool { !hasFailed.load(ordering: .relaxed) }
 
-    /// Whether a token whose `kid` no key has may wait for a fetch: one is under way, or may begin.
-    func mayFetch(_ name: KeySetName, now: MonotonicInstant) -> Bool {
-        closedUntil.withLock { $0[name].map { $0 <= now } ?? true }
+    /// Whether a token whose `kid` no key has may wait: a fetch is under way, or may begin, or has ended and what it brought
+    /// is on its way to the worker.
+    ///
+    /// - Parameter keys: those that the worker has.
+    func mayWait(for name: KeySetName, having keys: KeySet?, now: MonotonicInstant) -> Bool {
+        gates.withLock { gates in
+            guard let gate = gates[name] else { return true }
+            if let newest = gate.newest, newest !== keys { return true }
+            return gate.closedUntil.map { $0 <= now } ?? true
+        }
     }
 
     /// Answers the waiter with `.keysFetched` once a fetch has ended.
@@ -78,19 +92,20 @@ final class IssuerService: Sendable {
     // MARK: The issuers' thread
 
     func open(_ name: KeySetName) {
-        closedUntil.withLock { _ = $0.removeValue(forKey: name) }
+        gates.withLock { $0[name]?.closedUntil = nil }
     }
 
     func close(_ name: KeySetName, until instant: MonotonicInstant) {
-        closedUntil.withLock { $0[name] = instant }
+        gates.withLock { $0[name, default: Gate()].closedUntil = instant }
     }
 
     func forget(_ name: KeySetName) {
-        closedUntil.withLock { _ = $0.removeValue(forKey: name) }
+        gates.withLock { _ = $0.removeValue(forKey: name) }
     }
 
     /// Every worker has the keys before any who waited for them goes on.
     func publish(_ keys: KeySet, as name: KeySetName) {
+        gates.withLock { $0[name, default: Gate()].newest = keys }
         for worker in workers { worker.post(.keys([name: keys])) }
     }
 
