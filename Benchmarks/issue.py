@@ -181,7 +181,7 @@ def store(arguments: argparse.Namespace) -> None:
             while issued < arguments.tokens:
                 issued += load(port, step, folder)[0]
                 print(f"issued {issued}: {rows()} in the store, {size()} MiB (database + log)", flush=True)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 60
             while rows() and time.monotonic() < deadline:
                 time.sleep(1)
             print(f"after their end: {rows()} in the store, {size()} MiB", flush=True)

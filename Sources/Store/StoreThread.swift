@@ -106,6 +106,7 @@ final class StoreThread: Sendable {
     private func serve(_ backend: any StateBackend) {
         var watch: StoreWatch?
         var pollAt = MonotonicInstant.now()
+        var purgeAt = pollAt
         while true {
             let (jobs, isClosed) = queue.withLock { queue in
                 let jobs = queue.jobs
@@ -114,7 +115,7 @@ final class StoreThread: Sendable {
             }
             if jobs.isEmpty {
                 if isClosed { return }
-                let rest = pollAt - MonotonicInstant.now()
+                let rest = min(pollAt, purgeAt) - MonotonicInstant.now()
                 _ = wake.wait(timeout: .now() + .nanoseconds(Int(rest.wholeNanoseconds)))
             }
             var isNews = false
@@ -126,16 +127,20 @@ final class StoreThread: Sendable {
                 giveTime(to: backend)
                 watch?.look(backend)
             }
-            if isDue {
+            if now >= purgeAt {
                 giveTime(to: backend)
                 // One small step: what is asked next waits for no more. A failure shows itself to those who ask.
-                _ = try? backend.purge(expiredAt: WallTime.now(), limit: Self.purgeLimit)
+                let removed = try? backend.purge(expiredAt: .now(), limit: Self.purgeLimit)
+                // Where there is more the next step comes soon, and leaves others most of the time.
+                let hasMore = removed.map { $0 >= Self.purgeLimit } ?? false
+                purgeAt = now + (hasMore ? Self.purgePause : pollInterval)
             }
         }
     }
 
     /// So many expired records go at a time.
     static let purgeLimit = 500
+    private static let purgePause: Duration = .milliseconds(20)
 
     private func giveTime(to backend: any StateBackend) {
         guard let jobTimeout else { return }

@@ -313,7 +313,7 @@ struct AuthorityTokenTests {
     /// What was answered is there after a crash, whenever that comes: tokens, clients, and the keys that change meanwhile.
     /// `GATEHOUSE_TEST_CRASHES` says how often.
     @Test func nothingThatWasAnsweredIsLostInACrash() throws {
-        let house = try House("opaque; key_rotation 2s; token_lifetime 30s")
+        let house = try House("opaque; key_rotation 2s; token_lifetime 10s")
         let conf = house.folder.file("gateway.conf")
         let text = try String(contentsOfFile: conf, encoding: .utf8)
         let binary = try gatehouseBinary()
@@ -356,7 +356,7 @@ struct AuthorityTokenTests {
             #expect(
                 eventually(within: .seconds(20)) {
                     tokens.all.count >= 20 && clients.all.count >= 1 && keys.all.count >= 1
-                })
+                }, "\(round): \(tokens.all.count) \(clients.all.count) \(keys.all.count)")
             gateway.process.signal(SIGKILL)
             isOver.withLock { $0 = true }
             work.wait()
