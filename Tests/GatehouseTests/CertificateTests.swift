@@ -235,6 +235,26 @@ struct CertificateTests {
         #expect(refused["reason"] as? String == "certificate_expired")
     }
 
+    @Test func explainJudgesTheCertificatesEnd() throws {
+        let house = try House()
+        let folder = house.authority.folder
+        try folder.write("request", "GET /machines HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        func explain(_ moment: String) throws -> String {
+            try run(
+                gatehouseBinary(),
+                [
+                    "explain", "--request", folder.file("request"), "--certificate",
+                    folder.file("robot.crt"), "--at", moment, "--config",
+                    folder.file("gateway.conf"),
+                ]
+            ).output
+        }
+        let now = "\(Int(Date().timeIntervalSince1970))"
+        #expect(try !explain(now).contains("certificate_expired"))
+        let later = try explain("2100-01-01T00:00:00Z")
+        #expect(later.contains("has ended") && later.contains("certificate_expired"), "\(later)")
+    }
+
     @Test func aConnectionOfStreamsEndsWithItsCertificate() throws {
         let house = try House(turnsClock: true)
         let client = try house.client("ended_streams")

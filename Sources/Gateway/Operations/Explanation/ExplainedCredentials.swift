@@ -13,6 +13,11 @@ extension Explainer {
                 certificate.isVerified
                     ? "the connection shows a certificate, \(certificate.subject); that it leads to client_ca is taken for granted here"
                     : "the connection shows a certificate that nobody vouches for")
+        } else if isCertificateOver {
+            say(
+                .authentication,
+                "the connection shows a certificate that has ended: it counts no more, and the connection ends with the answer"
+            )
         } else if route.authentication.takesCertificate {
             say(.authentication, "no certificate on the connection (--certificate FILE shows one)")
         }
@@ -43,14 +48,20 @@ extension Explainer {
         case .refuse(let reason):
             if reason == .noCredentials {
                 say(.authentication, "which does not suffice here")
+                throw ExplainedRefusal(CredentialPlan.refusal(missingCredential(route), on: route))
             }
             throw ExplainedRefusal(CredentialPlan.refusal(reason, on: route))
         }
     }
 
+    private func missingCredential(_ route: CompiledRoute) -> Reason {
+        route.authentication.takesCertificate && isCertificateOver
+            ? .certificateExpired : .noCredentials
+    }
+
     private mutating func searchForm(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
         guard route.authentication.takesOAuth1, oauth1.mayCarryInBody(head) else {
-            throw ExplainedRefusal(CredentialPlan.refusal(.noCredentials, on: route))
+            throw ExplainedRefusal(CredentialPlan.refusal(missingCredential(route), on: route))
         }
         let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
         guard oauth1.detects(form: body) else {
@@ -58,7 +69,7 @@ extension Explainer {
             if route.authentication.takesCertificate, certificate?.isVerified == true {
                 return try proveCertificate(route)
             }
-            throw ExplainedRefusal(.noCredentials)
+            throw ExplainedRefusal(missingCredential(route))
         }
         say(.authentication, "found: OAuth 1.0 parameters in the form")
         return try proveOAuth1(body: body)

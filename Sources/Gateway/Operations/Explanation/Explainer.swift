@@ -17,6 +17,8 @@ struct Explainer {
     private(set) var origin: RequestOrigin
     /// What the client's connection shows.
     let certificate: ClientCertificate?
+    /// It shows one that has ended, and that counts no more.
+    let isCertificateOver: Bool
     let now: WallTime
     let head = RequestHead()
 
@@ -35,7 +37,9 @@ struct Explainer {
         self.address = address
         origin = RequestOrigin(isTLS: listener.tls != nil)
         let isAsked = listener.tls.map { $0.clientCertificate != .off } ?? false
-        self.certificate = isAsked ? certificate.map(ClientCertificate.init) : nil
+        let shown = isAsked ? certificate : nil
+        isCertificateOver = shown.map { $0.expiresAt <= now } ?? false
+        self.certificate = isCertificateOver ? nil : shown.map(ClientCertificate.init)
         self.now = now
         bodyLimitBytes = listener.limits.bodyBytes
     }
