@@ -30,18 +30,19 @@ public struct BaseString {
         for (index, item) in parameters.items.enumerated()
         where !parameters.isNamed(item, "oauth_signature") {
             let start = encoded.count
-            for byte in parameters.decoded[item.name] { PercentCoding.append(byte, to: &encoded) }
+            PercentCoding.encode(parameters.decoded.span.extracting(item.name), into: &encoded)
             let middle = encoded.count
-            for byte in parameters.decoded[item.value] { PercentCoding.append(byte, to: &encoded) }
+            PercentCoding.encode(parameters.decoded.span.extracting(item.value), into: &encoded)
             pairs.append(Pair(name: start..<middle, value: middle..<encoded.count, item: index))
         }
         sort(parameters, order)
         normalized.removeAll(keepingCapacity: true)
+        let encoded = self.encoded
         for (index, pair) in pairs.enumerated() {
             if index > 0 { normalized.append(0x26) }
-            normalized.append(contentsOf: encoded[pair.name])
+            normalized.append(encoded.span, pair.name)
             normalized.append(0x3D)
-            normalized.append(contentsOf: encoded[pair.value])
+            normalized.append(encoded.span, pair.value)
         }
     }
 

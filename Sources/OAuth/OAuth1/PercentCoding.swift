@@ -1,3 +1,5 @@
+import Primitives
+
 /// Percent-coding as OAuth 1.0 wants it (RFC 5849 section 3.6): only unreserved characters stay,
 /// hexadecimal digits are upper case.
 public enum PercentCoding {
@@ -9,7 +11,16 @@ public enum PercentCoding {
 
     /// Appends the encoded form of `bytes`.
     public static func encode(_ bytes: Span<UInt8>, into output: inout [UInt8]) {
-        for index in 0..<bytes.count { append(bytes[index], to: &output) }
+        // What stays goes over in runs.
+        var start = 0
+        for index in 0..<bytes.count where !isUnreserved(bytes[index]) {
+            if start < index { output.append(bytes, start..<index) }
+            let byte = bytes[index]
+            let coded: InlineArray<3, UInt8> = [0x25, upperHex(byte >> 4), upperHex(byte & 15)]
+            output.append(coded.span)
+            start = index + 1
+        }
+        if start < bytes.count { output.append(bytes, start..<bytes.count) }
     }
 
     @inline(__always)
@@ -43,24 +54,29 @@ public enum PercentCoding {
     public static func decode(
         _ bytes: Span<UInt8>, _ range: Range<Int>, plus: Plus, into output: inout [UInt8]
     ) -> Bool {
-        var index = range.lowerBound
+        // What stands for itself goes over in runs.
+        var start = range.lowerBound
+        var index = start
         while index < range.upperBound {
             let byte = bytes[index]
-            switch byte {
-            case 0x25:
+            guard byte == 0x25 || (byte == 0x2B && plus == .isSpace) else {
+                index += 1
+                continue
+            }
+            if start < index { output.append(bytes, start..<index) }
+            if byte == 0x2B {
+                output.append(0x20)
+                index += 1
+            } else {
                 guard index + 2 < range.upperBound, let high = hexValue(bytes[index + 1]),
                     let low = hexValue(bytes[index + 2])
                 else { return false }
                 output.append(high << 4 | low)
                 index += 3
-            case 0x2B where plus == .isSpace:
-                output.append(0x20)
-                index += 1
-            default:
-                output.append(byte)
-                index += 1
             }
+            start = index
         }
+        if start < index { output.append(bytes, start..<index) }
         return true
     }
 
