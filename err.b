@@ -1,2 +1,0 @@
-gatehouse: g.conf: error: cannot be read: no such file
-
