@@ -23,7 +23,17 @@ struct CertificateTests {
             ] { try authority.issue(name, names) }
             try authority.issue("self", ["DNS:robot.test"], isSelfSigned: true)
             try authority.issue("renewed", ["DNS:robot.test"], days: 365)
-            upstream = try ScriptedUpstream { request in [.respond(body: request.head)] }
+            upstream = try ScriptedUpstream { [folder = authority.folder] request in
+                guard request.requestLine.contains("/events") else {
+                    return [.respond(body: request.head)]
+                }
+                // The certificate ends between the verdict and the answer.
+                try? House.turnClock(folder, to: "+91d")
+                return [
+                    .send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n"),
+                    .hold,
+                ]
+            }
             try authority.folder.write("secret", "s3cret")
             gateway = try Gateway(
                 testConf(
@@ -57,6 +67,14 @@ struct CertificateTests {
                 "FAKETIME_TIMESTAMP_FILE=\(folder.file("clock"))", "FAKETIME_NO_CACHE=1",
                 "FAKETIME_DONT_FAKE_MONOTONIC=1",
             ]
+        }
+
+        /// In one step, as the script does.
+        private static func turnClock(_ folder: TemporaryDirectory, to offset: String) throws {
+            let newer = try folder.write("clock.new", offset + "\n")
+            guard rename(newer, folder.file("clock")) == 0 else {
+                throw Failure("rename: \(errno)")
+            }
         }
 
         /// A case of `tls_client.py`.
@@ -260,6 +278,15 @@ struct CertificateTests {
         let client = try house.client("ended_streams")
         #expect(client.waitForExit(within: .seconds(20)) == .code(0), "\(client.standardError)")
         #expect(client.standardOutput == "200 403 goaway\n")
+    }
+
+    @Test func aStreamEndsWithItsCertificate() throws {
+        let house = try House(turnsClock: true)
+        let client = try house.client("ended_events")
+        #expect(client.waitForExit(within: .seconds(20)) == .code(0), "\(client.standardError)")
+        #expect(client.standardOutput == "200 data: 1 closed\n")
+        let line = try house.gateway.accessLine { $0["path"] as? String == "/machines/events" }
+        #expect(line["reason"] as? String == "certificate_expired")
     }
 
     @Test(arguments: ["client_ca other.pem; client_certificate request;", ""])

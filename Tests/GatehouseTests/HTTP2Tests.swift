@@ -285,6 +285,7 @@ struct HTTP2Tests {
         #expect(try Self.result("malformed", pair.gateway) == "1\n")
         let line = try pair.gateway.accessLine { $0["reason"] as? String == "bad_request" }
         #expect(line["status"] as? Int == 400)
+        #expect(line["protocol"] as? String == "HTTP/2.0")
         #expect(!pair.server.hasWaiting)
     }
 

@@ -313,6 +313,18 @@ struct HTTP2UpstreamTests {
         #expect(try slow.readReply().body.count == 20_000_000)
     }
 
+    /// Not asked again so soon: a silent connection gets no further request, and others are opened.
+    @Test func aConnectionThatFellSilentAgainGetsNoMore() throws {
+        let pair = try Pair()
+        let slow = try pair.gateway.connect()
+        try slow.send("GET /big?20000000 HTTP/1.1\r\n\(hostLine)\r\n")
+        #expect(try pair.get("/silent").status == 504)
+        #expect(try pair.get("/mute").status == 504)
+        let reply = try pair.get("/x")
+        #expect(reply.status == 200)
+        #expect(reply.values("x-connection") == ["1"])
+    }
+
     @Test func aServerThatHasVanishedIsFoundOut() throws {
         let pair = try Pair()
         #expect(try pair.get("/x").status == 200)

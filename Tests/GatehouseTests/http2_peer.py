@@ -359,6 +359,16 @@ def open_call(port):
     print(head[b":status"].decode(), head[b"grpc-status"].decode(), flush=True)
 
 
+def events(port):
+    """Reads what comes on a stream that has no end of its own, and takes all of it at once."""
+    client = Client(port)
+    stream = client.request(client.headers("GET", "/events", ("authorization", sys.argv[3])))
+    status = client.status(stream)
+    data = client.until(DataReceived, stream).data
+    print(status, data.decode().strip(), flush=True)
+    print("reset", int(client.until(StreamReset, stream).error_code), flush=True)
+
+
 def expect(port):
     client = Client(port)
     stream = client.request(

@@ -36,6 +36,7 @@ class Upstream:
         self.h2.decoder.max_header_list_size = 1 << 20
         self.requests, self.bodies, self.waiting = {}, {}, {}
         self.served = 0
+        self.is_mute = False
         self.gathered = []
 
     def run(self):
@@ -50,6 +51,8 @@ class Upstream:
                 return
             if not data:
                 return
+            if self.is_mute:
+                continue
             for event in self.h2.receive_data(data):
                 if not self.take(event):
                     self.sock.close()
@@ -168,6 +171,8 @@ class Upstream:
             self.send(stream)
         elif name == "silent":
             pass
+        elif name == "mute":
+            self.is_mute = True
         elif name == "big":
             self.h2.send_headers(stream, [(":status", "200")])
             query = self.requests[stream][":path"].partition("?")[2]

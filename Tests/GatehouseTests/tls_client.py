@@ -108,6 +108,21 @@ def ended_streams():
     print(*seen)
 
 
+def ended_events():
+    """A stream that begins when the certificate has ended already."""
+    turn_clock("+0")
+    connection = Client(VERSIONS[1]).connect()
+    connection.request("GET", "/machines/events")
+    answer = connection.getresponse()
+    line = answer.readline().decode().strip()
+    # The grace is 5 s.
+    try:
+        answer.read()
+    except (ConnectionResetError, http.client.IncompleteRead, ssl.SSLError):
+        pass
+    print(answer.status, line, "closed")
+
+
 def changed():
     """Rules that change under an open connection, which is to end without a further word."""
     client = Client(VERSIONS[1])

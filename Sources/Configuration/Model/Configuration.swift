@@ -455,8 +455,8 @@ public struct RouteConfiguration: Sendable, Equatable {
     public var allowsWebSocket = false
     /// `request_trailers on`: trailers of requests are passed on; those of gRPC calls always are.
     public var passesRequestTrailers = false
-    /// `end_streams_with_credential`: how long after its credential's end a WebSocket, an event stream or a gRPC call may
-    /// go on; `nil` is for ever.
+    /// `end_streams_with_credential`: how long after its credential's end, or its revocation, a WebSocket, an event stream
+    /// or a gRPC call may go on; `nil` is for ever.
     public var streamGrace: Duration? = .seconds(5)
     /// Where the route stands in the conf: `file:line`, shown by `explain`. The same route
     /// elsewhere is equal.

@@ -84,7 +84,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// - Parameter input: bytes that were read already.
     func open(_ registration: Registration, _ input: [UInt8]) {
         self.registration = registration
-        worker.loop.replace(registration, with: self)
+        guard worker.loop.replace(registration, with: self) else { return close() }
         setDeadline(after: listener.limits.headerTimeout)
         if !input.isEmpty { take(input.span) }
         readOn()

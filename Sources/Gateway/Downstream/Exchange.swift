@@ -103,8 +103,10 @@ final class Exchange {
     var upgrade: WebSocketUpgrade?
     /// Both sides have gone over to another protocol: bytes pass as they are.
     var isTunnel = false
-    /// When a stream must end because its credential does.
-    var credentialEnd: MonotonicInstant?
+    /// When a stream must end because its credential does, and what its log line says then.
+    var credentialEnd: (at: MonotonicInstant, reason: Reason)?
+    /// The worker tells it when credentials are withdrawn.
+    var isWatched = false
     var closesAfterAnswer = false
     /// Whether a byte of the upstream's answer has been written to the client.
     var hasAnswerBegun = false
@@ -161,6 +163,7 @@ final class Exchange {
     /// Lets go of everything when the connection ends or goes on to its next request.
     func release() {
         stage = .idle
+        if isWatched { worker.unwatch(self) }
         whenAnswered = nil
         upstream?.abandon()
         upstream = nil

@@ -50,9 +50,10 @@ extension Exchange {
     /// The route's limit on the whole exchange has come, or the end of the credential.
     func tookTooLong() {
         closesAfterAnswer = true
-        let isCredentialOver =
-            credentialEnd.map { $0 <= worker.loop.now } ?? false
-        refuse(isCredentialOver ? .tokenExpired : .upstreamTimeout)
+        guard let credentialEnd, credentialEnd.at <= worker.loop.now else {
+            return refuse(.upstreamTimeout)
+        }
+        refuse(credentialEnd.reason)
     }
 
     /// Neither side of a tunnel has sent anything for the idle time.

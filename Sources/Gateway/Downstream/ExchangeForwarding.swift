@@ -186,25 +186,6 @@ extension Exchange {
         downstream?.resume()
     }
 
-    /// A stream without an end of its own ends with its credential (`end_streams_with_credential`).
-    private func endWithCredential() {
-        guard let grace = permit?.route.streamGrace, let principal = permit?.principal else {
-            return
-        }
-        var end = principal.token?.expiresAt ?? .max
-        if principal.schemes.contains(.certificate) || principal.token?.certificateThumbprint != nil
-        {
-            end = min(end, shownCertificate?.expiresAt.seconds ?? end)
-        }
-        // Beyond a year no connection lives; the clamp keeps a far `exp` from overflowing.
-        let year: Int64 = 366 * 86_400
-        let (left, overflows) = end.subtractingReportingOverflow(worker.loop.wallNow.seconds)
-        guard !overflows, left < year else { return }
-        let rest = Duration.seconds(max(0, left)) + grace
-        credentialEnd = worker.loop.now + rest
-        downstream?.limitExchange(to: rest)
-    }
-
     /// Content of the answer.
     func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard stage == .answering, !range.isEmpty, head.method != .head else { return }

@@ -70,7 +70,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         heardAt = worker.loop.now
         session = try HTTP2ServerSession(settings: listener.http2Settings)
         session.delegate = self
-        worker.loop.replace(registration, with: self)
+        guard worker.loop.replace(registration, with: self) else { throw .library(0) }
         setOwnDeadline(after: listener.limits.headerTimeout)
     }
 

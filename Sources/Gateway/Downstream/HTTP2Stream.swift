@@ -338,7 +338,9 @@ final class HTTP2Stream: ClientStream {
         }
         guard let exchange, exchange.wantsBody || exchange.isBodyPaused, !exchange.isOpenCall
         else {
-            deadline = nil
+            // Nothing is awaited of the client any more; the limit on the exchange stays.
+            deadline = exchangeDeadline
+            if let deadline { connection.deadlineMoved(to: deadline) }
             if isDiscarding { stopReceiving() }
             return
         }

@@ -83,6 +83,8 @@ final class Worker {
     private var listeners: [Int: ListenerContext] = [:]
     private var acceptors: [ListenerAcceptor] = []
     private var spareExchanges: [Exchange] = []
+    /// Streams that end when their credential is withdrawn.
+    private var watched: [ObjectIdentifier: Exchange] = [:]
     private var waiting: [UInt64: (exchange: Exchange, for: WaitingFor?)] = [:]
     /// By `WaitingFor`.
     private var waitingCounts = WaitingFor.allCases.map { _ in 0 }
@@ -182,6 +184,7 @@ final class Worker {
         case .revoked(let revocations):
             self.revocations.add(revocations)
             storedTokens.remove(revocations)
+            judgeWatched()
         case .resume(let ticket, let resumption):
             let exchange = waiting[ticket]?.exchange
             forget(ticket)
@@ -217,6 +220,7 @@ final class Worker {
         accessLog.format = .init(snapshot.configuration.log.accessFormat)
         configureUpstreams()
         configureListeners()
+        judgeWatched()
     }
 
     /// Groups that did not change keep their connections.
@@ -355,6 +359,22 @@ final class Worker {
     func giveBack(_ exchange: Exchange) {
         exchange.release()
         if spareExchanges.count < 256 { spareExchanges.append(exchange) }
+    }
+
+    /// Keeps a stream in sight that has no end of its own, until it is released.
+    func watch(_ exchange: Exchange) {
+        exchange.isWatched = true
+        watched[ObjectIdentifier(exchange)] = exchange
+    }
+
+    func unwatch(_ exchange: Exchange) {
+        exchange.isWatched = false
+        watched[ObjectIdentifier(exchange)] = nil
+    }
+
+    /// Credentials may have been withdrawn: those that are shown once and used for long are judged anew.
+    private func judgeWatched() {
+        for exchange in Array(watched.values) { exchange.judgeCredentialAnew() }
     }
 
     /// Puts an exchange aside until something off the loop answers.

@@ -54,6 +54,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     /// Servers of gRPC take a client that asks more often than every 5 minutes for a nuisance and end the connection.
     private static let lifePause: Duration = .seconds(301)
     private var lastAskedAt: MonotonicInstant?
+    /// Silent for too long, and asked too short a time ago: nobody else is sent here until it has been heard.
+    private var isSuspect = false
     /// When the server must have taken some of what waits for it.
     private var writeDeadline: MonotonicInstant?
 
@@ -92,7 +94,9 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         heardAt = worker.loop.now
         session = try HTTP2UpstreamConnection.makeSession()
         session.delegate = self
-        worker.loop.replace(registration, with: self)
+        guard worker.loop.replace(registration, with: self) else {
+            throw .connectionTerminated
+        }
         state = .open
         interest = []
         restOrWork()
@@ -113,7 +117,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
 
     /// Whether another request may go out here.
     var takesRequests: Bool {
-        state != .closed && !isDraining && askedAt == nil && session.canOpen
+        state != .closed && !isDraining && askedAt == nil && !isSuspect && session.canOpen
     }
 
     /// Whether the server has said something while nobody asked: it may have closed.
@@ -224,6 +228,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         case .bytes:
             heardAt = worker.loop.now
             askedAt = nil
+            isSuspect = false
             do throws(HTTP2Error) {
                 try session.receive(buffer.readable)
             } catch {
@@ -335,7 +340,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     /// Without a stream the idle time runs.
     private func restOrWork() {
         guard state == .open, streams.isEmpty else { return }
-        if isDraining || session.hasGoneAway {
+        if isDraining || isSuspect || session.hasGoneAway {
             setOwnDeadline(after: .zero)
         } else if ownDeadline == nil {
             setOwnDeadline(after: group.configuration.idleTimeout)
@@ -354,7 +359,6 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
 
     private func close() {
         guard state != .closed else { return }
-        if state == .open, streams.isEmpty, !session.hasGoneAway { sayGoodbye() }
         state = .closed
         session.delegate = nil
         server.forget(self)
@@ -367,7 +371,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
 
     /// An idle connection ends with a word, if the socket takes it.
     private func sayGoodbye() {
-        guard output.isEmpty else { return }
+        guard output.isEmpty, !session.hasGoneAway else { return }
         session.goAway()
         var bytes: [UInt8] = []
         session.appendOutput(to: &bytes, upTo: 1024)
@@ -396,7 +400,10 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         if let ownDeadline, ownDeadline <= now {
             self.ownDeadline = nil
             if state == .connecting { return fail(.connectionTimeout) }
-            if streams.isEmpty { return close() }
+            if streams.isEmpty {
+                sayGoodbye()
+                return close()
+            }
         }
         if let writeDeadline, writeDeadline <= now { return fail(.responseTimeout) }
         if let askedAt, askedAt + HTTP2UpstreamConnection.lifeTime <= now {
@@ -438,11 +445,16 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         guard state == .open, askedAt == nil, silence >= group.configuration.responseTimeout else {
             return
         }
-        askedAt = worker.loop.now
-        lastAskedAt = askedAt
+        let now = worker.loop.now
+        if let lastAskedAt, now < lastAskedAt + HTTP2UpstreamConnection.lifePause {
+            isSuspect = true
+            return
+        }
+        askedAt = now
+        lastAskedAt = now
         session.ping()
         needsFlush()
-        deadlineMoved(to: worker.loop.now + HTTP2UpstreamConnection.lifeTime)
+        deadlineMoved(to: now + HTTP2UpstreamConnection.lifeTime)
     }
 
     private func updateInterest() {

@@ -178,8 +178,8 @@ final class HTTP2UpstreamStream: UpstreamStream {
     }
 
     /// A call of gRPC that both sides have begun may be silent for as long as both are there, which their connections find
-    /// out.
-    var mayBeSilent: Bool { isHeadOut }
+    /// out. A server that answers with anything else knows of no call.
+    var mayBeSilent: Bool { isHeadOut && (!hasFinalHead || head.isGRPC) }
 
     private func awaitServer() {
         guard let exchange, !isReadingPaused else { return }

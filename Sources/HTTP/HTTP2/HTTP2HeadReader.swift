@@ -26,6 +26,8 @@ struct HTTP2HeadReader {
         self.limits = limits
         head.reset()
         facts.version = .http2
+        // Said at once: of a head that turns out to be malformed the log has at least its version.
+        head.facts.version = .http2
     }
 
     mutating func take(_ name: Span<UInt8>, _ value: Span<UInt8>) {

@@ -67,12 +67,17 @@ public final class EventLoop {
 
     /// Puts another handler in the place of the one that registered: the client speaks another protocol. The new one
     /// begins without a deadline.
-    public func replace(_ registration: Registration, with handler: any EventHandler) {
-        guard timers.schedule(registration.token, at: nil) else { return }
+    ///
+    /// - Returns: false where the registration has ended: then nothing will be told of the descriptor.
+    public func replace(_ registration: Registration, with handler: any EventHandler) -> Bool {
+        guard timers.schedule(registration.token, at: nil) else { return false }
         handlers[Int(registration.descriptor)] = handler
+        return true
     }
 
+    /// Does nothing once the registration has ended: its descriptor's number may be another's by then.
     public func modify(_ registration: Registration, _ interest: Readiness) {
+        guard timers.index(of: registration.token) != nil else { return }
         poller.modify(registration.descriptor, interest, data: registration.token)
     }
 
