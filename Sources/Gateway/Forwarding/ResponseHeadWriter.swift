@@ -104,8 +104,11 @@ public enum ResponseHeadWriter {
                 guard !line.id.isHopByHop else { continue }
             }
             guard !response.connectionNames(line) else { continue }
-            // Of two the client could not tell whose is whose.
-            if tellsNonce, isNonce(bytes, line.name.range) { continue }
+            // Of two nonces the client could not tell whose is whose; and whoever kept this answer would tell it again when
+            // the nonce is no longer good (RFC 9449 section 8.2).
+            if tellsNonce, isNonce(bytes, line.name.range) || isCacheControl(bytes, line) {
+                continue
+            }
             output.append(bytes.span, line.name.range)
             output.append(": ")
             output.append(bytes.span, line.value.range)
@@ -117,11 +120,20 @@ public enum ResponseHeadWriter {
             return
         }
         if !hasDate { appendDate(date, to: &output) }
-        if tellsNonce { ReplyWriter.appendNonce(nonce, to: &output) }
+        if tellsNonce {
+            ReplyWriter.appendNonce(nonce, to: &output)
+            output.append("Cache-Control: no-store\r\n")
+        }
         appendHeadEnd(framing, version, closes: closes, to: &output)
     }
 
     private static let nonceName = Array("dpop-nonce".utf8)
+    private static let cacheControlName = Array("cache-control".utf8)
+
+    private static func isCacheControl(_ bytes: [UInt8], _ line: FieldLine) -> Bool {
+        line.name.range.count == cacheControlName.count
+            && matchesFolded(cacheControlName, bytes, line.name.range)
+    }
 
     private static func isNonce(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
         name.count == nonceName.count && matchesFolded(nonceName, bytes, name)

@@ -3,6 +3,7 @@ import Cryptography
 import OAuth
 import Primitives
 import Store
+import Telemetry
 import Transport
 
 /// A token that `gatehouse token issue` makes, by the token endpoint's own rules.
@@ -90,37 +91,73 @@ public struct TokenInspection {
     public let undecided: String?
 
     public init(
-        of token: [UInt8], configuration: Configuration, state: StoreSnapshot, at now: WallTime
+        of token: [UInt8], configuration: Configuration, facts: StoreFacts, at now: WallTime
     ) throws(StartError) {
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration), state: state,
-            tls: .none, listeners: [])
-        if snapshot.authority != nil, OpaqueTokens.isLike(.access, token.span) {
-            (header, claims, reason) = (nil, nil, nil)
-            undecided = OpaqueTokens.undecided
-            lines = ["undecided: \(OpaqueTokens.undecided)"]
+            configuration: configuration, material: try Material(configuration),
+            state: facts.state, tls: .none, listeners: [])
+        for kind in OpaqueTokens.Kind.allCases
+        where snapshot.authority != nil && OpaqueTokens.isLike(kind, token.span) {
+            self.init(opaque: token, kind, snapshot, facts, at: now)
             return
         }
+        self.init(signed: token, snapshot, facts, at: now)
+    }
+
+    /// One that says itself what it grants.
+    private init(
+        signed token: [UInt8], _ snapshot: GatewaySnapshot, _ facts: StoreFacts, at now: WallTime
+    ) {
         let verifier = TokenVerifier(issuers: snapshot.issuers)
         let explanation = verifier.explain(token.span, now: now)
         header = explanation.header
         claims = explanation.claims
-        if case .failure(let error) = explanation.verdict {
+        var undecided: String?
+        var reason: Reason?
+        var revocation: [String] = []
+        switch explanation.verdict {
+        case .success(let token):
+            revocation = TokenReport.revocation(facts.revocations.covers(token), facts)
+            if facts.revocations.covers(token) { reason = .tokenRevoked }
+        case .failure(let error):
             undecided = snapshot.undecided(after: error, by: verifier)
-            reason = undecided == nil ? error.reason.rawValue : nil
-        } else {
-            undecided = nil
-            reason = nil
+            reason = undecided == nil ? error.reason : nil
         }
-        lines = TokenReport.lines(explanation, undecided: undecided).map(PrintableText.escaped)
+        self.undecided = undecided
+        self.reason = reason?.rawValue
+        let report = TokenReport.lines(explanation, undecided: undecided) + revocation
+        lines = report.map(PrintableText.escaped)
+    }
+
+    /// One that says nothing by itself: the store's word.
+    private init(
+        opaque text: [UInt8], _ kind: OpaqueTokens.Kind, _ snapshot: GatewaySnapshot,
+        _ facts: StoreFacts, at now: WallTime
+    ) {
+        (header, claims) = (nil, nil)
+        switch facts.find(kind, text.span, snapshot.configuration, at: now) {
+        case .token(let token):
+            let isRevoked = facts.revocations.covers(
+                token, of: snapshot.authority?.policy.issuer ?? "")
+            undecided = nil
+            reason = isRevoked ? Reason.tokenRevoked.rawValue : nil
+            let report =
+                TokenReport.lines(opaque: token, now: now)
+                + TokenReport.revocation(isRevoked, facts)
+            lines = report.map(PrintableText.escaped)
+        case .none:
+            undecided = nil
+            reason = Reason.unknownToken.rawValue
+            lines = [TokenReport.unknownOpaque]
+        case .undecided(let why):
+            undecided = why
+            reason = nil
+            lines = ["undecided: \(why)"]
+        }
     }
 }
 
 extension OpaqueTokens {
-    static var undecided: String {
-        "an opaque token: what it grants lies in the store, which the running gateway asks"
-    }
-
     /// The tokens of the conf's store.
     static func of(_ configuration: Configuration) throws(StartError) -> OpaqueTokens {
         do throws(StoreError) {

@@ -53,7 +53,7 @@ struct ExplainCommand: ParsableCommand {
         let explanation: RequestExplanation
         do throws(StartError) {
             explanation = try RequestExplanation(
-                of: bytes, configuration: facts.configuration, state: facts.state,
+                of: bytes, configuration: facts.configuration, facts: facts.facts,
                 listener: listener, from: from.flatMap(IPAddress.init), certificate: pem, at: now)
         } catch {
             throw error.exit

@@ -68,7 +68,8 @@ struct StoreAccess {
 /// What a command decides with that changes nothing: the conf, and clients and keys as they stand.
 struct CurrentFacts {
     let configuration: Configuration
-    let state: StoreSnapshot
+    let facts: StoreFacts
+    var state: StoreSnapshot { facts.state }
 
     /// Opens no store that is not there yet: to look must not make one.
     init(_ options: ConfigOption) throws {
@@ -82,12 +83,17 @@ struct CurrentFacts {
             Diagnostics.write(
                 "gatehouse: the store is the running gateway's memory; its clients and keys are not known here"
             )
-            state = .empty
+            facts = .unknown
         case .sqlite(let path) where unsafe access(path, F_OK) != 0 && errno == ENOENT:
             Diagnostics.write("gatehouse: there is no database \(path) yet: no clients, no keys")
-            state = .empty
+            facts = .empty
         case .sqlite, .redis:
-            state = try StoreAccess(options).perform(.snapshot)
+            let access = try StoreAccess(options)
+            do throws(StoreError) {
+                facts = try StoreFacts(of: access.store)
+            } catch {
+                throw access.exit(error)
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ struct TokenCommand: ParsableCommand {
             do throws(StartError) {
                 inspection = try TokenInspection(
                     of: text.filter { $0 > 0x20 }, configuration: facts.configuration,
-                    state: facts.state, at: now)
+                    facts: facts.facts, at: now)
             } catch {
                 throw error.exit
             }

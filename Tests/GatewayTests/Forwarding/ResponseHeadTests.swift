@@ -41,16 +41,19 @@ import Testing
         #expect(written.values("Via") == ["1.0 a, 1.0 gatehouse"])
     }
 
-    /// Ours goes before an upstream's.
+    /// Ours goes before an upstream's, in an answer that nobody keeps.
     @Test func aNonceIsToldOnce() throws {
-        let answer = "HTTP/1.1 200 OK\nContent-Length: 0\nDPOP-Nonce: theirs"
+        let answer =
+            "HTTP/1.1 200 OK\nContent-Length: 0\nDPOP-Nonce: theirs\ncache-control: public, max-age=9"
         #expect(try relay(answer).values("DPoP-Nonce") == ["theirs"])
+        #expect(try relay(answer).values("Cache-Control") == ["public, max-age=9"])
         let head = try responseHead(answer)
         var output: [UInt8] = []
         ResponseHeadWriter.append(
             head, version: .http11, isHead: false, closes: false, date: someDate,
             nonce: Array("ours".utf8), to: &output)
         #expect(try WrittenHead(output).values("DPoP-Nonce") == ["ours"])
+        #expect(try WrittenHead(output).values("Cache-Control") == ["no-store"])
     }
 
     @Test func hopByHopFieldsStayBehind() throws {

@@ -1,6 +1,7 @@
 import Configuration
 import OAuth
 import Primitives
+import Store
 import Telemetry
 
 /// Authentication and Authorization, told.
@@ -110,10 +111,34 @@ extension Explainer {
     private mutating func prove(
         _ shown: PresentedToken
     ) throws(ExplainedRefusal) -> VerifiedToken {
+        let token = try verify(shown)
+        try checkRevocation(facts.revocations.covers(token))
+        try provePossession(of: token, shown)
+        guard let thumbprint = token.certificateThumbprint else { return token }
+        guard thumbprint == certificate?.thumbprint else {
+            say(
+                .authentication,
+                "it is bound to a certificate, which the connection does not show (--certificate FILE shows one)"
+            )
+            throw ExplainedRefusal(.proofMismatch, status: 401)
+        }
+        say(.authentication, "it is bound to the certificate that the connection shows")
+        return token
+    }
+
+    private mutating func checkRevocation(_ isRevoked: Bool) throws(ExplainedRefusal) {
+        let lines = TokenReport.revocation(isRevoked, facts)
+        if !lines.isEmpty { say(.authentication, lines) }
+        if isRevoked { throw ExplainedRefusal(.tokenRevoked, status: 401) }
+    }
+
+    /// The token by itself: its signature, or the store's word.
+    private mutating func verify(
+        _ shown: PresentedToken
+    ) throws(ExplainedRefusal) -> VerifiedToken {
         let range = shown.range
-        if snapshot.authority != nil, OpaqueTokens.isLike(.access, head.span(range)) {
-            tellProof(beside: shown)
-            throw ExplainedRefusal(undecided: OpaqueTokens.undecided)
+        if let authority = snapshot.authority, OpaqueTokens.isLike(.access, head.span(range)) {
+            return try verifyOpaque(shown, authority)
         }
         let verifier = TokenVerifier(issuers: snapshot.issuers)
         let explanation = verifier.explain(head.span(range), now: now)
@@ -129,33 +154,47 @@ extension Explainer {
             throw ExplainedRefusal(undecided: undecided)
         }
         switch explanation.verdict {
-        case .success(let token):
-            try provePossession(of: token, shown)
-            guard let thumbprint = token.certificateThumbprint else { return token }
-            guard thumbprint == certificate?.thumbprint else {
-                say(
-                    .authentication,
-                    "it is bound to a certificate, which the connection does not show (--certificate FILE shows one)"
-                )
-                throw ExplainedRefusal(.proofMismatch, status: 401)
-            }
-            say(.authentication, "it is bound to the certificate that the connection shows")
-            return token
+        case .success(let token): return token
         case .failure(let error): throw ExplainedRefusal(error.reason, status: 401)
         }
     }
 
+    private mutating func verifyOpaque(
+        _ shown: PresentedToken, _ authority: AuthoritySnapshot
+    ) throws(ExplainedRefusal) -> VerifiedToken {
+        let found = facts.find(
+            .access, head.span(shown.range), snapshot.configuration, at: now)
+        switch found {
+        case .token(let stored):
+            guard let token = authority.vouched(stored, at: now) else { break }
+            say(.authentication, TokenReport.lines(opaque: stored, now: now))
+            return token
+        case .none: break
+        case .undecided(let why):
+            tellProof(beside: shown)
+            throw ExplainedRefusal(undecided: why)
+        }
+        say(.authentication, TokenReport.unknownOpaque)
+        tellProof(beside: shown)
+        throw ExplainedRefusal(.unknownToken, status: 401)
+    }
+
     // MARK: OAuth 1.0
 
-    /// - Parameter body: what is held already; `nil` where the claim tells whether it must be.
-    mutating func proveOAuth1(body held: [UInt8]?) throws(ExplainedRefusal) -> Principal {
+    /// - Parameters:
+    ///   - body: what is held already; `nil` where the claim tells whether it must be.
+    ///   - kind: of the token that it may be signed with; `nil`: of none.
+    mutating func proveOAuth1(
+        body held: [UInt8]?, kind: OpaqueTokens.Kind? = .oauth1Access
+    ) throws(ExplainedRefusal) -> Principal {
         var body = held
         var claim = try readClaim(body)
         if claim.needsBody {
             body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
             claim = try readClaim(body)
         }
-        try judge(claim, body ?? [])
+        let token = try storedToken(of: claim, kind)
+        try judge(claim, token, body ?? [])
         guard let client = snapshot.clients[claim.consumerKey]?.registered else {
             throw refused(.unknownConsumer)
         }
@@ -164,7 +203,28 @@ extension Explainer {
                 .authentication,
                 "the nonce was not looked up: whether it is new only the running gateway knows")
         }
-        return snapshot.principal(oauth1: client)
+        guard let token else { return snapshot.principal(oauth1: client) }
+        try checkRevocation(
+            facts.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? ""))
+        return .oauth1(clientID: client.id, scopes: token.scopes, audiences: token.audiences)
+    }
+
+    /// The token that the request is signed with, as the store has it; `nil`: there is none, or nobody knows it.
+    private mutating func storedToken(
+        of claim: OAuth1Claim, _ kind: OpaqueTokens.Kind?
+    ) throws(ExplainedRefusal) -> StoredToken? {
+        guard let text = claim.token.map({ Array($0.utf8) }), let kind,
+            OpaqueTokens.isLike(kind, text.span)
+        else { return nil }
+        switch facts.find(kind, text.span, snapshot.configuration, at: now) {
+        case .token(let token):
+            say(.authentication, TokenReport.lines(opaque: token, now: now))
+            return token
+        case .none:
+            say(.authentication, TokenReport.unknownOpaque)
+            return nil
+        case .undecided(let why): throw ExplainedRefusal(undecided: why)
+        }
     }
 
     private mutating func readClaim(_ body: [UInt8]?) throws(ExplainedRefusal) -> OAuth1Claim {
@@ -176,14 +236,9 @@ extension Explainer {
     }
 
     private mutating func judge(
-        _ claim: OAuth1Claim, _ body: [UInt8]
+        _ claim: OAuth1Claim, _ token: StoredToken?, _ body: [UInt8]
     ) throws(ExplainedRefusal) {
-        if let token = claim.token.map({ Array($0.utf8) }),
-            OpaqueTokens.isLike(.oauth1Access, token.span)
-        {
-            throw ExplainedRefusal(undecided: OpaqueTokens.undecided)
-        }
-        let credentials = snapshot.credentials(for: claim, nil)
+        let credentials = snapshot.credentials(for: claim, token)
         do throws(OAuth1Error) {
             let diagnosis = try OAuth1Diagnosis(
                 head, body: body.span, isTLS: origin.isTLS, verifier: oauth1,

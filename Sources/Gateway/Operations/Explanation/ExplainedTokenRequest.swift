@@ -28,7 +28,9 @@ extension Explainer {
         case .oauth1RequestToken, .oauth1AccessToken:
             say(.routing, "the gateway itself answers here: credentials of OAuth 1.0")
             try takeMethod(head.method == .post || head.method == .get, "GET and POST")
-            _ = try proveOAuth1(body: try heldBody(limitBytes: FormParameters.byteLimit))
+            let body = try heldBody(limitBytes: FormParameters.byteLimit)
+            let isExchange = if case .oauth1AccessToken = endpoint { true } else { false }
+            _ = try proveOAuth1(body: body, kind: isExchange ? .oauth1Request : nil)
         case .reserved:
             say(.routing, "an endpoint that is not in this version")
             throw ExplainedRefusal(.noRoute)
@@ -76,7 +78,8 @@ extension Explainer {
             throw refused(error)
         }
         if proof == nil { proof = try proofOfTokenRequest(authority) }
-        guard authority.signingKey(at: now) != nil else {
+        guard authority.configuration.tokenFormat == .opaque || authority.signingKey(at: now) != nil
+        else {
             say(.authorization, "the store holds no key to sign with")
             throw ExplainedRefusal(.storeUnavailable)
         }

@@ -9,6 +9,7 @@ import Transport
 /// decide with is theirs; here is only their order, and the tests hold it against a running gateway's.
 struct Explainer {
     let snapshot: GatewaySnapshot
+    let facts: StoreFacts
     let listener: ListenerConfiguration
     let oauth1: OAuth1Verifier
     /// The client's; `nil` is not known.
@@ -28,10 +29,11 @@ struct Explainer {
     private var bodyLimitBytes = 0
 
     init(
-        snapshot: GatewaySnapshot, listener: ListenerConfiguration, oauth1: OAuth1Verifier,
-        address: IPAddress?, certificate: PeerCertificate?, now: WallTime
+        snapshot: GatewaySnapshot, facts: StoreFacts, listener: ListenerConfiguration,
+        oauth1: OAuth1Verifier, address: IPAddress?, certificate: PeerCertificate?, now: WallTime
     ) {
         self.snapshot = snapshot
+        self.facts = facts
         self.listener = listener
         self.oauth1 = oauth1
         self.address = address

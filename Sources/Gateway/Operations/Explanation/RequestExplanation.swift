@@ -33,14 +33,14 @@ public struct RequestExplanation: Sendable {
     ///
     /// - Parameters:
     ///   - bytes: head and body, with CR LF line ends in the head.
-    ///   - state: clients and keys of the store.
+    ///   - facts: what the store knows.
     ///   - listener: where the request comes in; the first by default.
     ///   - address: the client's; `nil` is not known, which no `allow` line permits.
     ///   - certificate: the client's, as PEM; its chain is not judged.
     ///   - now: the moment that timestamps and tokens are judged by.
     /// - Throws: when a file that the conf names cannot be read, or there is no such listener.
     public init(
-        of bytes: [UInt8], configuration: Configuration, state: StoreSnapshot,
+        of bytes: [UInt8], configuration: Configuration, facts: StoreFacts,
         listener name: String? = nil, from address: IPAddress? = nil,
         certificate pem: [UInt8]? = nil, at now: WallTime
     ) throws(StartError) {
@@ -51,7 +51,7 @@ public struct RequestExplanation: Sendable {
                 .configuration, "no listener \(name ?? "") in the conf; it has \(known)")
         }
         let snapshot = GatewaySnapshot(
-            configuration: configuration, material: try Material(configuration), state: state,
+            configuration: configuration, material: try Material(configuration), state: facts.state,
             tls: .none, listeners: [])
         let oauth1: OAuth1Verifier
         do throws(CryptographyError) {
@@ -64,7 +64,7 @@ public struct RequestExplanation: Sendable {
         }
         if pem != nil, certificate == nil { throw StartError(.usage, "no certificate (PEM) in it") }
         var explainer = Explainer(
-            snapshot: snapshot, listener: listener, oauth1: oauth1, address: address,
+            snapshot: snapshot, facts: facts, listener: listener, oauth1: oauth1, address: address,
             certificate: certificate, now: now)
         do throws(ExplainedRefusal) {
             try explainer.decide(bytes)

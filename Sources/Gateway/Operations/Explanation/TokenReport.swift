@@ -1,5 +1,6 @@
 import OAuth
 import Primitives
+import Store
 
 /// A token as `explain` and `token inspect` tell of it.
 public enum TokenReport {
@@ -39,6 +40,37 @@ public enum TokenReport {
             lines.append("refused: \(sentence(error))")
         }
         return lines
+    }
+
+    /// One that says nothing by itself, as the store has it.
+    static func lines(opaque token: StoredToken, now: WallTime) -> [String] {
+        let kind =
+            switch token.kind {
+            case .access: "opaque access token"
+            case .oauth1Request: "temporary credentials of OAuth 1.0"
+            case .oauth1Access: "access token of OAuth 1.0"
+            }
+        var lines = [
+            "\(kind), known to the store",
+            "client \(token.clientID), scopes \(list(token.scopes)), audiences \(list(token.audiences))",
+            "issued \(now.seconds - token.issuedAt.seconds) s ago, ends in \(token.expiresAt.seconds - now.seconds) s",
+        ]
+        if token.certificateThumbprint != nil { lines.append("bound to a certificate") }
+        if token.keyThumbprint != nil { lines.append("bound to a key (DPoP)") }
+        return lines
+    }
+
+    static let unknownOpaque =
+        "the store has no such token: it was never issued, was used up, or has ended"
+
+    static func revocation(_ isRevoked: Bool, _ facts: StoreFacts) -> [String] {
+        if isRevoked { return ["it has been revoked"] }
+        return facts.mayMissRevocations
+            ? ["whether it was revoked only the running gateway knows"] : []
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.isEmpty ? "none" : names.joined(separator: " ")
     }
 
     private static func times(_ explanation: TokenExplanation) -> [String] {
