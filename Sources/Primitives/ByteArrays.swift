@@ -16,3 +16,12 @@ extension [UInt8] {
                 start: literal.utf8Start, count: literal.utf8CodeUnitCount))
     }
 }
+
+extension StaticString {
+    /// Whether these are its bytes.
+    @inlinable public func equals(_ bytes: Span<UInt8>) -> Bool {
+        guard bytes.count == utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count where unsafe utf8Start[index] != bytes[index] { return false }
+        return true
+    }
+}

@@ -285,16 +285,18 @@ extension Exchange {
     }
 
     private func provedOAuth1(_ claim: OAuth1Claim) {
-        let client = snapshot.clients[claim.consumerKey]?.registered
         // A reload may have taken the client while the nonce was made durable. The id is the registered one: two
         // spellings of a text that Unicode calls equal must not make two clients.
-        guard let client else { return refuseOAuth1(.unknownConsumer) }
-        guard let token = oauth1Token else { return proved(snapshot.principal(oauth1: client)) }
+        guard let client = snapshot.clients[claim.consumerKey], let signer = client.signer else {
+            return refuseOAuth1(.unknownConsumer)
+        }
+        guard let token = oauth1Token else { return proved(signer) }
         if worker.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? "") {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .oauth1))
         }
         proved(
-            .oauth1(clientID: client.id, scopes: token.scopes, audiences: token.audiences))
+            .oauth1(
+                clientID: signer.clientID, scopes: token.scopes, audiences: token.audiences))
     }
 
     private func refuseOAuth1(_ error: OAuth1Error) {
@@ -374,11 +376,6 @@ extension GatewaySnapshot {
         guard let client = named.first, named.count == 1 else { return nil }
         return .certificate(
             clientID: client.id, scopes: scopes(of: client), audiences: audiences(of: client))
-    }
-
-    /// A client that has signed by its own secret.
-    func principal(oauth1 client: RegisteredClient) -> Principal {
-        .oauth1(clientID: client.id, scopes: scopes(of: client), audiences: audiences(of: client))
     }
 
     /// What a client has that shows no token: as much as a token of ours would grant it.

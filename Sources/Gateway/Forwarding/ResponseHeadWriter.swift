@@ -36,16 +36,15 @@ public enum ResponseHeadWriter {
     ) {
         let bytes = response.bytes
         if version != .http2 { output.append("HTTP/1.1 101 Switching Protocols\r\n") }
+        var lines = FieldLines(of: bytes)
         for line in response.fields where !line.id.isHopByHop && !upgrade.hides(line, of: response)
         {
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
             if !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
-            output.append(bytes.span, line.name.range)
-            output.append(": ")
-            output.append(bytes.span, line.value.range)
-            output.append("\r\n")
+            lines.append(line, to: &output)
         }
+        lines.flush(to: &output)
         ReplyWriter.appendNonce(nonce, to: &output)
         if version != .http2 {
             output.append("Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -84,6 +83,7 @@ public enum ResponseHeadWriter {
         let tellsNonce = !nonce.isEmpty
         var hasVia = false
         var hasDate = false
+        var lines = FieldLines(of: bytes)
         for line in fields {
             switch line.id {
             case .via:
@@ -109,11 +109,9 @@ public enum ResponseHeadWriter {
             if tellsNonce, isNonce(bytes, line.name.range) || isCacheControl(bytes, line) {
                 continue
             }
-            output.append(bytes.span, line.name.range)
-            output.append(": ")
-            output.append(bytes.span, line.value.range)
-            output.append("\r\n")
+            lines.append(line, to: &output)
         }
+        lines.flush(to: &output)
         appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
         guard !response.isInterim else {
             if version != .http2 { output.append("\r\n") }

@@ -56,17 +56,16 @@ public struct UpstreamRequestWriter {
         let fields = head.fields
         let continuesTrace = trace.isContinued && !route.fields.replaced.contains(.traceparent)
         var hasVia = false
+        var lines = FieldLines(of: bytes)
         for line in fields {
             if line.id == .via { hasVia = true }
             guard
                 filter.passes(line, of: head, bytes, route: route, continuesTrace: continuesTrace)
             else { continue }
             if let upgrade, upgrade.replaces(line, of: head) { continue }
-            output.append(bytes.span, line.name.range)
-            output.append(": ")
-            output.append(bytes.span, line.value.range)
-            output.append("\r\n")
+            lines.append(line, to: &output)
         }
+        lines.flush(to: &output)
         // Ours come last and after every field of their names was left out above. No `Connection` can name
         // them: the client's is not sent.
         if let principal = permit.principal { output.append(contentsOf: principal.identityFields) }

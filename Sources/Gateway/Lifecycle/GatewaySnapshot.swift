@@ -62,6 +62,8 @@ final class SharedListeningSocket: Sendable {
 struct KnownClient: Sendable {
     var registered: RegisteredClient
     var oauth1: OAuth1Credentials?
+    /// Who a request is from that it has signed by its own secret: made once, since it says the same of each.
+    var signer: Principal?
 }
 
 /// A configuration put to use: everything compiled, every named file read. Immutable; an exchange keeps the one it
@@ -98,7 +100,12 @@ final class GatewaySnapshot: Sendable {
         self.listeners = listeners
         self.tls = tls
         routes = RouteTable(configuration: configuration)
-        clients = known.clients
+        clients = known.clients.mapValues { client in
+            guard client.oauth1 != nil else { return client }
+            var client = client
+            client.signer = known.signer(client.registered)
+            return client
+        }
         certificateClients = known.clients.values.map(\.registered).filter {
             $0.certificate != nil
         }

@@ -34,6 +34,13 @@ struct KnownState: Sendable {
         self.faults = faults
     }
 
+    /// A client that signs by its own secret: it has as much as a token of ours would grant it.
+    func signer(_ client: RegisteredClient) -> Principal {
+        .oauth1(
+            clientID: client.id, scopes: authority?.policy.scopes(of: client) ?? client.scopes,
+            audiences: authority?.policy.audiences(of: client) ?? client.audiences)
+    }
+
     private static func keys(
         _ state: StoreSnapshot, _ faults: inout [String]
     ) -> [AuthoritySnapshot.Key] {

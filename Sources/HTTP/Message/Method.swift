@@ -51,11 +51,3 @@ public enum Method: UInt8, Sendable, CaseIterable {
         isSafe || self == .put || self == .delete
     }
 }
-
-extension StaticString {
-    func equals(_ bytes: Span<UInt8>) -> Bool {
-        guard bytes.count == utf8CodeUnitCount else { return false }
-        for index in 0..<bytes.count where unsafe utf8Start[index] != bytes[index] { return false }
-        return true
-    }
-}

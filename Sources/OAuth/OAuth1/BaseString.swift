@@ -19,31 +19,32 @@ public struct BaseString {
     private var encoded: [UInt8] = []
     private var pairs: [Pair] = []
     /// `a=1&b=2`: the normalised parameters, from the last `normalize`.
-    public private(set) var normalized: [UInt8] = []
+    public var normalized: [UInt8] {
+        var text: [UInt8] = []
+        for (index, pair) in pairs.enumerated() {
+            if index > 0 { text.append(0x26) }
+            text.append(encoded.span, pair.name)
+            text.append(0x3D)
+            text.append(encoded.span, pair.value)
+        }
+        return text
+    }
 
     public init() {}
 
-    /// Encodes, sorts and joins the parameters; the signature itself is left out.
+    /// Encodes and sorts the parameters; the signature itself is left out.
     public mutating func normalize(_ parameters: OAuth1Parameters, order: Order) {
         encoded.removeAll(keepingCapacity: true)
         pairs.removeAll(keepingCapacity: true)
-        for (index, item) in parameters.items.enumerated()
-        where !parameters.isNamed(item, "oauth_signature") {
+        let decoded = parameters.decoded
+        for (index, item) in parameters.items.enumerated() where item.known != .signature {
             let start = encoded.count
-            PercentCoding.encode(parameters.decoded.span.extracting(item.name), into: &encoded)
+            PercentCoding.encode(decoded.span.extracting(item.name), into: &encoded)
             let middle = encoded.count
-            PercentCoding.encode(parameters.decoded.span.extracting(item.value), into: &encoded)
+            PercentCoding.encode(decoded.span.extracting(item.value), into: &encoded)
             pairs.append(Pair(name: start..<middle, value: middle..<encoded.count, item: index))
         }
         sort(parameters, order)
-        normalized.removeAll(keepingCapacity: true)
-        let encoded = self.encoded
-        for (index, pair) in pairs.enumerated() {
-            if index > 0 { normalized.append(0x26) }
-            normalized.append(encoded.span, pair.name)
-            normalized.append(0x3D)
-            normalized.append(encoded.span, pair.value)
-        }
     }
 
     /// Whether sorting by decoded octets would leave the order of the last `normalize(_:order:
@@ -108,8 +109,16 @@ public struct BaseString {
         }
         output.append(0x26)
         PercentCoding.encode(uri.span, into: &output)
-        output.append(0x26)
-        PercentCoding.encode(normalized.span, into: &output)
+        // The normalised parameters, encoded once more.
+        var joint: StaticString = "&"
+        for pair in pairs {
+            output.append(joint)
+            PercentCoding.encode(encoded.span.extracting(pair.name), into: &output)
+            output.append("%3D")
+            PercentCoding.encode(encoded.span.extracting(pair.value), into: &output)
+            joint = "%26"
+        }
+        if pairs.isEmpty { output.append(joint) }
     }
 
     /// Appends the base string URI (section 3.4.1.2): scheme and host in lower case, the default

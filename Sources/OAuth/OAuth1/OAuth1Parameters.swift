@@ -3,7 +3,7 @@ import Primitives
 
 /// The parameters of a signed request, decoded: from the Authorization field, the query and a form
 /// body (RFC 5849 section 3.4.1.3.1). Reused from request to request; bounded in number.
-public final class OAuth1Parameters {
+public struct OAuth1Parameters {
     public enum Source: UInt8, Sendable {
         case header, query, form
     }
@@ -13,29 +13,42 @@ public final class OAuth1Parameters {
         public let name: Range<Int>
         public let value: Range<Int>
         public let source: Source
+        let known: OAuth1ParameterName?
+    }
+
+    /// Where a known parameter stands among the items: the first two of its name.
+    private struct Place {
+        var first: Int32 = -1
+        var second: Int32 = -1
     }
 
     /// More than any honest client sends; each costs a comparison or two.
     public static let limit = 1000
 
-    /// Names that begin with `oauth_`: RFC 5849 and its extensions have eleven. Each is compared
+    /// Names that begin with `oauth_`: RFC 5849 and its extensions have eleven. Each that is not known is compared
     /// with each.
     static let protocolLimit = 32
 
     public private(set) var decoded: [UInt8] = []
     public private(set) var items: [Item] = []
+    private var places = InlineArray<10, Place>(repeating: Place())
+    private var protocolCount = 0
+    private var knownCount = 0
 
     public init() {}
 
-    public func removeAll() {
+    public mutating func removeAll() {
         decoded.removeAll(keepingCapacity: decoded.capacity <= 64 << 10)
         items.removeAll(keepingCapacity: true)
+        places = InlineArray(repeating: Place())
+        protocolCount = 0
+        knownCount = 0
     }
 
     /// Reads the parameters of an Authorization field of the OAuth scheme (section 3.5.1):
     /// `name="value"`, separated by commas, both percent-encoded. `realm` is left out, as the base
     /// string leaves it out.
-    public func addHeader(_ bytes: Span<UInt8>, _ value: Range<Int>) throws(OAuth1Error) {
+    public mutating func addHeader(_ bytes: Span<UInt8>, _ value: Range<Int>) throws(OAuth1Error) {
         var scanner = AuthorizationScanner(bytes, value)
         var count = 0
         while let pair = try scanner.next(bytes) {
@@ -58,7 +71,7 @@ public final class OAuth1Parameters {
 
     /// Reads `application/x-www-form-urlencoded` pairs: the query's or a form body's (section
     /// 3.4.1.3.1).
-    public func addPairs(
+    public mutating func addPairs(
         _ bytes: Span<UInt8>, _ range: Range<Int>, _ source: Source
     ) throws(OAuth1Error) {
         var start = range.lowerBound
@@ -79,7 +92,7 @@ public final class OAuth1Parameters {
         }
     }
 
-    private func add(
+    private mutating func add(
         _ bytes: Span<UInt8>, _ name: Range<Int>, _ value: Range<Int>, plus: PercentCoding.Plus,
         _ source: Source
     ) throws(OAuth1Error) {
@@ -92,40 +105,47 @@ public final class OAuth1Parameters {
         guard PercentCoding.decode(bytes, value, plus: plus, into: &decoded) else {
             throw .malformed
         }
-        items.append(
-            Item(name: start..<middle, value: middle..<decoded.count, source: source))
+        note(start..<middle, middle..<decoded.count, source)
+    }
+
+    private mutating func note(_ name: Range<Int>, _ value: Range<Int>, _ source: Source) {
+        let (isProtocol, known) = kind(of: name)
+        if isProtocol { protocolCount += 1 }
+        if let known {
+            knownCount += 1
+            if places[known.rawValue].first < 0 {
+                places[known.rawValue].first = Int32(items.count)
+            } else if places[known.rawValue].second < 0 {
+                places[known.rawValue].second = Int32(items.count)
+            }
+        }
+        items.append(Item(name: name, value: value, source: source, known: known))
+    }
+
+    private func kind(of name: Range<Int>) -> (isProtocol: Bool, OAuth1ParameterName?) {
+        let text = decoded.span.extracting(name)
+        guard OAuth1Parameters.isProtocol(text) else { return (false, nil) }
+        return (true, OAuth1ParameterName.lookup(text))
     }
 
     /// Adds a decoded parameter as it is; for signing and for tables of tests.
-    public func add(name: [UInt8], value: [UInt8], _ source: Source) {
+    public mutating func add(name: [UInt8], value: [UInt8], _ source: Source) {
         let start = decoded.count
         decoded += name
         let middle = decoded.count
         decoded += value
-        items.append(Item(name: start..<middle, value: middle..<decoded.count, source: source))
+        note(start..<middle, middle..<decoded.count, source)
     }
 
     // MARK: Looking up
 
-    public func isNamed(_ item: Item, _ name: StaticString) -> Bool {
-        guard item.name.count == name.utf8CodeUnitCount else { return false }
-        for offset in 0..<item.name.count
-        where unsafe decoded[item.name.lowerBound + offset] != name.utf8Start[offset] {
-            return false
-        }
-        return true
+    /// Whether a name begins with `oauth_`, and goes on.
+    private static func isProtocol(_ name: Span<UInt8>) -> Bool {
+        let prefix: StaticString = "oauth_"
+        return name.count > 6 && prefix.equals(name.extracting(0..<6))
     }
 
-    /// Whether the name begins with `oauth_`.
-    public func isProtocol(_ item: Item) -> Bool {
-        guard item.name.count > 6 else { return false }
-        let prefix: StaticString = "oauth_"
-        for offset in 0..<6
-        where unsafe decoded[item.name.lowerBound + offset] != prefix.utf8Start[offset] {
-            return false
-        }
-        return true
-    }
+    func has(_ name: OAuth1ParameterName) -> Bool { places[name.rawValue].first >= 0 }
 
     public func value(_ item: Item) -> ArraySlice<UInt8> { decoded[item.value] }
 
@@ -134,16 +154,43 @@ public final class OAuth1Parameters {
     /// The parameter of that name; `nil` when there is none.
     ///
     /// - Throws: `.duplicateParameter`, `.twoLocations` when there are two (sections 3.1 and 3.5).
-    func single(_ name: StaticString) throws(OAuth1Error) -> Item? {
-        var found: Item?
-        for item in items where isNamed(item, name) {
-            if let found {
-                throw found.source == item.source ? .duplicateParameter : .twoLocations
-            }
-            found = item
+    func single(_ name: OAuth1ParameterName) throws(OAuth1Error) -> Item? {
+        let place = places[name.rawValue]
+        guard place.first >= 0 else { return nil }
+        let item = items[Int(place.first)]
+        guard place.second < 0 else {
+            throw items[Int(place.second)].source == item.source
+                ? .duplicateParameter : .twoLocations
         }
-        return found
+        return item
     }
+
+    /// The parameter of that name, which must have a value.
+    func required(_ name: OAuth1ParameterName) throws(OAuth1Error) -> Item {
+        guard let item = try single(name), !item.value.isEmpty else {
+            throw .missingParameter("\(name.text)")
+        }
+        return item
+    }
+
+    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and 3.5).
+    func refuseRepeats(besides source: Source) throws(OAuth1Error) {
+        for name in OAuth1ParameterName.allCases {
+            if let item = try single(name), item.source != source { throw .twoLocations }
+        }
+        guard protocolCount <= OAuth1Parameters.protocolLimit else { throw .tooManyParameters }
+        guard protocolCount > knownCount else { return }
+        let others = items.filter { item in
+            item.known == nil && OAuth1Parameters.isProtocol(decoded.span.extracting(item.name))
+        }
+        for (index, item) in others.enumerated() {
+            for other in others[(index + 1)...] where name(other) == name(item) {
+                throw .duplicateParameter
+            }
+        }
+    }
+
+    func text(_ item: Item) -> String { String(decoding: value(item), as: UTF8.self) }
 }
 
 /// Walks through `name="value"` elements. Values must be quoted, `=` stands without white space,

@@ -90,7 +90,7 @@ public struct OAuth1Signer: Sendable {
         _ request: Request, _ own: [(String, String)], isForm: Bool
     ) throws(OAuth1SigningError) -> [UInt8] {
         guard let url = SignedURL(request.url) else { throw .invalidURL }
-        let parameters = OAuth1Parameters()
+        var parameters = OAuth1Parameters()
         for (name, value) in own {
             parameters.add(name: Array(name.utf8), value: Array(value.utf8), .header)
         }

@@ -18,29 +18,14 @@ public final class OAuth1Verifier {
     }
 
     public let policy: OAuth1Policy
-    public let parameters = OAuth1Parameters()
-    private var baseString = BaseString()
-    private var base: [UInt8] = []
-    private var uri: [UInt8] = []
-    /// The keys of the HMAC methods and of PLAINTEXT; the last are decoys.
-    private var keys: [[UInt8]] = []
-    private var liveKeyCount = 0
-    private var presented: [UInt8] = []
-    private var computed: [UInt8] = []
-    private var hmac: [OAuth1SignatureMethod: MAC] = [:]
-    /// In the shape of the secrets that we make, so that keys of decoys are as long as those of most consumers.
-    private let decoySecret: [UInt8]
-
-    /// So many secrets are tried at least: two may be live while one takes the other's place.
-    private static let comparisonCount = 2
+    /// Those of the request that was prepared last.
+    public private(set) var parameters = OAuth1Parameters()
+    private var check: OAuth1SignatureCheck
 
     /// - Throws: when OpenSSL gives no random bytes or no HMAC.
     public init(policy: OAuth1Policy) throws(CryptographyError) {
         self.policy = policy
-        decoySecret = Array(Base64.encode(try RandomBytes.make(count: 32), .url).utf8)
-        for method in OAuth1SignatureMethod.allCases {
-            if let digest = method.hmacDigest { hmac[method] = try MAC(algorithm: digest) }
-        }
+        check = try OAuth1SignatureCheck()
     }
 
     // MARK: Where credentials stand
@@ -84,7 +69,7 @@ public final class OAuth1Verifier {
             // A query that cannot be read can carry no signature either.
             return false
         }
-        return parameters.items.contains { parameters.isNamed($0, "oauth_signature") }
+        return parameters.has(.signature)
     }
 
     /// A single `application/x-www-form-urlencoded`, with parameters or without (section
@@ -123,6 +108,10 @@ public final class OAuth1Verifier {
     public func prepare(
         _ head: RequestHead, body: Span<UInt8>?
     ) throws(OAuth1Error) -> OAuth1Claim {
+        // Taken out while it is worked on: one access to the property instead of many.
+        var parameters = OAuth1Parameters()
+        swap(&parameters, &self.parameters)
+        defer { swap(&parameters, &self.parameters) }
         parameters.removeAll()
         guard head.count(of: .authorization) <= 1 else { throw .duplicateParameter }
         // Two media types: which one an upstream believes is unknown, and with it whether the body
@@ -134,80 +123,46 @@ public final class OAuth1Verifier {
         if head.hasQuery { try parameters.addPairs(head.content, head.query.range, .query) }
         let isForm = mayCarryInBody(head)
         if isForm, let body { try parameters.addPairs(body, 0..<body.count, .form) }
-        return try claim(isForm: isForm, hasBody: body != nil, framing: head.framing)
+        return try claim(parameters, isForm: isForm, hasBody: body != nil, framing: head.framing)
     }
 
     private func claim(
-        isForm: Bool, hasBody: Bool, framing: BodyFraming
+        _ parameters: borrowing OAuth1Parameters, isForm: Bool, hasBody: Bool, framing: BodyFraming
     ) throws(OAuth1Error) -> OAuth1Claim {
-        let key = try required("oauth_consumer_key")
-        let signature = try required("oauth_signature")
-        let methodItem = try required("oauth_signature_method")
-        try refuseRepeats(besides: key.source)
+        let key = try parameters.required(.consumerKey)
+        _ = try parameters.required(.signature)
+        let methodItem = try parameters.required(.signatureMethod)
+        try parameters.refuseRepeats(besides: key.source)
         guard
-            let method = OAuth1SignatureMethod(
-                rawValue: text(methodItem)), policy.signatureMethods.contains(method)
+            let method = OAuth1SignatureMethod(rawValue: parameters.text(methodItem)),
+            policy.signatureMethods.contains(method)
         else { throw .unsupportedSignatureMethod }
-        if let version = try parameters.single("oauth_version"), text(version) != "1.0" {
+        if let version = try parameters.single(.version), parameters.text(version) != "1.0" {
             throw .unsupportedVersion
         }
-        _ = signature
-        let token = try parameters.single("oauth_token").map { text($0) }
-        let timestamp = try parameters.single("oauth_timestamp")
-        let nonce = try parameters.single("oauth_nonce")
+        let token = try parameters.single(.token).map { parameters.text($0) }
+        let timestamp = try parameters.single(.timestamp)
+        let nonce = try parameters.single(.nonce)
         if method != .plaintext {
             guard timestamp != nil else { throw .missingParameter("oauth_timestamp") }
             guard let nonce, !nonce.value.isEmpty else { throw .missingParameter("oauth_nonce") }
         }
-        let hasBodyHash = try parameters.single("oauth_body_hash") != nil
+        let hasBodyHash = try parameters.single(.bodyHash) != nil
         let hasContent = framing != .none && framing != .length(0)
         return OAuth1Claim(
-            consumerKey: text(key), token: token == "" ? nil : token, method: method,
-            timestamp: try timestamp.map { item throws(OAuth1Error) in try seconds(item) },
-            nonce: nonce.map { text($0) },
-            callback: try parameters.single("oauth_callback").map { text($0) },
-            verifier: try parameters.single("oauth_verifier").map { text($0) },
+            consumerKey: parameters.text(key), token: token == "" ? nil : token, method: method,
+            timestamp: try timestamp.map { item throws(OAuth1Error) in
+                try OAuth1Verifier.seconds(parameters.value(item))
+            },
+            nonce: nonce.map { parameters.text($0) },
+            callback: try parameters.single(.callback).map { parameters.text($0) },
+            verifier: try parameters.single(.verifier).map { parameters.text($0) },
             hasBodyHash: hasBodyHash,
             needsBody: !hasBody && hasContent && (isForm || hasBodyHash))
     }
 
-    private func required(_ name: StaticString) throws(OAuth1Error) -> OAuth1Parameters.Item {
-        guard let item = try parameters.single(name), !item.value.isEmpty else {
-            throw .missingParameter("\(name)")
-        }
-        return item
-    }
-
-    /// Every protocol parameter at most once, and the known ones all in one place (sections 3.1 and
-    /// 3.5).
-    private func refuseRepeats(besides source: OAuth1Parameters.Source) throws(OAuth1Error) {
-        let known: [StaticString] = [
-            "oauth_signature", "oauth_signature_method", "oauth_timestamp", "oauth_nonce",
-            "oauth_version", "oauth_token", "oauth_body_hash", "oauth_callback", "oauth_verifier",
-        ]
-        for name in known {
-            if let item = try parameters.single(name), item.source != source { throw .twoLocations }
-        }
-        var count = 0
-        for (index, item) in parameters.items.enumerated() where parameters.isProtocol(item) {
-            count += 1
-            guard count <= OAuth1Parameters.protocolLimit else { throw .tooManyParameters }
-            for other in parameters.items[(index + 1)...]
-            where other.name.count == item.name.count
-                && parameters.name(other) == parameters.name(item)
-            {
-                throw .duplicateParameter
-            }
-        }
-    }
-
-    private func text(_ item: OAuth1Parameters.Item) -> String {
-        String(decoding: parameters.value(item), as: UTF8.self)
-    }
-
     /// A positive number without sign, point or leading zero (section 3.3).
-    private func seconds(_ item: OAuth1Parameters.Item) throws(OAuth1Error) -> Int64 {
-        let digits = parameters.value(item)
+    private static func seconds(_ digits: ArraySlice<UInt8>) throws(OAuth1Error) -> Int64 {
         guard digits.count <= 15, let first = digits.first, first != 0x30 else {
             throw .timestampInvalid
         }
@@ -233,19 +188,18 @@ public final class OAuth1Verifier {
         _ claim: OAuth1Claim, _ head: RequestHead, from origin: RequestOrigin, body: Span<UInt8>,
         credentials: OAuth1Credentials?, now: WallTime
     ) throws(OAuth1Error) -> Match {
-        guard let signature = try parameters.single("oauth_signature") else {
-            throw .missingParameter("oauth_signature")
-        }
+        let parameters = self.parameters
+        let signature = try parameters.required(.signature)
         let match: Match?
         switch claim.method {
         case .plaintext:
             // Only where the connection itself keeps the secret from others (section 3.4.4).
             guard origin.isTLS else { throw .plaintextNeedsTLS }
             match =
-                plaintextMatches(claim, signature, credentials)
+                check.plaintextMatches(claim, parameters.value(signature), credentials)
                 ? Match(publicOrigin: nil, order: .encoded) : nil
         default:
-            match = signatureMatches(claim, signature, head, origin, credentials)
+            match = check.match(claim, parameters, signature, head, origin, credentials, policy)
         }
         guard let credentials else { throw .unknownConsumer }
         guard claim.token == nil || credentials.tokenSecret != nil else { throw .unknownToken }
@@ -261,128 +215,12 @@ public final class OAuth1Verifier {
         return match
     }
 
-    private func plaintextMatches(
-        _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item,
-        _ credentials: OAuth1Credentials?
-    ) -> Bool {
-        makeKeys(claim, credentials)
-        presented.removeAll(keepingCapacity: true)
-        presented.append(contentsOf: parameters.value(signature))
-        var isMatch = false
-        for (index, key) in keys.enumerated() {
-            let isEqual = ConstantTime.equal(presented, key)
-            isMatch = (isEqual && index < liveKeyCount) || isMatch
-        }
-        return isMatch
-    }
-
-    /// Tries each origin that the client may have signed for, in both orders; the second only where
-    /// it differs.
-    private func signatureMatches(
-        _ claim: OAuth1Claim, _ signature: OAuth1Parameters.Item, _ head: RequestHead,
-        _ origin: RequestOrigin, _ credentials: OAuth1Credentials?
-    ) -> Match? {
-        presented.removeAll(keepingCapacity: true)
-        let decoded = parameters.decoded
-        let text = decoded.span.extracting(signature.value)
-        guard Base64.decode(text, .standard, into: &presented) else { return nil }
-        makeKeys(claim, credentials)
-        baseString.normalize(parameters, order: .encoded)
-        if let match = matchingOrigin(claim, head, origin, credentials, .encoded) {
-            return match
-        }
-        if baseString.isInDecodedOrder(parameters) { return nil }
-        baseString.normalize(parameters, order: .decoded)
-        return matchingOrigin(claim, head, origin, credentials, .decoded)
-    }
-
-    private func matchingOrigin(
-        _ claim: OAuth1Claim, _ head: RequestHead, _ received: RequestOrigin,
-        _ credentials: OAuth1Credentials?,
-        _ order: BaseString.Order
-    ) -> Match? {
-        if policy.publicOrigins.isEmpty {
-            makeBase(head, origin: nil, received)
-            return isSigned(claim.method, credentials)
-                ? Match(publicOrigin: nil, order: order) : nil
-        }
-        for origin in policy.publicOrigins.indices {
-            makeBase(head, origin: origin, received)
-            if isSigned(claim.method, credentials) {
-                return Match(publicOrigin: origin, order: order)
-            }
-        }
-        return nil
-    }
-
-    private func makeBase(_ head: RequestHead, origin: Int?, _ received: RequestOrigin) {
-        uri.removeAll(keepingCapacity: true)
-        if let origin {
-            let known = policy.publicOrigins[origin]
-            BaseString.appendURI(
-                isTLS: known.isTLS, authority: known.authority.span,
-                path: (known.prefix + Array(bytes: head.span(of: head.path))).span, to: &uri)
-        } else if let authority = received.authority {
-            BaseString.appendURI(
-                isTLS: received.isTLS, authority: authority.span, path: head.span(of: head.path),
-                to: &uri)
-        } else {
-            BaseString.appendURI(
-                isTLS: received.isTLS, authority: head.span(of: head.authority),
-                path: head.span(of: head.path), to: &uri)
-        }
-        base.removeAll(keepingCapacity: true)
-        baseString.append(method: head.span(of: head.methodRange), uri: uri, to: &base)
-    }
-
-    /// The keys of the HMAC methods: of each live secret, and under secrets that nobody has until there are enough.
-    private func makeKeys(_ claim: OAuth1Claim, _ credentials: OAuth1Credentials?) {
-        let secrets = credentials?.consumerSecrets ?? []
-        let tokenSecret = credentials?.tokenSecret?.exposed
-        liveKeyCount = secrets.count
-        let count = max(secrets.count, OAuth1Verifier.comparisonCount)
-        if keys.count > count { keys.removeLast(keys.count - count) }
-        for index in 0..<count {
-            if index == keys.count { keys.append([]) }
-            keys[index].removeAll(keepingCapacity: true)
-            OAuth1Signature.appendKey(
-                consumerSecret: index < secrets.count ? secrets[index].exposed : decoySecret,
-                tokenSecret: tokenSecret ?? (claim.token == nil ? [] : decoySecret),
-                to: &keys[index])
-        }
-    }
-
-    private func isSigned(
-        _ method: OAuth1SignatureMethod, _ credentials: OAuth1Credentials?
-    ) -> Bool {
-        if let mac = hmac[method] {
-            // Ends early for who has the secret alone: whoever has not always waits for all of them.
-            for (index, key) in keys.enumerated() {
-                mac.setKey(key)
-                mac.authenticate(base.span, into: &computed)
-                // A decoy never counts, whatever it came to.
-                if ConstantTime.equal(computed, presented), index < liveKeyCount { return true }
-            }
-            return false
-        }
-        guard let algorithm = method.rsaAlgorithm else { return false }
-        let rsaKey = credentials?.rsaKey ?? DecoyKey.rsa
-        // Whoever loaded the key has asked for 2048 bits; it is asked again where trust is given.
-        guard let rsaKey, case .rsa(let bits) = rsaKey.kind, bits >= 2048,
-            let verifier = try? SignatureVerifier(key: rsaKey, algorithm: algorithm)
-        else { return false }
-        let signature = presented
-        let message = base
-        return verifier.isValid(signature: signature.span, message: message.span)
-            && credentials?.rsaKey != nil
-    }
-
     /// The hash of the body by the signature method's digest (the body hash extension, draft 4).
     /// Wherever a client sends one it is checked.
     private func checkBodyHash(
         _ claim: OAuth1Claim, _ head: RequestHead, _ body: Span<UInt8>
     ) throws(OAuth1Error) {
-        guard let item = try parameters.single("oauth_body_hash") else {
+        guard let item = try parameters.single(.bodyHash) else {
             // A form's parameters are signed themselves, and no content needs no hash.
             let hasContent = head.framing != .none && head.framing != .length(0)
             if policy.bodyHashRequired, hasContent, !OAuth1Verifier.hasFormBody(head) {

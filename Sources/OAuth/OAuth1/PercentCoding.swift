@@ -11,16 +11,18 @@ public enum PercentCoding {
 
     /// Appends the encoded form of `bytes`.
     public static func encode(_ bytes: Span<UInt8>, into output: inout [UInt8]) {
-        // What stays goes over in runs.
-        var start = 0
-        for index in 0..<bytes.count where !isUnreserved(bytes[index]) {
-            if start < index { output.append(bytes, start..<index) }
-            let byte = bytes[index]
-            let coded: InlineArray<3, UInt8> = [0x25, upperHex(byte >> 4), upperHex(byte & 15)]
-            output.append(coded.span)
-            start = index + 1
+        output.append(addingCapacity: 3 * bytes.count) { (text: inout OutputSpan<UInt8>) in
+            for index in 0..<bytes.count {
+                let byte = bytes[index]
+                if isUnreserved(byte) {
+                    text.append(byte)
+                } else {
+                    text.append(0x25)
+                    text.append(upperHex(byte >> 4))
+                    text.append(upperHex(byte & 15))
+                }
+            }
         }
-        if start < bytes.count { output.append(bytes, start..<bytes.count) }
     }
 
     @inline(__always)
@@ -54,30 +56,29 @@ public enum PercentCoding {
     public static func decode(
         _ bytes: Span<UInt8>, _ range: Range<Int>, plus: Plus, into output: inout [UInt8]
     ) -> Bool {
-        // What stands for itself goes over in runs.
-        var start = range.lowerBound
-        var index = start
-        while index < range.upperBound {
-            let byte = bytes[index]
-            guard byte == 0x25 || (byte == 0x2B && plus == .isSpace) else {
+        var isWhole = true
+        output.append(addingCapacity: range.count) { (text: inout OutputSpan<UInt8>) in
+            var index = range.lowerBound
+            while index < range.upperBound {
+                let byte = bytes[index]
                 index += 1
-                continue
+                if byte == 0x2B, plus == .isSpace {
+                    text.append(0x20)
+                } else if byte != 0x25 {
+                    text.append(byte)
+                } else {
+                    guard index + 1 < range.upperBound, let high = hexValue(bytes[index]),
+                        let low = hexValue(bytes[index + 1])
+                    else {
+                        isWhole = false
+                        return
+                    }
+                    text.append(high << 4 | low)
+                    index += 2
+                }
             }
-            if start < index { output.append(bytes, start..<index) }
-            if byte == 0x2B {
-                output.append(0x20)
-                index += 1
-            } else {
-                guard index + 2 < range.upperBound, let high = hexValue(bytes[index + 1]),
-                    let low = hexValue(bytes[index + 2])
-                else { return false }
-                output.append(high << 4 | low)
-                index += 3
-            }
-            start = index
         }
-        if start < index { output.append(bytes, start..<index) }
-        return true
+        return isWhole
     }
 
     @inline(__always)

@@ -174,3 +174,34 @@ import Testing
         #expect(written.names == ["link", "via"])
     }
 }
+
+/// Neighbours are copied at once; what leaves is the same as if each line were put together.
+@Suite struct FieldLinesTests {
+    private func written(_ text: String, leavingOut left: Set<Int> = []) throws -> String {
+        let head = try responseHead("HTTP/1.1 200 OK\n" + text)
+        var lines = FieldLines(of: head.bytes)
+        var output: [UInt8] = []
+        for (index, line) in head.fields.enumerated() where !left.contains(index) {
+            lines.append(line, to: &output)
+        }
+        lines.flush(to: &output)
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    @Test(arguments: [
+        ("A: 1\nB: 2\nC: 3", "A: 1\r\nB: 2\r\nC: 3\r\n"),
+        ("A:1\nB: 2", "A: 1\r\nB: 2\r\n"), ("A: 1 \nB:\t2\t\nC: 3", "A: 1\r\nB: 2\r\nC: 3\r\n"),
+        ("A:  1\nB: 2\nC:", "A: 1\r\nB: 2\r\nC: \r\n"), ("A: \nB: a: b", "A: \r\nB: a: b\r\n"),
+    ])
+    func whatLeavesHasOneForm(text: String, expected: String) throws {
+        #expect(try written(text) == expected)
+    }
+
+    @Test func whatIsLeftOutIsLeftOut() throws {
+        let text = "A: 1\nB: 2\nC: 3\nD: 4\nE: 5"
+        #expect(try written(text, leavingOut: [0]) == "B: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\n")
+        #expect(try written(text, leavingOut: [1, 3]) == "A: 1\r\nC: 3\r\nE: 5\r\n")
+        #expect(try written(text, leavingOut: [4]) == "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n")
+        #expect(try written(text, leavingOut: [0, 1, 2, 3, 4]).isEmpty)
+    }
+}

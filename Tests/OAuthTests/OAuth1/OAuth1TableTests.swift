@@ -31,7 +31,7 @@ struct OAuth1TableTests {
         let cases = try OAuth1Vectors.table("parameter_normalization")
         #expect(cases.count == 11)
         for item in cases {
-            let parameters = OAuth1Parameters()
+            var parameters = OAuth1Parameters()
             for pair in try OAuth1Vectors.pairs(item["parameters"]) {
                 parameters.add(name: pair.name, value: pair.value, .query)
             }
@@ -70,7 +70,7 @@ struct OAuth1TableTests {
             if item["expect"] as? String == "ok" {
                 let expected = try OAuth1Vectors.pairs(item["parameters"]).map { [$0, $1] }
                 let bytes = Array(field.utf8)
-                let parameters = OAuth1Parameters()
+                var parameters = OAuth1Parameters()
                 try parameters.addHeader(bytes.span, bytes.indices)
                 #expect(parameters.pairs == expected, "\(field)")
             } else {
@@ -96,7 +96,7 @@ struct OAuth1TableTests {
                 ?? (item["target"] as? String).flatMap { $0.split(separator: "?").last }
                 .map(String.init)
             let bytes = Array(try #require(text).utf8)
-            let parameters = OAuth1Parameters()
+            var parameters = OAuth1Parameters()
             try parameters.addPairs(bytes.span, bytes.indices, .form)
             #expect(
                 parameters.pairs == (try OAuth1Vectors.pairs(item["parameters"]).map { [$0, $1] }))

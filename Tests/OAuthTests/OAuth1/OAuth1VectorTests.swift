@@ -11,7 +11,7 @@ struct OAuth1VectorTests {
         #expect(vectors.count == 243)
         for vector in vectors {
             let id = vector["id"] as? String ?? ""
-            let parameters = OAuth1Parameters()
+            var parameters = OAuth1Parameters()
             for pair in try OAuth1Vectors.pairs(vector["parameters"]) {
                 parameters.add(name: pair.name, value: pair.value, .query)
             }

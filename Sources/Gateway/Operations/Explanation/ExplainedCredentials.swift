@@ -195,7 +195,7 @@ extension Explainer {
         }
         let token = try storedToken(of: claim, kind)
         try judge(claim, token, body ?? [])
-        guard let client = snapshot.clients[claim.consumerKey]?.registered else {
+        guard let signer = snapshot.clients[claim.consumerKey]?.signer else {
             throw refused(.unknownConsumer)
         }
         if claim.nonce != nil {
@@ -203,10 +203,11 @@ extension Explainer {
                 .authentication,
                 "the nonce was not looked up: whether it is new only the running gateway knows")
         }
-        guard let token else { return snapshot.principal(oauth1: client) }
+        guard let token else { return signer }
         try checkRevocation(
             facts.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? ""))
-        return .oauth1(clientID: client.id, scopes: token.scopes, audiences: token.audiences)
+        return .oauth1(
+            clientID: signer.clientID, scopes: token.scopes, audiences: token.audiences)
     }
 
     /// The token that the request is signed with, as the store has it; `nil`: there is none, or nobody knows it.

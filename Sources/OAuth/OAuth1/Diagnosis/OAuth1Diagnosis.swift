@@ -51,7 +51,7 @@ public struct OAuth1Diagnosis: Sendable {
         credentials: OAuth1Credentials?, origins: [PublicOrigin] = []
     ) throws(OAuth1Error) {
         let claim = try verifier.prepare(head, body: body)
-        let signature = try verifier.parameters.single("oauth_signature")
+        let signature = try verifier.parameters.single(.signature)
         let presented = signature.map { Array(verifier.parameters.value($0)) } ?? []
         let publicOrigins = verifier.policy.publicOrigins
         let input = try SignatureInput(
