@@ -1,3 +1,5 @@
+import Glibc
+
 extension [UInt8] {
     /// Appends the bytes of a span with one copy.
     @inlinable public mutating func append(_ span: Span<UInt8>) {
@@ -14,6 +16,22 @@ extension [UInt8] {
         unsafe append(
             contentsOf: UnsafeBufferPointer(
                 start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+    }
+}
+
+extension Span<UInt8> {
+    /// Whether the other holds the same bytes. Stops at the first that differs: never for what a stranger may guess at.
+    public func equals(_ other: Span<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        guard count > 0 else { return true }
+        return unsafe withUnsafeBufferPointer { left in
+            unsafe other.withUnsafeBufferPointer { right in
+                guard let left = left.baseAddress, let right = right.baseAddress else {
+                    return false
+                }
+                return unsafe memcmp(left, right, count) == 0
+            }
+        }
     }
 }
 

@@ -53,14 +53,14 @@ final class Authenticator {
     /// Proves a bearer token, from the cache where it has been seen.
     ///
     /// What is remembered is what the token says; time is judged anew each time, and the route's demands after it.
-    func verify(_ token: Span<UInt8>, now: WallTime) throws(TokenError) -> VerifiedToken {
+    func verify(_ token: Span<UInt8>, now: WallTime) throws(TokenError) -> Principal {
         if let known = cache?.lookup(token, now: now) {
-            try known.holds(at: now)
+            try known.token?.holds(at: now)
             return known
         }
-        let verified = try tokens.verify(token, now: now)
-        cache?.insert(token, verified)
-        return verified
+        let principal = Principal.bearer(try tokens.verify(token, now: now))
+        cache?.insert(token, principal)
+        return principal
     }
 }
 

@@ -74,26 +74,27 @@ extension Exchange {
     }
 
     /// The token holds: by its signature, or by its server's word.
-    func provedBearer(_ verified: VerifiedToken) {
+    func provedBearer(_ principal: Principal) {
+        guard let verified = principal.token else { return refuse(.internalError) }
         if worker.revocations.covers(verified) {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .bearer))
         }
         // Bound to a key: good with a proof alone, never as a bearer token (RFC 9449 section 7.1).
         if verified.keyThumbprint != nil || tokenScheme == .dpop {
-            return provePossession(of: verified)
+            return provePossession(of: verified, principal)
         }
-        provedPossession(of: verified)
+        provedPossession(of: verified, principal)
     }
 
     /// What the token is bound to has been proven, but for a certificate.
-    func provedPossession(of verified: VerifiedToken) {
+    func provedPossession(of verified: VerifiedToken, _ principal: Principal) {
         // Bound to a certificate: whoever has only stolen the token cannot use it (RFC 8705 section 3).
         if let thumbprint = verified.certificateThumbprint,
             shownCertificate?.thumbprint != thumbprint
         {
             return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
         }
-        proved(.bearer(verified))
+        proved(principal)
     }
 
     // MARK: OAuth 1.0

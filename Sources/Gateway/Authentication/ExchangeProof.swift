@@ -10,7 +10,7 @@ extension Exchange {
     // MARK: Of a request
 
     /// The token holds; it is bound to a key, or was shown as if it were.
-    func provePossession(of token: VerifiedToken) {
+    func provePossession(of token: VerifiedToken, _ principal: Principal) {
         // Neither a bound token without its proof nor a proof for a token that is anybody's (section 7.1).
         guard let thumbprint = token.keyThumbprint, tokenScheme == .dpop else {
             var refusal = Refusal(.proofMismatch, status: 401, attempted: .bearer)
@@ -23,7 +23,7 @@ extension Exchange {
             guard proof.keyThumbprint == thumbprint else {
                 return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
             }
-            use(proof) { exchange in exchange.provedPossession(of: token) }
+            use(proof) { exchange in exchange.provedPossession(of: token, principal) }
         } catch {
             refuseProof(error)
         }

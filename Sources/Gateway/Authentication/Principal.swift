@@ -51,6 +51,13 @@ public final class Principal: Sendable {
         identityFields = fields
     }
 
+    /// The memory it holds beside its token, in bytes, near enough for a limit.
+    var footprint: Int {
+        let scopes = scopeBytes.reduce(0) { $0 + $1.count + 32 }
+        let audiences = audienceBytes.reduce(0) { $0 + $1.count + 32 }
+        return 320 + identityFields.count + clientBytes.count + scopes + audiences
+    }
+
     /// Whoever a token that was verified speaks for.
     public static func bearer(_ token: VerifiedToken) -> Principal {
         Principal(

@@ -11,7 +11,9 @@ extension Exchange {
         let now = worker.loop.wallNow
         if let known = worker.authenticator.cache?.lookup(head.span(token), now: now) {
             // Found, it has not ended; a wall clock that stepped back may be before its beginning.
-            guard (try? known.holds(at: now)) != nil else { return refuseBearer(.notYetValid) }
+            guard (try? known.token?.holds(at: now)) != nil else {
+                return refuseBearer(.notYetValid)
+            }
             return provedBearer(known)
         }
         guard worker.shared.tokens.kind(of: head.span(token)) == .access else {
@@ -23,17 +25,18 @@ extension Exchange {
             guard let stored, let verified = authority.vouched(stored, at: now) else {
                 return exchange.refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
             }
-            exchange.remember(token, verified)
-            exchange.provedBearer(verified)
+            let principal = Principal.bearer(verified)
+            exchange.remember(token, principal)
+            exchange.provedBearer(principal)
         }
     }
 
     /// Keeps what the store said, unless the conf has changed while it was asked, or another request was quicker.
-    private func remember(_ token: Range<Int>, _ verified: VerifiedToken) {
+    private func remember(_ token: Range<Int>, _ principal: Principal) {
         guard worker.snapshot === snapshot, let cache = worker.authenticator.cache else { return }
         let head = self.head
         guard cache.lookup(head.span(token), now: worker.loop.wallNow) == nil else { return }
-        cache.insert(head.span(token), verified)
+        cache.insert(head.span(token), principal)
     }
 }
 

@@ -79,7 +79,7 @@ extension Exchange {
         case .active(let token):
             do throws(TokenError) {
                 try token.holds(at: worker.loop.wallNow)
-                provedBearer(token)
+                provedBearer(.bearer(token))
             } catch {
                 refuseBearer(error)
             }

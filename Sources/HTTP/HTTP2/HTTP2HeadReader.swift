@@ -9,7 +9,8 @@ struct HTTP2HeadReader {
     let head: RequestHead
     private let limits: HTTP1Limits
     private var framing = FramingFacts()
-    /// Worked on apart; the head has them when it is whole.
+    /// Worked on apart, so that not each field is an access to the head; the head has them when it is whole.
+    private var storage: HeadStorage
     private var facts = RequestHead.Facts()
     private var size = 0
     private var error: HTTP1Error?
@@ -25,6 +26,8 @@ struct HTTP2HeadReader {
         self.head = head
         self.limits = limits
         head.reset()
+        storage = head.storage
+        head.storage = HeadStorage()
         facts.version = .http2
         // Said at once: of a head that turns out to be malformed the log has at least its version.
         head.facts.version = .http2
@@ -52,21 +55,21 @@ struct HTTP2HeadReader {
     private mutating func append(
         _ id: FieldName, _ name: Span<UInt8>, _ value: Span<UInt8>
     ) {
-        guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
+        guard storage.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
         let line = FieldLine(id: id, name: keep(name), value: keep(value))
-        head.storage.fields.append(line)
+        storage.fields.append(line)
         guard line.id != .other else { return }
         do throws(HTTP1Error) {
-            let head = self.head
-            try framing.note(line, head.content, &facts)
+            let bytes = storage.bytes
+            try framing.note(line, bytes.span, &facts)
         } catch {
             fail(error)
         }
     }
 
-    private func keep(_ text: Span<UInt8>) -> ByteRange {
-        let start = head.bytes.count
-        head.storage.bytes.append(text)
+    private mutating func keep(_ text: Span<UInt8>) -> ByteRange {
+        let start = storage.bytes.count
+        storage.bytes.append(text)
         return ByteRange(start: start, count: text.count)
     }
 
@@ -95,7 +98,11 @@ struct HTTP2HeadReader {
     /// - Parameter endsStream: whether no content follows.
     /// - Throws: for what HTTP/1.1 refuses too, with the same answer.
     mutating func finish(endsStream: Bool) throws(HTTP1Error) {
-        defer { head.facts = facts }
+        defer {
+            // Together: what the facts say are places in the storage.
+            swap(&head.storage, &storage)
+            head.facts = facts
+        }
         if let error { throw error }
         if !cookies.isEmpty {
             let (name, value) = (Array("cookie".utf8), cookies)
@@ -117,8 +124,8 @@ struct HTTP2HeadReader {
         }
         guard hasKnownScheme else { throw .invalidTarget }
         facts.target = path
-        let head = self.head
-        try RequestLine.target(head.content, path.range, &facts)
+        let bytes = storage.bytes
+        try RequestLine.target(bytes.span, path.range, &facts)
         guard !facts.isAbsoluteForm else { throw .invalidTarget }
         try checkAuthority()
         if endsStream || facts.upgradesToWebSocket {
@@ -135,11 +142,12 @@ struct HTTP2HeadReader {
             guard !facts.authority.isEmpty else { throw .hostMissing }
             return
         }
-        let head = self.head
-        let text = head.span(of: authority)
+        let bytes = storage.bytes
+        let text = bytes.span.extracting(authority.range)
         guard Authority.isValid(text) else { throw .hostInvalid }
         if !facts.authority.isEmpty {
-            guard ASCII.equalIgnoringCase(text, head.span(of: facts.authority)) else {
+            let host = bytes.span.extracting(facts.authority.range)
+            guard ASCII.equalIgnoringCase(text, host) else {
                 throw .hostDisagrees
             }
         }

@@ -41,13 +41,11 @@ extension HTTP2ServerSession {
     }
 
     func headersBegin(_ streamID: Int32, isRequest: Bool) {
-        headInProgress = streamID
-        decodedBytes = 0
+        incoming = IncomingBlock(streamID: streamID)
         if isRequest {
             guard let head = delegate?.makeHead(streamID: streamID) else { return }
-            let stream = Stream()
-            stream.reader = HTTP2HeadReader(head: head, limits: settings.head)
-            streams[streamID] = stream
+            incoming.reader = HTTP2HeadReader(head: head, limits: settings.head)
+            streams[streamID] = Stream()
         } else {
             streams[streamID]?.trailers = Trailers()
         }
@@ -57,16 +55,15 @@ extension HTTP2ServerSession {
     func header(_ streamID: Int32, _ name: Span<UInt8>, _ value: Span<UInt8>) -> Bool {
         // A few bytes may stand for kilobytes: what is past the limit is refused, what is far past it an attack
         // (CVE-2016-6581).
-        decodedBytes += name.count + value.count + 32
-        guard decodedBytes <= 4 * (settings.head.headBytes + 32 * settings.head.fieldCount) else {
+        switch incoming.take(name, value, limit: decodedLimit) {
+        case .taken: break
+        case .tooMuch:
             terminate(.enhanceYourCalm)
             return false
-        }
-        guard let stream = streams[streamID] else { return true }
-        if stream.trailers == nil {
-            stream.reader?.take(name, value)
-        } else if stream.trailers?.take(name, value, within: settings.head) == false {
-            headerIsInvalid(streamID)
+        case .notOfAHead:
+            if streams[streamID]?.trailers?.take(name, value, within: settings.head) == false {
+                headerIsInvalid(streamID)
+            }
         }
         return true
     }
@@ -79,7 +76,7 @@ extension HTTP2ServerSession {
     }
 
     func headersEnd(_ streamID: Int32, isRequest: Bool, endsStream: Bool) {
-        headInProgress = 0
+        var reader = incoming.end()
         guard let stream = streams[streamID], !stream.isMalformed else { return }
         guard isRequest else {
             // Trailers end the stream (section 8.1).
@@ -89,10 +86,9 @@ extension HTTP2ServerSession {
             delegate?.requestEnded(streamID: streamID, trailers)
             return
         }
-        guard var reader = stream.reader else { return }
-        stream.reader = nil
+        guard reader != nil else { return }
         do throws(HTTP1Error) {
-            try reader.finish(endsStream: endsStream)
+            try reader?.finish(endsStream: endsStream)
             stream.isUseful = true
             delegate?.requestHead(streamID: streamID, endsStream: endsStream)
         } catch {
@@ -169,7 +165,8 @@ extension HTTP2ServerSession {
     }
 
     func streamClosed(_ streamID: Int32, code: UInt32) {
-        if headInProgress == streamID { headInProgress = 0 }
+        // Its head may be another's from now on.
+        if incoming.streamID == streamID { _ = incoming.end() }
         stopped.remove(streamID)
         guard let stream = streams.remove(streamID) else { return }
         closed.wasClosed(streamID)

@@ -31,7 +31,6 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// An object, since each of its facts is asked for and changed by itself.
     final class Stream {
-        var reader: HTTP2HeadReader?
         /// Once its section has begun.
         var trailers: Trailers?
         var output = StreamOutput()
@@ -53,9 +52,9 @@ public protocol HTTP2ServerDelegate: AnyObject {
     var hasSettings = false
     /// The client has acknowledged our settings.
     var hasAcknowledgement = false
-    var headInProgress: Int32 = 0
-    /// Of the block in progress, as section 6.5.2 counts it.
-    var decodedBytes = 0
+    var incoming = IncomingBlock()
+    /// More decoded bytes of one block are an attack.
+    let decodedLimit: Int
     var lastStreamID: Int32 = 0
     var closed = ClosedStreams()
     var isTerminated = false
@@ -66,6 +65,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
         self.settings = settings
+        decodedLimit = 4 * (settings.head.headBytes + 32 * settings.head.fieldCount)
         unsafe session = nil
         let code = unsafe HTTP2ServerCallbacks.open(self, &session)
         guard code == 0 else { throw .library(code) }
@@ -143,7 +143,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
     }
 
     /// Whether a preface or a head has begun and not ended: its time is limited.
-    public var isReadingHead: Bool { !hasSettings || headInProgress != 0 }
+    public var isReadingHead: Bool { !hasSettings || incoming.streamID != 0 }
 
     /// The application has used content of a stream; the client may send as much again.
     public func consumed(_ streamID: Int32, _ count: Int) {

@@ -1,26 +1,64 @@
 import Cryptography
+import OAuth
 import Primitives
 
-/// The tokens that one worker has proven, so that the next request with one costs no signature
+/// The tokens that one worker has proven, with whom they speak for, so that the next request with one costs no signature
 /// check.
 ///
 /// Found by a keyed 64-bit hash and full comparison of the token's bytes, never by its signature
 /// (ECDSA has two for each message). What is kept is what the token says; verdicts are made anew.
 /// Bounded by bytes, evicted by CLOCK: one more is looked at for each that comes in, so that no
-/// insertion waits for a sweep. When keys, issuers or revocations change, `removeAll`.
+/// insertion waits for a sweep. When keys or issuers change, they are removed.
 ///
 /// Belongs to one worker; not Sendable.
-public final class TokenCache {
-    public struct Counters: Sendable, Equatable {
-        public var hits: UInt64 = 0
-        public var misses: UInt64 = 0
-        public var evictions: UInt64 = 0
+final class TokenCache {
+    struct Counters: Equatable {
+        var hits: UInt64 = 0
+        var misses: UInt64 = 0
+        var evictions: UInt64 = 0
     }
 
+    /// A value, so that each call is one access to it.
+    private var table: Table
+
+    /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
+    init(byteLimit: Int) {
+        table = Table(byteLimit: byteLimit)
+    }
+
+    var byteCount: Int { table.byteCount }
+    var count: Int { table.count }
+    var counters: Counters { table.counters }
+
+    /// Whom the token speaks for, if it is known and its time is not over. What has ended is removed.
+    ///
+    /// The caller asks `holds` all the same: a wall clock may step back.
+    func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
+        table.lookup(token, now: now)
+    }
+
+    /// Remembers a token that was just proven, and is not remembered yet.
+    ///
+    /// - Parameter principal: made of the token.
+    func insert(_ token: Span<UInt8>, _ principal: Principal) {
+        guard let verified = principal.token else { return }
+        table.insert(token, principal, verified)
+    }
+
+    /// Forgets the tokens that fit, as what proved them holds no longer.
+    func remove(where fits: (VerifiedToken) -> Bool) { table.remove(where: fits) }
+
+    /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
+    /// so that ended tokens give their memory back though nobody asks for them.
+    func removeEnded(at now: WallTime, steps: Int) { table.removeEnded(at: now, steps: steps) }
+}
+
+private struct Table {
     private struct Slot {
         var token: [UInt8] = []
         /// `nil`: free.
-        var value: VerifiedToken?
+        var principal: Principal?
+        var endsAt: Int64 = 0
         var hash: UInt64 = 0
         var footprint = 0
         /// The slot after this one in its chain, or in the list of free ones; -1 ends both.
@@ -33,10 +71,10 @@ public final class TokenCache {
     private static let sweepLimit = 32
     private static let slotBytes = MemoryLayout<Slot>.stride + 32
 
-    public let byteLimit: Int
-    public private(set) var byteCount = 0
-    public private(set) var count = 0
-    public private(set) var counters = Counters()
+    let byteLimit: Int
+    private(set) var byteCount = 0
+    private(set) var count = 0
+    private(set) var counters = TokenCache.Counters()
 
     private let hashing = KeyedHash()
     private var slots: [Slot] = []
@@ -45,8 +83,7 @@ public final class TokenCache {
     private var firstFree: Int32 = -1
     private var hand = 0
 
-    /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
-    public init(byteLimit: Int) {
+    init(byteLimit: Int) {
         self.byteLimit = max(0, byteLimit)
         // An entry of a usual token holds some 2 KiB; chains of two do no harm where tokens are
         // smaller.
@@ -58,22 +95,19 @@ public final class TokenCache {
 
     private var tableBytes: Int { chains.count * MemoryLayout<Int32>.stride }
 
-    /// The token's entry, if it is known and its time is not over. What has ended is removed.
-    ///
-    /// The caller asks `holds` all the same: a wall clock may step back.
-    public func lookup(_ token: Span<UInt8>, now: WallTime) -> VerifiedToken? {
+    mutating func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
         let hash = hashing.hash(token)
         var index = chains[chain(of: hash)]
         while index >= 0 {
             let position = Int(index)
             if slots[position].hash == hash, isToken(of: position, token) {
-                guard let value = slots[position].value, now.seconds < value.endsAt else {
+                guard now.seconds < slots[position].endsAt else {
                     remove(position)
                     break
                 }
                 slots[position].isReferenced = true
                 counters.hits += 1
-                return value
+                return slots[position].principal
             }
             index = slots[position].next
         }
@@ -81,9 +115,9 @@ public final class TokenCache {
         return nil
     }
 
-    /// Remembers a token that was just proven, and is not remembered yet.
-    public func insert(_ token: Span<UInt8>, _ value: VerifiedToken) {
-        let footprint = token.count + value.footprint + TokenCache.slotBytes
+    mutating func insert(_ token: Span<UInt8>, _ principal: Principal, _ value: VerifiedToken) {
+        let footprint =
+            token.count + value.footprint + principal.footprint + Table.slotBytes
         // One that would push out all others is proven each time instead.
         guard footprint <= (byteLimit - tableBytes) / 8 else { return }
         while byteCount + footprint > byteLimit { evictOne() }
@@ -92,51 +126,43 @@ public final class TokenCache {
         let chain = chain(of: hash)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(token.count)
-        for index in 0..<token.count { bytes.append(token[index]) }
+        bytes.append(token)
         // Not yet referenced: what comes once must not outlive what comes often.
         slots[position] = Slot(
-            token: bytes, value: value, hash: hash, footprint: footprint, next: chains[chain])
+            token: bytes, principal: principal, endsAt: value.endsAt, hash: hash,
+            footprint: footprint, next: chains[chain])
         chains[chain] = Int32(position)
         byteCount += footprint
         count += 1
     }
 
-    /// Forgets everything, as keys or issuers have changed. The counters go on.
-    public func removeAll() {
-        slots = []
-        for index in chains.indices { chains[index] = -1 }
-        firstFree = -1
-        hand = 0
-        count = 0
-        byteCount = tableBytes
-    }
-
-    /// Forgets the tokens that fit, as what proved them holds no longer.
-    public func remove(where fits: (VerifiedToken) -> Bool) {
+    mutating func remove(where fits: (VerifiedToken) -> Bool) {
         for position in slots.indices {
-            if let value = slots[position].value, fits(value) { remove(position) }
+            if let token = slots[position].principal?.token, fits(token) { remove(position) }
         }
     }
 
-    /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
-    /// so that ended tokens give their memory back though nobody asks for them.
-    public func removeEnded(at now: WallTime, steps: Int) {
+    mutating func removeEnded(at now: WallTime, steps: Int) {
         for _ in 0..<min(steps, slots.count) {
             let position = advanceHand()
-            if let value = slots[position].value, now.seconds >= value.endsAt { remove(position) }
+            if slots[position].principal != nil, now.seconds >= slots[position].endsAt {
+                remove(position)
+            }
         }
     }
 
+    /// Compared plainly: to learn something by the time it takes, a stranger would need another token of the same hash,
+    /// whose key nobody has.
     private func isToken(of position: Int, _ token: Span<UInt8>) -> Bool {
         let known = slots[position].token
-        return ConstantTime.equal(known.span, token)
+        return known.span.equals(token)
     }
 
     private func chain(of hash: UInt64) -> Int {
         Int(truncatingIfNeeded: hash & UInt64(chains.count - 1))
     }
 
-    private func takeSlot() -> Int {
+    private mutating func takeSlot() -> Int {
         guard firstFree >= 0 else {
             slots.append(Slot())
             return slots.count - 1
@@ -146,20 +172,20 @@ public final class TokenCache {
         return position
     }
 
-    private func advanceHand() -> Int {
+    private mutating func advanceHand() -> Int {
         if hand >= slots.count { hand = 0 }
         defer { hand += 1 }
         return hand
     }
 
-    private func evictOne() {
+    private mutating func evictOne() {
         precondition(count > 0, "over its limit, but empty")
         var passed = 0
         while true {
             let position = advanceHand()
-            guard slots[position].value != nil else { continue }
+            guard slots[position].principal != nil else { continue }
             passed += 1
-            if slots[position].isReferenced, passed <= TokenCache.sweepLimit {
+            if slots[position].isReferenced, passed <= Table.sweepLimit {
                 slots[position].isReferenced = false
                 continue
             }
@@ -168,7 +194,7 @@ public final class TokenCache {
         }
     }
 
-    private func remove(_ position: Int) {
+    private mutating func remove(_ position: Int) {
         let chain = chain(of: slots[position].hash)
         var index = chains[chain]
         if index == Int32(position) {
