@@ -35,18 +35,17 @@ extension Exchange {
 
     private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
+        let known = worker.authenticator.keys(of: issuer)
         guard keyWaitsLeft > 0, issuers.isUsable,
-            issuers.mayWait(
-                for: issuer.keySet, having: worker.authenticator.keys(of: issuer),
-                now: worker.loop.now),
+            issuers.mayWait(for: issuer.keySet, having: known, now: worker.loop.now),
             let ticket = worker.suspend(self, for: .keys)
         else {
-            return worker.authenticator.keys(of: issuer) != nil
-                ? refuseBearer(error) : refuseUnasked()
+            return known != nil ? refuseBearer(error) : refuseUnasked()
         }
         keyWaitsLeft -= 1
         stage = .suspended(ticket)
-        issuers.askForKeys(issuer.keySet, Waiter(worker: worker.index, ticket: ticket))
+        issuers.askForKeys(
+            issuer.keySet, Waiter(worker: worker.index, ticket: ticket), having: known)
     }
 
     // MARK: Introspection

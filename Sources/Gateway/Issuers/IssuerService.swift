@@ -9,7 +9,7 @@ import Transport
 final class IssuerService: Sendable {
     fileprivate enum Order: Sendable {
         case configure(IssuerPlans)
-        case keys(KeySetName, Waiter)
+        case keys(KeySetName, Waiter, having: KeySet?)
         case introspect(Secret, TokenDigest, Waiter)
         case addresses([String: [IPAddress]])
         case stop
@@ -74,8 +74,10 @@ final class IssuerService: Sendable {
     }
 
     /// Answers the waiter with `.keysFetched` once a fetch has ended.
-    func askForKeys(_ name: KeySetName, _ waiter: Waiter) {
-        orders.post(.keys(name, waiter))
+    ///
+    /// - Parameter known: those that the worker has.
+    func askForKeys(_ name: KeySetName, _ waiter: Waiter, having known: KeySet?) {
+        orders.post(.keys(name, waiter, having: known))
     }
 
     /// Answers the waiter with `.introspected`.
@@ -161,9 +163,9 @@ private final class IssuerLoop: EventHandler {
             switch order {
             case .configure(let plans): configure(plans)
             case .addresses(let addresses): client.found(addresses)
-            case .keys(let name, let waiter):
+            case .keys(let name, let waiter, let known):
                 if let keeper = keepers[name] {
-                    keeper.ask(waiter)
+                    keeper.ask(waiter, having: known)
                 } else {
                     // A reload has taken the issuer while the question was on its way.
                     service.resume([waiter], .keysFetched(isCurrent: true))

@@ -60,7 +60,13 @@ final class KeyKeeper {
 
     /// A token has a `kid` that no key has. The waiter is answered when a fetch has ended, or at once when none may begin.
     /// Whoever is told that the fetch began before may ask once more.
-    func ask(_ waiter: Waiter) {
+    ///
+    /// - Parameter known: the keys that the token was judged by. Where newer ones are on their way to its worker, it is
+    ///   judged by them first, and costs no fetch.
+    func ask(_ waiter: Waiter, having known: KeySet?) {
+        if let keys, keys !== known {
+            return service.resume([waiter], .keysFetched(isCurrent: false))
+        }
         if isFetching { return latecomers.append(waiter) }
         guard schedule.takeDemand(now: client.loop.now) else {
             return service.resume([waiter], .keysFetched(isCurrent: true))
