@@ -313,6 +313,24 @@ struct ForwardingTests {
         #expect(upstream.connections == 1)
     }
 
+    /// Answers leave at the end of the turn; a client that has ended its side by then gets them all the same.
+    @Test func whoEndsAtOnceIsStillAnswered() throws {
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(try freePort()); }
+                route / { upstream app; authenticate oauth1; }
+                """))
+        for _ in 0..<20 {
+            let client = try gateway.connect()
+            let request = "GET / HTTP/1.1\r\n\(hostLine)\r\n"
+            try client.send(request + request + request)
+            client.shutdownWriting()
+            for _ in 0..<3 { #expect(try client.readReply().status == 401) }
+            #expect(try client.isClosedByPeer())
+        }
+    }
+
     @Test func pipelinedRequestsAreAnsweredInOrder() throws {
         let upstream = try ScriptedUpstream { [.respond(body: $0.requestLine + text($0.content))] }
         let gateway = try Gateway(

@@ -14,7 +14,7 @@ extension DownstreamConnection {
     }
 
     func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
-        write(bytes.span)
+        writeLast(bytes.span)
     }
 
     func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
@@ -51,12 +51,16 @@ extension DownstreamConnection {
     }
 
     func flushAnswer() {
+        flushAnswer(isLast: false)
+    }
+
+    private func flushAnswer(isLast: Bool) {
         guard worker.answering === self else { return }
         worker.answering = nil
         // Moved out and back: two references to it would make the next answer pay for a new buffer.
         var answer: [UInt8] = []
         swap(&answer, &worker.answer)
-        write(answer.span)
+        if isLast { writeLast(answer.span) } else { write(answer.span) }
         guard worker.answering == nil else { return }
         answer.removeAll(keepingCapacity: true)
         swap(&answer, &worker.answer)
@@ -76,6 +80,6 @@ extension DownstreamConnection {
             TrailerWriter.append(trailers, to: &worker.answer)
             worker.answer.append("\r\n")
         }
-        flushAnswer()
+        flushAnswer(isLast: true)
     }
 }

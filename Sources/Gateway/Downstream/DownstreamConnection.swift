@@ -6,7 +6,7 @@ import Transport
 ///
 /// Idle, it holds its state and no buffer: bytes are read into the worker's buffer, a head in pieces lives in its
 /// exchange, and what a slow peer leaves over lives in the two queues only as long as it must.
-final class DownstreamConnection: ClientConnection, ClientStream {
+final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     enum State: Equatable {
         /// Between two requests; no byte of a head has come.
         case idle
@@ -41,6 +41,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
     var pendingInput = ByteQueue()
     var output = ByteQueue()
+    /// Where the worker has an answer of this turn; -1: nowhere.
+    private var putOff: Int32 = -1
     private var isProcessing = false
     private var discarded = 0
     /// The client has ended its side of a tunnel, which goes on the other way.
@@ -252,8 +254,31 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     /// Whether the client has not taken all that was written: the other side's reading must wait.
     var isCongested: Bool { !output.isEmpty }
 
+    /// Writes what ends an answer, at the end of the turn where it is small.
+    func writeLast(_ bytes: Span<UInt8>) {
+        guard state != .closed, bytes.count > 0 else { return }
+        if putOff < 0, output.isEmpty, let place = worker.putOff(bytes, of: self) {
+            putOff = place
+        } else {
+            write(bytes)
+        }
+    }
+
+    /// Writes now what was put off: something else must come behind it.
+    private func writePutOff() {
+        guard putOff >= 0 else { return }
+        let bytes = worker.takeBack(putOff)
+        writePutOff(bytes.span)
+    }
+
+    func writePutOff(_ bytes: Span<UInt8>) {
+        putOff = -1
+        write(bytes)
+    }
+
     /// Writes bytes of an answer, in order; what the socket does not take waits in the queue.
     func write(_ bytes: Span<UInt8>) {
+        writePutOff()
         guard state != .closed, bytes.count > 0 else { return }
         var written = 0
         if output.isEmpty {
@@ -311,6 +336,8 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     func exchangeEnded(closes: Bool) {
         guard state == .exchanging else { return }
         if closes || worker.isDraining {
+            writePutOff()
+            guard state == .exchanging else { return }
             closesWhenFlushed = true
             if output.isEmpty { linger() }
             return
@@ -361,6 +388,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     }
 
     func linger() {
+        writePutOff()
         guard state != .closed, state != .lingering else { return }
         if let exchange { worker.giveBack(exchange) }
         exchange = nil
@@ -372,6 +400,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
     }
 
     func close() {
+        writePutOff()
         guard state != .closed else { return }
         state = .closed
         if let exchange { worker.giveBack(exchange) }
@@ -393,6 +422,7 @@ final class DownstreamConnection: ClientConnection, ClientStream {
         guard listener.role == .traffic else { return }
         switch state {
         case .idle, .discarding:
+            writePutOff()
             if output.isEmpty { linger() } else { closesWhenFlushed = true }
         case .readingHead, .exchanging, .lingering, .closed:
             break

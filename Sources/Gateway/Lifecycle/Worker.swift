@@ -91,6 +91,8 @@ final class Worker {
     private var fetchedKeys: FetchedKeys = [:]
     private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
+    /// What leaves at the end of this turn.
+    private var turnWrites = TurnWrites()
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
@@ -135,12 +137,25 @@ final class Worker {
         unflushed.append(connection)
     }
 
+    /// Puts a small write off to the end of the turn.
+    ///
+    /// - Returns: its place; `nil`: it must be written at once.
+    func putOff(_ bytes: Span<UInt8>, of writer: any TurnWriter) -> Int32? {
+        turnWrites.add(writer, bytes)
+    }
+
+    /// Takes back what was put off: its turn has come early, or never comes.
+    func takeBack(_ place: Int32) -> [UInt8] { turnWrites.remove(place) }
+
     private func flushConnections() {
         // What one flush sets going may ask for another.
-        while !unflushed.isEmpty {
+        while !unflushed.isEmpty || !turnWrites.isEmpty {
             let connections = unflushed
             unflushed = []
             for connection in connections { connection.flush() }
+            let writes = turnWrites.takeAll()
+            writes.writeAll()
+            turnWrites.reuse(writes)
         }
     }
 

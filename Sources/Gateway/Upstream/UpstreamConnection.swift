@@ -6,7 +6,7 @@ import Transport
 ///
 /// It reads into the worker's buffer and tells its exchange what came; it owns no buffer but what the server
 /// would not take yet.
-final class UpstreamConnection: EventHandler, UpstreamStream {
+final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private enum State: Equatable {
         case connecting
         case awaitingHead
@@ -38,6 +38,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
     private let head = ResponseHead()
     private var body = BodyReader()
     private var output = ByteQueue()
+    /// Where the worker has a request of this turn; -1: nowhere.
+    private var putOff: Int32 = -1
     private var interims = 0
     private var requestFraming = BodyFraming.none
     /// Both sides have gone over to another protocol; its silence is limited by the client's connection.
@@ -79,7 +81,19 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
             return
         }
         state = .awaitingHead
-        send(request)
+        if let place = worker.putOff(request, of: self) { putOff = place } else { send(request) }
+    }
+
+    func writePutOff(_ bytes: Span<UInt8>) {
+        putOff = -1
+        send(bytes)
+    }
+
+    /// Something must come behind it.
+    private func writePutOff() {
+        guard putOff >= 0 else { return }
+        let request = worker.takeBack(putOff)
+        writePutOff(request.span)
     }
 
     /// Sends more of the request's content.
@@ -102,6 +116,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
             send(last.span)
         case .untilClose:
             endsWhenFlushed = true
+            writePutOff()
             if output.isEmpty { socket.shutdownWriting() }
         case .none, .length:
             break
@@ -109,6 +124,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
     }
 
     private func send(_ bytes: Span<UInt8>) {
+        writePutOff()
         guard state != .closed else { return }
         var written = 0
         if output.isEmpty, state != .connecting {
@@ -176,6 +192,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
         guard state != .closed else { return }
         state = .closed
         output.removeAll()
+        if putOff >= 0 { _ = worker.takeBack(putOff) }
+        putOff = -1
         if let registration { worker.loop.unregister(registration) }
         registration = nil
         socket.close()
@@ -265,7 +283,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
             ended()
         case .failed:
             if let cause = socket.faultCause { group.tell(of: .tlsFailed(cause), server) }
-            if hasAnswered { fail(.responseIncomplete) } else { fail(.connectionTerminated) }
+            fail(hasAnswered ? .responseIncomplete : lost)
         }
         readOn()
     }
@@ -282,6 +300,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
             leave()
             return
         }
+        // Nor is it an answer while nothing has been asked.
+        guard putOff < 0 else { return fail(.requestUnsent) }
         hasAnswered = true
         var offset = 0
         do throws(HTTP1Error) {
@@ -377,11 +397,14 @@ final class UpstreamConnection: EventHandler, UpstreamStream {
                 fail(.responseIncomplete)
             }
         case .awaitingHead:
-            fail(hasAnswered ? .responseIncomplete : .connectionTerminated)
+            fail(hasAnswered ? .responseIncomplete : lost)
         case .idle, .connecting, .closed:
             leave()
         }
     }
+
+    /// Nobody has acted upon a request that was still put off.
+    private var lost: UpstreamError { putOff >= 0 ? .requestUnsent : .connectionTerminated }
 
     /// Ends an idle connection.
     private func leave() {
