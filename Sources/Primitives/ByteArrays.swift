@@ -11,6 +11,24 @@ extension [UInt8] {
         append(span.extracting(range))
     }
 
+    /// Appends two spans with a literal behind each, in one go.
+    public mutating func append(
+        _ first: Span<UInt8>, _ joint: StaticString, _ second: Span<UInt8>, _ end: StaticString
+    ) {
+        let count =
+            first.count + joint.utf8CodeUnitCount + second.count + end.utf8CodeUnitCount
+        append(addingCapacity: count) { (output: inout OutputSpan<UInt8>) in
+            unsafe output.withUnsafeMutableBufferPointer { room, initialized in
+                var rest = UnsafeMutableRawBufferPointer(room)
+                unsafe first.withUnsafeBytes { unsafe rest.take($0) }
+                unsafe rest.take(joint.bytes)
+                unsafe second.withUnsafeBytes { unsafe rest.take($0) }
+                unsafe rest.take(end.bytes)
+                initialized += count
+            }
+        }
+    }
+
     /// Appends the bytes of a literal.
     @inlinable public mutating func append(_ literal: StaticString) {
         unsafe append(
@@ -41,5 +59,20 @@ extension StaticString {
         guard bytes.count == utf8CodeUnitCount else { return false }
         for index in 0..<bytes.count where unsafe utf8Start[index] != bytes[index] { return false }
         return true
+    }
+}
+
+extension StaticString {
+    fileprivate var bytes: UnsafeRawBufferPointer {
+        unsafe UnsafeRawBufferPointer(start: utf8Start, count: utf8CodeUnitCount)
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    /// Copies to the beginning, and goes on behind it; traps where there is no room.
+    fileprivate mutating func take(_ bytes: UnsafeRawBufferPointer) {
+        precondition(bytes.count <= count)
+        unsafe copyMemory(from: bytes)
+        unsafe self = UnsafeMutableRawBufferPointer(rebasing: self[bytes.count...])
     }
 }

@@ -78,3 +78,24 @@ struct FieldNameTests {
             ])
     }
 }
+
+extension FieldNameTests {
+    /// Eight bytes at a time or one: each byte counts, and only letters have a case.
+    @Test func everyByteOfANameCounts() {
+        for name in FieldName.allCases where name != .other && name != .identity {
+            let text = Array("\(name.text)".utf8)
+            #expect(FieldName.lookup(text.span) == name)
+            #expect(FieldName.lookup(Array("\(name.text)".uppercased().utf8).span) == name)
+            for index in text.indices {
+                for byte in UInt8.min...UInt8.max {
+                    var other = text
+                    other[index] = byte
+                    let isCaseAlone =
+                        byte == text[index]
+                        || (byte &- 0x41 < 26 && byte | 0x20 == text[index])
+                    #expect((FieldName.lookup(other.span) == name) == isCaseAlone)
+                }
+            }
+        }
+    }
+}

@@ -46,21 +46,13 @@ struct TurnWrites {
         return Array(bytes[entries[index].range])
     }
 
-    /// Empties it: what the writing sets going may put off more.
-    mutating func takeAll() -> TurnWrites {
-        var all = TurnWrites()
-        swap(&all, &self)
-        return all
-    }
-
+    /// Writes all of them, in their order. What that sets going belongs into another.
     func writeAll() {
         for entry in entries { entry.writer?.writePutOff(bytes.span.extracting(entry.range)) }
     }
 
-    /// Gives the room back that it was taken with, for the next turn.
-    mutating func reuse(_ other: consuming TurnWrites) {
-        guard bytes.isEmpty, entries.isEmpty else { return }
-        self = other
+    /// The room stays, for the turns to come.
+    mutating func removeAll() {
         bytes.removeAll(keepingCapacity: true)
         entries.removeAll(keepingCapacity: true)
     }

@@ -93,6 +93,7 @@ final class Worker {
     private var unflushed: [any TurnFlushing] = []
     /// What leaves at the end of this turn.
     private var turnWrites = TurnWrites()
+    private var leavingWrites = TurnWrites()
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
@@ -153,9 +154,9 @@ final class Worker {
             let connections = unflushed
             unflushed = []
             for connection in connections { connection.flush() }
-            let writes = turnWrites.takeAll()
-            writes.writeAll()
-            turnWrites.reuse(writes)
+            swap(&turnWrites, &leavingWrites)
+            leavingWrites.writeAll()
+            leavingWrites.removeAll()
         }
     }
 

@@ -56,7 +56,12 @@ struct HTTP2HeadReader {
         _ id: FieldName, _ name: Span<UInt8>, _ value: Span<UInt8>
     ) {
         guard storage.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
-        let line = FieldLine(id: id, name: keep(name), value: keep(value))
+        // As HTTP/1.1 would write it, so that what is forwarded can be copied as it stands.
+        let start = storage.bytes.count
+        storage.bytes.append(name, ": ", value, "\r\n")
+        let line = FieldLine(
+            id: id, name: ByteRange(start: start, count: name.count),
+            value: ByteRange(start: start + name.count + 2, count: value.count))
         storage.fields.append(line)
         guard line.id != .other else { return }
         do throws(HTTP1Error) {

@@ -97,9 +97,7 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
         return .other
     }
 
-    private func isNamed(_ name: Span<UInt8>) -> Bool {
-        text.equalsIgnoringCase(name, foldsSymbols: false)
-    }
+    private func isNamed(_ name: Span<UInt8>) -> Bool { text.equalsIgnoringCase(name) }
 
     private static func isIdentity(_ name: Span<UInt8>) -> Bool {
         guard name[0] | 0x20 == 0x78, name[2] | 0x20 == 0x61 else { return false }
@@ -112,6 +110,36 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
 }
 
 extension StaticString {
+    /// Whether this text, in lower case, is the name but for the case of its letters. Every name of every head is looked up:
+    /// eight bytes are compared at once, the last of them perhaps twice.
+    fileprivate func equalsIgnoringCase(_ name: Span<UInt8>) -> Bool {
+        let count = utf8CodeUnitCount
+        guard name.count == count else { return false }
+        guard count >= 8 else { return equalsIgnoringCase(name, foldsSymbols: false) }
+        return unsafe name.withUnsafeBytes { bytes in
+            let text = unsafe UnsafeRawBufferPointer(start: utf8Start, count: count)
+            var offset = 0
+            while true {
+                let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                let wanted = unsafe text.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                guard StaticString.lowercased(word) == wanted else { return false }
+                if offset == count - 8 { return true }
+                offset = min(offset + 8, count - 8)
+            }
+        }
+    }
+
+    /// Eight bytes, A to Z of them in lower case: which bytes are letters is worked out in the top bit of each, which no
+    /// addition can carry out of.
+    private static func lowercased(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let low = word & (0x7F * ones)
+        let isPastZ = low + (0x7F - 0x5A) * ones
+        let isFromA = low + (0x80 - 0x41) * ones
+        let isUpper = (isFromA ^ isPastZ) & ~word & (0x80 * ones)
+        return word | isUpper >> 2
+    }
+
     /// Compares with a text in lower case; `foldsSymbols` takes every byte but letters and digits for `-`:
     /// CGI-like upstreams make `HTTP_X_AUTH_CLIENT` of `X_Auth_Client`, some also of `X.Auth.Client`.
     func equalsIgnoringCase(_ bytes: Span<UInt8>, foldsSymbols: Bool) -> Bool {

@@ -27,27 +27,14 @@ struct TurnWritesTests {
         #expect(add("third", three, &writes) == 2)
         #expect(writes.remove(1) == Array("second".utf8))
         #expect(writes.remove(1).isEmpty)
-        let all = writes.takeAll()
-        #expect(writes.isEmpty)
-        all.writeAll()
+        writes.writeAll()
         #expect(one.written == ["one"] && two.written.isEmpty && three.written == ["third"])
         // The places count anew.
-        writes.reuse(all)
+        writes.removeAll()
         #expect(writes.isEmpty && writes.remove(0).isEmpty)
         #expect(add("next", two, &writes) == 0)
-        writes.takeAll().writeAll()
+        writes.writeAll()
         #expect(two.written == ["next"] && one.written == ["one"])
-    }
-
-    @Test func whatComesWhileTheyAreWrittenIsKept() {
-        var writes = TurnWrites()
-        let (one, two) = (Writer(), Writer())
-        _ = add("one", one, &writes)
-        let all = writes.takeAll()
-        _ = add("two", two, &writes)
-        writes.reuse(all)
-        writes.takeAll().writeAll()
-        #expect(two.written == ["two"] && one.written.isEmpty)
     }
 
     @Test func aLargeOneAndOneTooManyGoAtOnce() {
