@@ -38,9 +38,9 @@ public func fuzzOAuth1(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 private func check(_ head: RequestHead, _ body: [UInt8], _ verifier: OAuth1Verifier) {
     _ = verifier.detects(head)
-    let parameters = verifier.parameters
     do throws(OAuth1Error) {
         let claim = try verifier.prepare(head, body: body.span)
+        let parameters = verifier.parameters
         precondition(!claim.needsBody, "asks for a body that it has")
         precondition(parameters.items.count <= OAuth1Parameters.limit)
         precondition(parameters.decoded.count <= head.bytes.count + body.count)
