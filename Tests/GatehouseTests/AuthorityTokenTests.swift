@@ -51,6 +51,24 @@ struct AuthorityTokenTests {
         }
     }
 
+    /// Each worker tells at its end how often it knew a token.
+    @Test func whatTheTokenCacheDidIsCounted() throws {
+        let house = try House()
+        let token = try house.token()
+        for _ in 0..<6 { #expect(try house.get(token).status == 200) }
+        house.gateway.process.signal(SIGTERM)
+        #expect(house.gateway.process.waitForExit() == .code(0))
+        let words = house.gateway.process.standardError.split { $0.isWhitespace }
+        func sum(_ name: String) -> Int {
+            words.filter { $0.hasPrefix(name + "=") }.compactMap {
+                Int($0.dropFirst(name.count + 1).filter(\.isNumber))
+            }.reduce(0, +)
+        }
+        let misses = sum("token_cache_misses")
+        #expect(misses == 1 || misses == 2)
+        #expect(sum("token_cache_hits") == 6 - misses)
+    }
+
     @Test func anOpaqueTokenIsAsGoodAsAnyOther() throws {
         let house = try House("opaque")
         let token = try house.token()

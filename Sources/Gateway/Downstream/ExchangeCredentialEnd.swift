@@ -64,8 +64,10 @@ extension Exchange {
             return .unknownClient
         }
         if principal.schemes.contains(.certificate) {
-            let named = certificate.flatMap(snapshot.principal(of:))
-            return named?.clientID == principal.clientID ? nil : .unknownClient
+            // Its own client alone is asked: there may be thousands of them, and as many streams.
+            let rule = snapshot.clients[principal.clientID]?.registered.certificate
+            let isNamed = certificate.flatMap { rule?.holds(for: $0) } ?? false
+            return isNamed ? nil : .unknownClient
         }
         return nil
     }

@@ -437,10 +437,12 @@ final class Worker {
     /// The admin listener goes on to the end, so that `/readyz` can say what is going on.
     private func drain() {
         isDraining = true
+        let cache = authenticator.cache?.counters ?? TokenCache.Counters()
         shared.errors.debug(
             "a worker drains",
             [
                 "worker": "\(index)", "connections": "\(connections)", "answers": "\(answers)",
+                "token_cache_hits": "\(cache.hits)", "token_cache_misses": "\(cache.misses)",
             ])
         for acceptor in acceptors where acceptor.bound.role == .traffic { acceptor.stop() }
         acceptors.removeAll { $0.bound.role == .traffic }
