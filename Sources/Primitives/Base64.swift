@@ -28,26 +28,40 @@ public enum Base64 {
         }
         guard length & 3 != 1 else { return false }
         let before = output.count
-        output.reserveCapacity(before + length / 4 * 3 + 2)
-        var accumulator: UInt32 = 0
-        var bits = 0
-        for index in 0..<length {
-            let value = digit(text[index], alphabet)
-            guard value < 64 else {
-                output.removeSubrange(before...)
-                return false
-            }
-            accumulator = accumulator << 6 | UInt32(value)
-            bits += 6
-            if bits >= 8 {
-                bits -= 8
-                output.append(UInt8(truncatingIfNeeded: accumulator >> UInt32(bits)))
-            }
+        var isStrict = true
+        output.append(addingCapacity: length / 4 * 3 + 2) { (room: inout OutputSpan<UInt8>) in
+            isStrict = decode(text.extracting(0..<length), alphabet, into: &room)
         }
-        guard accumulator & ((1 << UInt32(bits)) - 1) == 0 else {
-            output.removeSubrange(before...)
-            return false
+        if !isStrict { output.removeSubrange(before...) }
+        return isStrict
+    }
+
+    /// Four characters, three bytes a step; what is wrong is found out at the end of the step.
+    private static func decode(
+        _ text: Span<UInt8>, _ alphabet: Alphabet, into output: inout OutputSpan<UInt8>
+    ) -> Bool {
+        let digits = alphabet == .url ? urlDigits : standardDigits
+        let table = digits.span
+        let whole = text.count & ~3
+        var index = 0
+        while index < whole {
+            let (first, second) = (table[Int(text[index])], table[Int(text[index + 1])])
+            let (third, fourth) = (table[Int(text[index + 2])], table[Int(text[index + 3])])
+            guard first | second | third | fourth < 64 else { return false }
+            output.append(first << 2 | second >> 4)
+            output.append(second << 4 | third >> 2)
+            output.append(third << 6 | fourth)
+            index += 4
         }
+        guard index < text.count else { return true }
+        // Two characters hold one byte and four spare bits, three hold two and two.
+        let (first, second) = (table[Int(text[index])], table[Int(text[index + 1])])
+        guard first | second < 64 else { return false }
+        output.append(first << 2 | second >> 4)
+        guard index + 2 < text.count else { return second & 15 == 0 }
+        let third = table[Int(text[index + 2])]
+        guard third < 64, third & 3 == 0 else { return false }
+        output.append(second << 4 | third >> 2)
         return true
     }
 
@@ -86,7 +100,14 @@ public enum Base64 {
         }
     }
 
-    @inline(__always)
+    private static let urlDigits = digits(.url)
+    private static let standardDigits = digits(.standard)
+
+    /// What each byte stands for; 255: nothing.
+    private static func digits(_ alphabet: Alphabet) -> [UInt8] {
+        (0...255).map { digit($0, alphabet) }
+    }
+
     private static func digit(_ byte: UInt8, _ alphabet: Alphabet) -> UInt8 {
         switch byte {
         case 0x41...0x5A: byte - 0x41

@@ -53,6 +53,21 @@ extension Span<UInt8> {
     }
 }
 
+extension Span<UInt8> {
+    /// The text that the bytes are, read as UTF-8; what is none becomes U+FFFD.
+    public var text: String {
+        unsafe withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+extension String {
+    /// Equality of identifiers: byte for byte. `==` also holds between texts that Unicode calls equivalent, such as the
+    /// letter K and the sign for kelvin.
+    public func hasBytes(of other: String) -> Bool {
+        utf8Span.span.equals(other.utf8Span.span)
+    }
+}
+
 extension StaticString {
     /// Whether these are its bytes.
     @inlinable public func equals(_ bytes: Span<UInt8>) -> Bool {

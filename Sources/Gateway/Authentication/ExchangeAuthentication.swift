@@ -365,7 +365,7 @@ extension GatewaySnapshot {
         guard let known = clients[claim.consumerKey], var credentials = known.oauth1 else {
             return nil
         }
-        if let token, token.clientID.utf8.elementsEqual(known.registered.id.utf8) {
+        if let token, token.clientID.hasBytes(of: known.registered.id) {
             credentials.tokenSecret = token.secret
         }
         return credentials

@@ -80,23 +80,13 @@ enum PresentedCredentials: Equatable {
         var start = nameEnd
         while start < value.count, value[start] == 0x20 { start += 1 }
         guard start > nameEnd, start < value.count else { return nil }
-        var end = start
-        while end < value.count, isToken68(value[end]) { end += 1 }
+        var end = ASCII.firstOutsideToken68(value, from: start)
         guard end > start else { return nil }
         // Padding, and nothing but padding.
         while end < value.count, value[end] == 0x3D { end += 1 }
         guard end == value.count else { return nil }
         return PresentedToken(
             range: range.lowerBound + start..<range.upperBound, scheme: scheme)
-    }
-
-    /// Letters, digits and `- . _ ~ + /`: a bit for each, since every byte of every token comes by here.
-    @inline(__always)
-    private static func isToken68(_ byte: UInt8) -> Bool {
-        let low: UInt64 = 0x03FF_E800_0000_0000
-        let high: UInt64 = 0x47FF_FFFE_87FF_FFFE
-        guard byte < 128 else { return false }
-        return (byte < 64 ? low : high) >> UInt64(byte & 63) & 1 == 1
     }
 
     /// By which scheme a token was shown, or was meant to be.

@@ -24,8 +24,9 @@ public final class Principal: Sendable {
 
     // Compared as bytes: `String` would take two spellings of the same Unicode text for equal.
     let clientBytes: [UInt8]
-    let scopeBytes: [[UInt8]]
-    let audienceBytes: [[UInt8]]
+
+    /// Fields of more make their buffer grow.
+    private static let usualFieldBytes = 256
 
     fileprivate init(
         schemes: CredentialSet, scheme: String, clientID: String, subject: String, issuer: String,
@@ -40,9 +41,8 @@ public final class Principal: Sendable {
         self.audiences = audiences
         self.token = token
         clientBytes = Array(clientID.utf8)
-        scopeBytes = scopes.map { Array($0.utf8) }
-        audienceBytes = audiences.map { Array($0.utf8) }
         var fields: [UInt8] = []
+        fields.reserveCapacity(Principal.usualFieldBytes)
         IdentityFields.append("X-Auth-Scheme: ", value: scheme, to: &fields)
         IdentityFields.append("X-Auth-Client: ", value: clientID, to: &fields)
         IdentityFields.append("X-Auth-Subject: ", value: subject, to: &fields)
@@ -53,9 +53,18 @@ public final class Principal: Sendable {
 
     /// The memory it holds beside its token, in bytes, near enough for a limit.
     var footprint: Int {
-        let scopes = scopeBytes.reduce(0) { $0 + $1.count + 32 }
-        let audiences = audienceBytes.reduce(0) { $0 + $1.count + 32 }
-        return 320 + identityFields.count + clientBytes.count + scopes + audiences
+        320 + identityFields.capacity + clientBytes.count
+    }
+
+    /// Whether the scope was granted, byte for byte.
+    func holds(scope: [UInt8]) -> Bool { Principal.names(scope, in: scopes) }
+
+    /// Whether what was proven is meant for the audience, byte for byte.
+    func isMeant(for audience: [UInt8]) -> Bool { Principal.names(audience, in: audiences) }
+
+    private static func names(_ name: [UInt8], in list: [String]) -> Bool {
+        for text in list where text.utf8Span.span.equals(name.span) { return true }
+        return false
     }
 
     /// Whoever a token that was verified speaks for.
@@ -111,12 +120,14 @@ enum IdentityFields {
     /// Appends the line of a field, unless its value is empty. A space inside the value stays; at its ends,
     /// where it would be trimmed, it is encoded.
     static func append(_ name: StaticString, value: String, to output: inout [UInt8]) {
-        guard !value.isEmpty else { return }
-        let bytes = Array(value.utf8)
+        let bytes = value.utf8Span.span
+        guard bytes.count > 0 else { return }
         output.append(name)
-        for (index, byte) in bytes.enumerated() {
-            let isInside = index > 0 && index < bytes.count - 1
-            append(byte, keepingSpace: isInside, to: &output)
+        if !appendPlain(bytes, to: &output) {
+            for index in 0..<bytes.count {
+                let isInside = index > 0 && index < bytes.count - 1
+                append(bytes[index], keepingSpace: isInside, to: &output)
+            }
         }
         output.append("\r\n")
     }
@@ -124,29 +135,37 @@ enum IdentityFields {
     /// Appends the line of a field whose values are separated by spaces, unless there is none. A space inside
     /// one of them, which would make two of it, is encoded.
     static func append(_ name: StaticString, list: [String], to output: inout [UInt8]) {
-        let values = list.filter { !$0.isEmpty }
-        guard !values.isEmpty else { return }
-        output.append(name)
-        for (position, value) in values.enumerated() {
-            if position > 0 { output.append(0x20) }
-            for byte in value.utf8 { append(byte, keepingSpace: false, to: &output) }
+        var isFirst = true
+        for value in list {
+            let bytes = value.utf8Span.span
+            guard bytes.count > 0 else { continue }
+            if isFirst { output.append(name) } else { output.append(0x20) }
+            isFirst = false
+            guard !appendPlain(bytes, to: &output) else { continue }
+            for index in 0..<bytes.count { append(bytes[index], keepingSpace: false, to: &output) }
         }
-        output.append("\r\n")
+        if !isFirst { output.append("\r\n") }
+    }
+
+    /// Appends bytes that stay as they are, all at once; appends nothing when one of them does not.
+    private static func appendPlain(_ bytes: Span<UInt8>, to output: inout [UInt8]) -> Bool {
+        for index in 0..<bytes.count where !isPlain(bytes[index]) { return false }
+        output.append(bytes)
+        return true
+    }
+
+    @inline(__always)
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x21 && byte <= 0x7E && byte != 0x25
     }
 
     private static func append(
         _ byte: UInt8, keepingSpace: Bool, to output: inout [UInt8]
     ) {
-        switch byte {
-        case 0x21...0x24, 0x26...0x7E:
-            output.append(byte)
-        case 0x20 where keepingSpace:
-            output.append(byte)
-        default:
-            output.append(0x25)
-            output.append(hexDigit(byte >> 4))
-            output.append(hexDigit(byte & 15))
-        }
+        guard !isPlain(byte), !(byte == 0x20 && keepingSpace) else { return output.append(byte) }
+        output.append(0x25)
+        output.append(hexDigit(byte >> 4))
+        output.append(hexDigit(byte & 15))
     }
 
     private static func hexDigit(_ value: UInt8) -> UInt8 {

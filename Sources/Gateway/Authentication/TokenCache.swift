@@ -5,8 +5,9 @@ import Primitives
 /// The tokens that one worker has proven, with whom they speak for, so that the next request with one costs no signature
 /// check.
 ///
-/// Found by a keyed 64-bit hash and full comparison of the token's bytes, never by its signature
-/// (ECDSA has two for each message). What is kept is what the token says; verdicts are made anew.
+/// Found by a keyed 64-bit hash of the token's last bytes, which are its signature's and differ from
+/// token to token, and by full comparison of its bytes. Only tokens that were proven are kept, so
+/// that nobody makes chains long. What is kept is what the token says; verdicts are made anew.
 /// Bounded by bytes, evicted by CLOCK: one more is looked at for each that comes in, so that no
 /// insertion waits for a sweep. When keys or issuers change, they are removed.
 ///
@@ -76,6 +77,9 @@ private struct Table {
     private(set) var count = 0
     private(set) var counters = TokenCache.Counters()
 
+    /// So much of a token's end is hashed: 384 bits of a signature.
+    private static let hashedBytes = 64
+
     private let hashing = KeyedHash()
     private var slots: [Slot] = []
     /// First slots of the chains, by the low bits of the hash; -1: empty.
@@ -96,7 +100,7 @@ private struct Table {
     private var tableBytes: Int { chains.count * MemoryLayout<Int32>.stride }
 
     mutating func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
-        let hash = hashing.hash(token)
+        let hash = hash(token)
         var index = chains[chain(of: hash)]
         while index >= 0 {
             let position = Int(index)
@@ -121,7 +125,7 @@ private struct Table {
         // One that would push out all others is proven each time instead.
         guard footprint <= (byteLimit - tableBytes) / 8 else { return }
         while byteCount + footprint > byteLimit { evictOne() }
-        let hash = hashing.hash(token)
+        let hash = hash(token)
         let position = takeSlot()
         let chain = chain(of: hash)
         var bytes: [UInt8] = []
@@ -156,6 +160,10 @@ private struct Table {
     private func isToken(of position: Int, _ token: Span<UInt8>) -> Bool {
         let known = slots[position].token
         return known.span.equals(token)
+    }
+
+    private func hash(_ token: Span<UInt8>) -> UInt64 {
+        hashing.hash(token.extracting(last: Table.hashedBytes))
     }
 
     private func chain(of hash: UInt64) -> Int {

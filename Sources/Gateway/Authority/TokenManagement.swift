@@ -89,7 +89,7 @@ enum TokenManagement {
         _ exchange: Exchange, _ target: Revocation.Target, until end: WallTime, _ owner: String,
         of client: RegisteredClient
     ) {
-        guard owner.utf8.elementsEqual(client.id.utf8) else {
+        guard owner.hasBytes(of: client.id) else {
             return AuthorityEndpoints.refuse(
                 exchange, .invalidRequest("The token was not issued to this client."))
         }

@@ -36,12 +36,12 @@ enum CompiledRequirement: Sendable {
         switch self {
         case .scopes(let scopes, let methods):
             guard methods.contains(method, name: name) else { return nil }
-            for scope in scopes where !principal.scopeBytes.contains(scope) {
+            for scope in scopes where !principal.holds(scope: scope) {
                 return .insufficientScope
             }
             return nil
         case .audience(let audience):
-            return principal.audienceBytes.contains(audience) ? nil : .wrongAudience
+            return principal.isMeant(for: audience) ? nil : .wrongAudience
         case .claim(let name, let values):
             // OAuth 1.0 has no claims: what asks for one is not met.
             guard let claim = principal.token?.claim(name) else { return .claimMismatch }

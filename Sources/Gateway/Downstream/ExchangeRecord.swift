@@ -32,9 +32,9 @@ extension Exchange {
         if let principal {
             record.client.replace(with: principal.clientBytes)
             record.subject.append(contentsOf: principal.subject.utf8)
-            for scope in principal.scopeBytes {
+            for scope in principal.scopes {
                 if !record.scopes.isEmpty { record.scopes.append(0x20) }
-                record.scopes.append(contentsOf: scope)
+                record.scopes.append(scope.utf8Span.span)
             }
         }
         if trace.traceparent.count == 55 {

@@ -38,7 +38,7 @@ struct ClaimFacts {
             audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
         } else {
             audiences = try ClaimFacts.audiences(claims)
-            guard audiences.contains(where: issuer.audiences.contains) else { throw .wrongAudience }
+            guard audiences.contains(where: issuer.takes(audience:)) else { throw .wrongAudience }
         }
         (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
         subject = try ClaimFacts.text("sub", claims)
@@ -100,9 +100,9 @@ struct ClaimFacts {
 
     private static func text(_ name: String, _ claims: JSONDocument) throws(TokenError) -> String? {
         guard let node = claims.member(name) else { return nil }
-        guard let text = claims.string(node), HeaderText.isAcceptable(text) else {
-            throw .invalidClaim(name)
-        }
+        guard claims.kind(node) == .string, HeaderText.isAcceptable(claims.text(node)),
+            let text = claims.string(node)
+        else { throw .invalidClaim(name) }
         return text
     }
 
@@ -113,15 +113,9 @@ struct ClaimFacts {
     ) throws(TokenError) -> [String] {
         for name in issuer.scopeClaims {
             guard let node = claims.member(name) else { continue }
-            let scopes: [String]
-            if let text = claims.string(node) {
-                scopes = text.split(separator: " ").map(String.init)
-            } else if let list = claims.strings(node) {
-                scopes = list
-            } else {
-                throw .invalidClaim(name)
-            }
-            guard scopes.count <= scopeLimit, scopes.allSatisfy(isScope) else {
+            let scopes =
+                claims.kind(node) == .string ? words(claims.text(node)) : claims.strings(node)
+            guard let scopes, scopes.count <= scopeLimit, scopes.allSatisfy(isScope) else {
                 throw .invalidClaim(name)
             }
             return scopes
@@ -129,12 +123,28 @@ struct ClaimFacts {
         return []
     }
 
+    /// What stands between spaces.
+    private static func words(_ text: Span<UInt8>) -> [String] {
+        var words: [String] = []
+        var start = 0
+        for index in 0...text.count where index == text.count || text[index] == 0x20 {
+            if index > start { words.append(text.extracting(start..<index).text) }
+            start = index + 1
+        }
+        return words
+    }
+
     /// A scope-token of RFC 6749 section 3.3. It holds no space, so that an element of an array
     /// never becomes two scopes in a header.
-    private static func isScope(_ text: String) -> Bool {
-        !text.isEmpty && text.utf8.count <= HeaderText.limitBytes
-            && text.utf8.allSatisfy {
-                $0 == 0x21 || ($0 >= 0x23 && $0 <= 0x5B) || ($0 >= 0x5D && $0 <= 0x7E)
+    private static func isScope(_ scope: String) -> Bool {
+        let text = scope.utf8Span.span
+        guard text.count > 0, text.count <= HeaderText.limitBytes else { return false }
+        for index in 0..<text.count {
+            switch text[index] {
+            case 0x21, 0x23...0x5B, 0x5D...0x7E: continue
+            default: return false
             }
+        }
+        return true
     }
 }

@@ -23,7 +23,7 @@ public enum HeaderText {
     }
 
     public static func isAcceptable(_ text: String) -> Bool {
-        Array(text.utf8).span.isAcceptableHeaderText
+        isAcceptable(text.utf8Span.span)
     }
 
     /// Appends the value in the form that a header carries.
@@ -46,8 +46,4 @@ public enum HeaderText {
     private static func hexDigit(_ value: UInt8) -> UInt8 {
         value < 10 ? value + 0x30 : value + 0x37
     }
-}
-
-extension Span<UInt8> {
-    fileprivate var isAcceptableHeaderText: Bool { HeaderText.isAcceptable(self) }
 }

@@ -94,7 +94,9 @@ public struct JSONDocument: Sendable {
     }
 
     func member(_ name: String, of object: Int = 0) -> Int? {
-        find(object) { bytes[range(nodes[$0].name)].elementsEqual(name.utf8) }
+        find(object) {
+            bytes.span.extracting(range(nodes[$0].name)).equals(name.utf8Span.span)
+        }
     }
 
     private func find(_ object: Int, _ matches: (Int) -> Bool) -> Int? {
@@ -134,6 +136,10 @@ public struct JSONDocument: Sendable {
     /// The bytes of a string's text, or of a number as written.
     func valueRange(_ node: Int) -> Range<Int> { range(nodes[node].value) }
 
+    /// The bytes of a string's text, or of a number as written.
+    @_lifetime(borrow self)
+    func text(_ node: Int) -> Span<UInt8> { bytes.span.extracting(valueRange(node)) }
+
     /// The text of a string; `nil` for every other kind.
     func string(_ node: Int) -> String? {
         guard nodes[node].kind == .string else { return nil }
@@ -142,7 +148,7 @@ public struct JSONDocument: Sendable {
 
     /// Whether the value is a string of exactly these bytes.
     func isString(_ node: Int, _ text: String) -> Bool {
-        nodes[node].kind == .string && bytes[valueRange(node)].elementsEqual(text.utf8)
+        nodes[node].kind == .string && self.text(node).equals(text.utf8Span.span)
     }
 
     /// The text of the string member of that name; `nil` when it is absent or no string.

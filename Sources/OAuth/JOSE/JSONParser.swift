@@ -6,7 +6,7 @@ extension JSONDocument {
     /// - Throws: the document holds nothing useful then.
     public mutating func read(_ text: Span<UInt8>, limits: Limits = Limits()) throws(JSONError) {
         bytes.removeAll(keepingCapacity: true)
-        for index in 0..<text.count { bytes.append(text[index]) }
+        bytes.append(text)
         try readBytes(limits: limits)
     }
 
@@ -142,8 +142,8 @@ extension JSONDocument {
         var child = object + 1
         while child < nodes.count {
             let other = nodes[child]
-            if other.nameHash == hash, other.name.count == name.count,
-                bytes[range(other.name)] == bytes[range(name)]
+            if other.nameHash == hash,
+                bytes.span.extracting(range(other.name)).equals(bytes.span.extracting(range(name)))
             {
                 return true
             }
@@ -194,6 +194,7 @@ extension JSONDocument {
         position += 1
         let start = position
         while true {
+            position = plainEnd(from: position)
             // Checked here, since a NUL byte is not the end of the text.
             guard position < textCount else { throw .syntax(offset: position) }
             switch bytes[position] {
@@ -204,12 +205,20 @@ extension JSONDocument {
                 return try readEscapedString(from: start, &position)
             case 0..<0x20:
                 throw .syntax(offset: position)
-            case 0x20...0x7F:
-                position += 1
             default:
                 position += try sequenceLength(position)
             }
         }
+    }
+
+    /// Behind the ASCII characters from `start` that stand for themselves.
+    private func plainEnd(from start: Int) -> Int {
+        let text = bytes.span.extracting(0..<textCount)
+        var end = start
+        while end < text.count, text[end] &- 0x20 < 0x60, text[end] != 0x22, text[end] != 0x5C {
+            end += 1
+        }
+        return end
     }
 
     /// Goes on at the first escape, with a copy of what came before.

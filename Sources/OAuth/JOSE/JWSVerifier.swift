@@ -56,7 +56,9 @@ public final class JWSVerifier {
         guard algorithms.contains(parts.algorithm) else { throw .badAlgorithm }
         let message = token.extracting(parts.signingInput)
         if let keyID = parts.keyID {
-            guard let key = named(parts.header.bytes[keyID]) else { throw .unknownKey }
+            guard let key = named(parts.header.bytes.span.extracting(keyID)) else {
+                throw .unknownKey
+            }
             guard key.isFit(for: parts.algorithm) else { throw .badAlgorithm }
             guard isValid(parts, message, by: key) else { throw .badSignature }
             return key
@@ -81,9 +83,9 @@ public final class JWSVerifier {
             signature: parts.signature.span, message: token.extracting(parts.signingInput))
     }
 
-    private func named(_ keyID: ArraySlice<UInt8>) -> VerificationKey? {
+    private func named(_ keyID: Span<UInt8>) -> VerificationKey? {
         for key in keys.keys {
-            if let candidate = key.keyID, candidate[...] == keyID { return key }
+            if let candidate = key.keyID, candidate.span.equals(keyID) { return key }
         }
         return nil
     }

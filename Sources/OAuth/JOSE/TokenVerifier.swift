@@ -72,8 +72,7 @@ public final class TokenVerifier {
     private func chosenIssuer() throws(TokenError) -> Issuer {
         guard let node = claims.member("iss") else { throw .missingClaim("iss") }
         guard claims.kind(node) == .string else { throw .invalidClaim("iss") }
-        let found = claims.bytes[claims.valueRange(node)]
-        for issuer in issuers where issuer.name[...] == found { return issuer }
+        for issuer in issuers where issuer.name.span.equals(claims.text(node)) { return issuer }
         throw .unknownIssuer
     }
 

@@ -35,4 +35,9 @@ public struct TrustedIssuer: Sendable {
         self.keys = keys
         self.isOwnAuthority = isOwnAuthority
     }
+
+    /// Whether one of its audiences is this one, byte for byte.
+    func takes(audience: String) -> Bool {
+        audiences.contains { $0.hasBytes(of: audience) }
+    }
 }

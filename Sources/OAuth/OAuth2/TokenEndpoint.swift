@@ -172,9 +172,3 @@ public enum TokenEndpoint {
         return granted
     }
 }
-
-extension String {
-    /// Equality of identifiers: byte for byte. `==` also holds between texts that Unicode calls equivalent, such as the
-    /// letter K and the sign for kelvin.
-    func hasBytes(of other: String) -> Bool { utf8.elementsEqual(other.utf8) }
-}

@@ -65,6 +65,16 @@ struct TokenVerifierTests {
         #expect(verified.claim("missing") == nil)
     }
 
+    /// The sign for kelvin is no letter K, though Unicode calls the two equivalent.
+    @Test func anAudienceIsComparedByteForByte() throws {
+        var house = try House()
+        house.terms.audiences = ["https://api.example/K"]
+        let right = try house.token(aud: #""https://api.example/K""#)
+        #expect(try house.verify(right).audiences == ["https://api.example/K"])
+        let wrong = try house.token(aud: "\"https://api.example/\u{212A}\"")
+        #expect(throws: TokenError.wrongAudience) { try house.verify(wrong) }
+    }
+
     @Test(
         arguments: [
             (1_767_225_660, 1_767_225_689, nil), (1_767_225_660, 1_767_225_690, TokenError.expired),
