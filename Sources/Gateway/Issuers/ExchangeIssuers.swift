@@ -58,16 +58,20 @@ extension Exchange {
         let digest = TokenDigest(token)
         let issuers = worker.shared.issuers
         if let known = issuers.introspections.lookup(digest, now: worker.loop.now) {
-            return introspected(known)
+            if known.isRefreshDue { ask(about: token, digest, nil) }
+            return introspected(known.outcome)
         }
-        guard issuers.isUsable, let ticket = worker.suspend(self, for: .introspection) else {
-            return refuseUnasked()
-        }
+        guard issuers.isUsable else { return refuseUnasked() }
+        // How many may wait the issuers' thread says, which knows whose tokens they are.
+        let ticket = worker.suspend(self)
         stage = .suspended(ticket)
+        ask(about: token, digest, Waiter(worker: worker.index, ticket: ticket))
+    }
+
+    private func ask(about token: Span<UInt8>, _ digest: TokenDigest, _ waiter: Waiter?) {
         var bytes: [UInt8] = []
         bytes.append(token)
-        issuers.introspect(
-            Secret(bytes), digest, Waiter(worker: worker.index, ticket: ticket))
+        worker.shared.issuers.introspect(Secret(bytes), digest, from: clientAddress, waiter)
     }
 
     /// What the server says of the token, now or a while ago.

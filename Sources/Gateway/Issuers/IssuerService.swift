@@ -10,7 +10,7 @@ final class IssuerService: Sendable {
     fileprivate enum Order: Sendable {
         case configure(IssuerPlans)
         case keys(KeySetName, Waiter, having: KeySet?)
-        case introspect(Secret, TokenDigest, Waiter)
+        case introspect(Secret, TokenDigest, from: IPAddress?, Waiter?)
         case addresses([String: [IPAddress]])
         case stop
     }
@@ -81,8 +81,14 @@ final class IssuerService: Sendable {
     }
 
     /// Answers the waiter with `.introspected`.
-    func introspect(_ token: Secret, _ digest: TokenDigest, _ waiter: Waiter) {
-        orders.post(.introspect(token, digest, waiter))
+    ///
+    /// - Parameters:
+    ///   - address: of the client that showed the token.
+    ///   - waiter: `nil`: nobody waits, what is remembered is asked about anew.
+    func introspect(
+        _ token: Secret, _ digest: TokenDigest, from address: IPAddress?, _ waiter: Waiter?
+    ) {
+        orders.post(.introspect(token, digest, from: address, waiter))
     }
 
     func stop() {
@@ -170,10 +176,10 @@ private final class IssuerLoop: EventHandler {
                     // A reload has taken the issuer while the question was on its way.
                     service.resume([waiter], .keysFetched(isCurrent: true))
                 }
-            case .introspect(let token, let digest, let waiter):
+            case .introspect(let token, let digest, let address, let waiter):
                 if let introspector {
-                    introspector.ask(token, digest, waiter)
-                } else {
+                    introspector.ask(token, digest, from: address, waiter)
+                } else if let waiter {
                     service.resume([waiter], .introspected(.unavailable))
                 }
             case .stop:
