@@ -36,13 +36,16 @@ extension Exchange {
     private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
         let known = worker.authenticator.keys(of: issuer)
-        guard keyWaitsLeft > 0, issuers.isUsable,
-            issuers.mayWait(for: issuer.keySet, having: known, now: worker.loop.now),
-            let ticket = worker.suspend(self, for: .keys)
-        else {
-            return known != nil ? refuseBearer(error) : refuseUnasked()
+        switch keySearch.next(
+            issuers.prospect(of: issuer.keySet, having: known, now: worker.loop.now))
+        {
+        case .mayFind: break
+        case .none where known != nil: return refuseBearer(error)
+        case .none, .unavailable: return refuseUnasked()
         }
-        keyWaitsLeft -= 1
+        guard issuers.isUsable, let ticket = worker.suspend(self, for: issuer.keySet) else {
+            return refuseUnasked()
+        }
         stage = .suspended(ticket)
         issuers.askForKeys(
             issuer.keySet, Waiter(worker: worker.index, ticket: ticket), having: known)
