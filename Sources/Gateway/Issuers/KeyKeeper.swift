@@ -157,6 +157,12 @@ final class KeyKeeper {
                 do throws(IssuerMetadataError) {
                     let found = try IssuerMetadata.keysURL(
                         of: answer.body, issuer: issuer.keySet.issuer)
+                    // In clear only this machine is asked, and whoever is elsewhere has no say in what is asked here.
+                    guard url.hasPrefix("http://") || !found.hasPrefix("http://") else {
+                        return failed(
+                            .content("its metadata came by https and name keys in clear: \(found)"),
+                            isDemanded)
+                    }
                     discoveredURL = found
                     fetchKeys(found, isDemanded, deadline)
                 } catch {
