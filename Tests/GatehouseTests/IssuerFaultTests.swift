@@ -115,6 +115,18 @@ extension IssuerTests {
                 let key = issuer.document.dropFirst(#"{"keys":["#.count).dropLast(2)
                 return [.respond(body: #"{"keys":[\#(key),\#(key)]}"#)]
             }, cause: "duplicateKeyID"),
+        // The stranger's is that of RFC 7517 appendix A.1.
+        Bad(
+            name: "a stranger's key of the same kid before it",
+            steps: { issuer in
+                let key = issuer.document.dropFirst(#"{"keys":["#.count).dropLast(2)
+                let other = """
+                    {"kty":"EC","crv":"P-256","kid":"one","alg":"ES256","use":"sig",\
+                    "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",\
+                    "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}
+                    """
+                return [.respond(body: #"{"keys":[\#(other),\#(key)]}"#)]
+            }, cause: "duplicateKeyID"),
     ]
 
     /// Whatever it answers instead, the last good keys serve on, and what it says counts for nothing.

@@ -37,6 +37,8 @@ struct QuestionQueue {
     private var junk = RecentCounts<Question.Asker>(period: junkPeriod, limit: 16_384)
     /// Until then the budget is spent, but for what may come at once.
     private var spentUntil = MonotonicInstant(nanoseconds: 0)
+    /// Whoever has as much as this finds no place, until something leaves: a flood must not have us look for one each time.
+    private var noPlaceFrom: (waiting: Int, load: Int)?
     /// No question ends before.
     private var quietUntil = MonotonicInstant(nanoseconds: .max)
 
@@ -77,6 +79,7 @@ struct QuestionQueue {
             let question = clients[asker]?.waiting.popFirst()
         else { return nil }
         clients[asker]?.inFlight += 1
+        noPlaceFrom = nil
         strangersWaiting -= 1
         strangersInFlight += 1
         spentUntil = max(spentUntil, now) + QuestionQueue.cost
@@ -93,6 +96,7 @@ struct QuestionQueue {
             return
         }
         strangersInFlight -= 1
+        noPlaceFrom = nil
         if isActive {
             junk.forget(asker)
             spentUntil = QuestionQueue.instant(QuestionQueue.cost, before: spentUntil)
@@ -123,6 +127,7 @@ struct QuestionQueue {
             strangersWaiting -= expired.count - before
             forgetIfDone(asker)
         }
+        noPlaceFrom = nil
         // Under a flood one ends at every moment; all are looked through now and then.
         quietUntil = max(first, now + .milliseconds(50))
         return expired
@@ -173,12 +178,14 @@ struct QuestionQueue {
         for question: Question, now: MonotonicInstant
     ) -> Question {
         let new = clients[question.asker] ?? client(question.asker, now)
-        // No more than its share, which is quickly seen: a flood must not have us look for room each time.
-        guard new.waiting.count < max(1, QuestionQueue.lengthLimit / clients.count),
-            let (asker, client) = clients.max(by: { QuestionQueue.hasLess($0.value, $1.value) }),
-            (new.waiting.count + 1, new.load) < (client.waiting.count, client.load),
-            let last = clients[asker]?.waiting.popLast()
-        else { return question }
+        let key = (waiting: new.waiting.count + 1, load: new.load)
+        if let noPlaceFrom, key >= noPlaceFrom { return question }
+        guard let (asker, client) = clients.max(by: { QuestionQueue.hasLess($0.value, $1.value) }),
+            key < (client.waiting.count, client.load), let last = clients[asker]?.waiting.popLast()
+        else {
+            noPlaceFrom = key
+            return question
+        }
         strangersWaiting -= 1
         forgetIfDone(asker)
         return last
