@@ -98,7 +98,7 @@ let package = Package(
                 "oauth1_client.py",
                 "oauth1_dance.py",
                 "oauth1_dance.php", "oauth1_dance.pl", "oauth1_dance.rb",
-                "tls_client.py",
+                "tls_client.py", "token_flood.py",
             ], swiftSettings: tests),
     ]
 )

@@ -125,6 +125,9 @@ extension IntrospectionTests {
             [.respond("307 There", fields: ["Location: https://elsewhere.test/"], body: active)],
             "a redirect (307) to elsewhere.test"),
         Failure("hang", [.hold], "no whole answer in time"),
+        Failure(
+            "trickled", [.send("HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{"), .hold],
+            "no whole answer in time"),
         Failure("closed", [.close], "the connection ended before the answer did"),
         Failure("reset", [.reset], "the connection ended before the answer did"),
         Failure(
@@ -140,6 +143,15 @@ extension IntrospectionTests {
         Failure(
             "too large",
             [.respond(body: active + String(repeating: " ", count: 64 << 10))],
+            "an answer of more than 65536 bytes"),
+        Failure(
+            "64 MB declared",
+            [.send("HTTP/1.1 200 OK\r\nContent-Length: \(64 << 20)\r\n\r\n{"), .hold],
+            "an answer of more than 65536 bytes"),
+        Failure(
+            "endless",
+            [.send("HTTP/1.1 200 OK\r\n\r\n")]
+                + Array(repeating: .send(String(repeating: " ", count: 65_536)), count: 1024),
             "an answer of more than 65536 bytes"),
         Failure("no HTTP", [.send("\(active)\r\n\r\n"), .hold], "not well-formed HTTP"),
     ]

@@ -269,7 +269,7 @@ struct IntrospectionTests {
     /// 64 questions under way, 1024 behind them; who comes then is told at once.
     @Test func aBoundedNumberWaits() throws {
         server.say(Self.active, of: "*")
-        let gateway = try start("timeout 20s;", workers: 2)
+        let gateway = try start("timeout 40s;", workers: 2)
         // What is remembered is served all the while.
         #expect(try gateway.bearer("known").status == 200)
         server.hold(true)
@@ -284,7 +284,22 @@ struct IntrospectionTests {
         let began = ContinuousClock.now
         for _ in 0..<20 { #expect(try gateway.bearer("known").status == 200) }
         #expect(ContinuousClock.now - began < .seconds(2))
+        // Who comes from elsewhere takes a place of those who have so many.
+        let curl = try RunningProcess(
+            requireTool("curl", package: "curl"),
+            [
+                "-sS", "--interface", "127.0.0.2", "--max-time", "20", "-o", "/dev/null", "-w",
+                "%{http_code}\n", "-H", "Authorization: Bearer new",
+                "http://127.0.0.1:\(gateway.port)/x",
+            ])
+        let isTaken = eventually {
+            gateway.accessLines.count { $0["status"] as? Int == 503 } > refused
+        }
+        #expect(isTaken)
+        refused += 1
         server.hold(false)
+        #expect(curl.waitForExit() == .code(0))
+        #expect(curl.standardOutput == "200\n")
         var statuses: [Int: Int] = [:]
         for client in clients { statuses[try client.readReply().status, default: 0] += 1 }
         #expect(statuses[503] == refused)

@@ -75,6 +75,42 @@ extension IssuerTests {
         #expect(issuer.fetches == 0)
     }
 
+    /// An issuer elsewhere must not choose what is asked on this machine.
+    @Test func metadataThatCameByTLSLeadToNothingInClear() throws {
+        let issuer = try OutsideIssuer("one")
+        let authority = try TestAuthority()
+        let files = try authority.issue("server", ["DNS:localhost"])
+        let nginx = try Nginx(
+            """
+            server {
+                listen 127.0.0.1:PORT ssl;
+                ssl_certificate \(files.certificate); ssl_certificate_key \(files.key);
+                location / { proxy_pass \(issuer.url); }
+            }
+            """, in: authority.folder)
+        let url = "https://localhost:\(nginx.port)"
+        func gateway(_ keys: String) throws -> Gateway {
+            issuer.publishMetadata(#"{"issuer":"\#(url)","jwks_uri":"\#(keys)/jwks"}"#)
+            return try Gateway(
+                testConf(
+                    """
+                    issuer outside {
+                        issuer \(url); audience api; discovery on; ca \(authority.certificate);
+                    }
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate bearer; }
+                    """))
+        }
+        let clear = try gateway(issuer.url)
+        try clear.waitForLog(
+            "its metadata came by https and name keys in clear: \(issuer.url)/jwks")
+        #expect(try clear.bearer(issuer.token("one", issuer: url)).status == 503)
+        #expect(issuer.fetches == 0)
+        let good = try gateway(url)
+        try good.waitForLog("keys of an issuer were fetched")
+        #expect(try good.bearer(issuer.token("one", issuer: url)).status == 200)
+    }
+
     // MARK: TLS
 
     /// A real server with a real library's keys, over TLS and by name.

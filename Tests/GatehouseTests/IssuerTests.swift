@@ -178,7 +178,14 @@ struct IssuerTests {
 
     @Test func noMoreThanSoManyWait() throws {
         let issuer = try OutsideIssuer("one")
-        let gateway = try start(issuer)
+        let other = try OutsideIssuer("one", "two")
+        let gateway = try Gateway(
+            conf(issuer) + """
+                issuer other { issuer \(other.url); audience api; jwks_uri \(other.url)/jwks; }
+                """)
+        try gateway.process.waitUntil("the keys of both") {
+            gateway.process.standardError.components(separatedBy: "issuer were fetched").count == 3
+        }
         issuer.hold(true)
         let junk = try issuer.token("junk")
         let clients = try (0..<1024).map { _ in try gateway.begin(junk) }
@@ -193,8 +200,13 @@ struct IssuerTests {
             return refused != nil
         }
         #expect(isFull)
-        #expect(refused?.status == 401)
+        // Not a 401: nobody has looked for its key.
+        #expect(refused?.status == 503)
+        #expect(refused?.reason == "issuer_unavailable")
         #expect(try gateway.bearer(issuer.token("one")).status == 200)
+        // Each issuer has its own places.
+        other.publish("one", "two")
+        #expect(try gateway.bearer(other.token("two")).status == 200)
         issuer.hold(false)
         for client in clients { #expect(try client.readReply().status == 401) }
     }
@@ -233,6 +245,64 @@ struct IssuerTests {
         gateway.process.signal(SIGHUP)
         try gateway.waitForLog("reloaded")
         for _ in 0..<4 { #expect(try gateway.bearer(issuer.token("one")).status == 200) }
+    }
+
+    /// A token of a new key is good, for all that anybody can say while its issuer is away. The clock goes so fast that
+    /// the 10 seconds between two fetches take half a second.
+    @Test func aNewKeyIsNotRefusedWhileItsIssuerIsAway() throws {
+        let issuer = try OutsideIssuer("one", "two")
+        let faketime = try requireTool("faketime", package: "faketime")
+        let gateway = try Gateway(conf(issuer), through: [faketime, "-f", "+0 x20"])
+        try gateway.waitForLog("keys of an issuer were fetched")
+        issuer.publish("one", "two")
+        issuer.answer([.respond("500 Oops")])
+        for _ in 0..<30 {
+            let reply = try gateway.bearer(issuer.token("two"))
+            #expect(reply.status == 503)
+            #expect(reply.reason == "issuer_unavailable")
+            #expect(reply.values("WWW-Authenticate") == [])
+        }
+        let began = ContinuousClock.now
+        let fetches = issuer.fetches
+        #expect(try gateway.bearer(issuer.token("one")).status == 200)
+        // Junk costs the issuer no more than before, however often it is shown.
+        while ContinuousClock.now - began < .seconds(2) {
+            #expect(try gateway.bearer(issuer.token("junk")).status == 503)
+        }
+        let isOver = (ContinuousClock.now - began) / .milliseconds(500)
+        #expect(Double(issuer.fetches - fetches) <= isOver + 2)
+        issuer.answer(nil)
+        let isFound = try eventually { try gateway.bearer(issuer.token("two")).status == 200 }
+        #expect(isFound)
+        // Its keys have been seen, and this is none of them.
+        #expect(try gateway.bearer(issuer.token("junk")).status == 401)
+        _ = try gateway.accessLine { $0["reason"] as? String == "unknown_key" }
+    }
+
+    /// Keys serve on for a day past the time at which they should have been fetched again, and no longer.
+    @Test func theLastGoodKeysEnd() throws {
+        let issuer = try OutsideIssuer("one")
+        let clock = try TurnedClock()
+        let gateway = try Gateway(conf(issuer), through: clock.command())
+        try gateway.waitForLog("keys of an issuer were fetched")
+        #expect(try gateway.bearer(issuer.token("one")).status == 200)
+        issuer.answer([.respond("500 Oops")])
+        // Within the last 6 of 25 hours. A token of an unknown key wakes who fetches; that of the key at hand is judged.
+        try clock.turn(to: "+20h")
+        #expect(try gateway.bearer(issuer.token("junk")).status == 503)
+        try gateway.waitForLog("warn the keys of an issuer are old")
+        #expect(try gateway.bearer(issuer.token("one")).status == 401)
+        _ = try gateway.accessLine { $0["reason"] as? String == "token_expired" }
+        try clock.turn(to: "+26h")
+        #expect(try gateway.bearer(issuer.token("junk")).status == 503)
+        try gateway.waitForLog("error the keys of an issuer are too old")
+        let reply = try gateway.bearer(issuer.token("one"))
+        #expect(reply.status == 503)
+        #expect(reply.reason == "issuer_unavailable")
+        // It is back.
+        issuer.answer(nil)
+        try clock.turn(to: "+27h")
+        #expect(try gateway.bearer(issuer.token("one")).status == 401)
     }
 
     @Test func anotherPlaceOfTheKeysBeginsWithoutKeys() throws {

@@ -15,13 +15,80 @@ struct OutsideServerTests {
         return try RunningProcess(python, [script] + arguments)
     }
 
+    /// Waits for a server's port.
+    private static func url(of server: RunningProcess) throws -> String {
+        try server.waitUntil("its port") { server.standardOutput.contains("\n") }
+        return "http://127.0.0.1:" + server.standardOutput.prefix { $0 != "\n" }
+    }
+
+    private static func post(_ url: String, _ arguments: String...) throws -> String {
+        let result = try run(
+            requireTool("curl", package: "curl"),
+            ["-s", "-S", "-f", "-m", "10", "-X", "POST"] + arguments + [url])
+        #expect(result.status == .code(0), "\(result.error)")
+        return result.output
+    }
+
+    // MARK: Introspection
+
+    /// Tokens that nobody but the server can tell (RFC 7662), one of which it revokes (RFC 7009).
+    @Test func theServerIsAskedAboutItsTokens() throws {
+        let server = try Self.start(["serve", "opaque"])
+        let issuer = try Self.url(of: server)
+        let upstream = try ScriptedUpstream()
+        func gateway(_ client: String, _ secret: String) throws -> Gateway {
+            let folder = try TemporaryDirectory()
+            try folder.write("secret", secret)
+            return try Gateway(
+                testConf(
+                    """
+                    introspection authlib {
+                        endpoint \(issuer)/introspect; client_id \(client); client_secret_file secret;
+                        issuer \(issuer); audience api; cache 1s; timeout 5s;
+                    }
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate bearer; require scope read; }
+                    route /write { upstream up; authenticate bearer; require scope write; }
+                    """), in: folder)
+        }
+        func token() throws -> String {
+            let text = try Self.post(
+                issuer + "/token", "-u", "robot:s3cret", "-d", "grant_type=client_credentials")
+            let answer = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+            return try #require(answer?["access_token"] as? String)
+        }
+        let good = try gateway("gate", "g4te-secret")
+        let (kept, revoked) = (try token(), try token())
+        for token in [kept, revoked] { #expect(try good.bearer(token).status == 200) }
+        let request = try #require(upstream.requests.first)
+        #expect(request.values("X-Auth-Client") == ["robot"])
+        #expect(request.values("X-Auth-Scopes") == ["read"])
+        #expect(request.values("X-Auth-Issuer") == [issuer])
+        #expect(try good.bearer(kept, "/write").status == 403)
+        #expect(try good.bearer("unknown").status == 401)
+        #expect(try good.loggedReason() == "unknown_token")
+        _ = try Self.post(issuer + "/revoke", "-u", "robot:s3cret", "-d", "token=\(revoked)")
+        let isSeen = try eventually { try good.bearer(revoked).status == 401 }
+        #expect(isSeen)
+        #expect(try good.bearer(kept).status == 200)
+        // The server does not know the gateway: nothing is known of the token.
+        let stranger = try gateway("gate", "wrong")
+        let reply = try stranger.bearer(kept)
+        #expect(reply.status == 503)
+        #expect(reply.reason == "issuer_unavailable")
+        try stranger.waitForLog("an answer with status 401")
+        // It knows it, and tells it nothing: RFC 7662 section 2.2 calls such a token not active.
+        #expect(try gateway("robot", "s3cret").bearer(kept).status == 401)
+    }
+
+    // MARK: Keys
+
     /// Keys that are announced before they sign and keys that are not: no valid token is refused, whether its key is here,
     /// is being fetched or is yet to be. A token of an unknown key may cause a fetch every 10 seconds, so that is how
     /// often one that was not announced can come.
     @Test func noTokenIsLostWhenItsKeysChange() throws {
         let server = try Self.start(["serve"])
-        try server.waitUntil("its port") { server.standardOutput.contains("\n") }
-        let issuer = "http://127.0.0.1:" + server.standardOutput.prefix { $0 != "\n" }
+        let issuer = try Self.url(of: server)
         let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
         let gateway = try Gateway(
             testConf(
@@ -33,22 +100,16 @@ struct OutsideServerTests {
                 """))
         let clients = try Self.start(["clients", issuer, "http://127.0.0.1:\(gateway.port)/", "8"])
         try clients.waitUntil("them to begin") { clients.standardOutput.hasPrefix("begun\n") }
-        func post(_ path: String) throws {
-            let result = try run(
-                requireTool("curl", package: "curl"),
-                ["-s", "-S", "-f", "-m", "10", "-X", "POST", issuer + path])
-            #expect(result.status == .code(0), "\(result.error)")
-        }
         func fetches() -> Int {
             server.standardError.components(separatedBy: "GET /jwks").count - 1
         }
         // At once, without a word to anybody: the first token that it signs brings the key.
-        try post("/rotate")
+        _ = try Self.post(issuer + "/rotate")
         try server.waitUntil("the keys to be fetched") { fetches() >= 2 }
         // Published first; whoever has fetched it by then has no need to ask again.
-        try post("/announce")
+        _ = try Self.post(issuer + "/announce")
         Thread.sleep(forTimeInterval: 10)
-        try post("/rotate")
+        _ = try Self.post(issuer + "/rotate")
         try server.waitUntil("the keys to be fetched") { fetches() >= 3 }
         clients.signal(SIGTERM)
         #expect(clients.waitForExit(within: .seconds(20)) == .code(0), "\(clients.standardError)")

@@ -7,6 +7,7 @@ final class TokenServer: Sendable {
     private final class Script: Sendable {
         let answers = Mutex<[String: [UpstreamStep]]>([:])
         let isHeld = Mutex(false)
+        let delay = Mutex(Duration.zero)
     }
 
     let server: ScriptedUpstream
@@ -17,6 +18,8 @@ final class TokenServer: Sendable {
         self.script = script
         server = try ScriptedUpstream { request in
             _ = eventually(within: .seconds(30)) { !script.isHeld.withLock { $0 } }
+            let delay = script.delay.withLock { $0 }
+            if delay > .zero { Thread.sleep(forTimeInterval: delay / .seconds(1)) }
             let token = TokenServer.token(of: request)
             return script.answers.withLock {
                 $0[token] ?? $0["*"] ?? [.respond(body: #"{"active":false}"#)]
@@ -41,6 +44,11 @@ final class TokenServer: Sendable {
 
     func say(_ steps: [UpstreamStep], of token: String) {
         script.answers.withLock { $0[token] = steps }
+    }
+
+    /// A server that takes its time over each answer.
+    func delay(_ delay: Duration) {
+        script.delay.withLock { $0 = delay }
     }
 
     func hold(_ isHeld: Bool) {

@@ -2,6 +2,8 @@
 
     authlib_peer.py serve                       prints its port; POST /rotate changes the key at once, POST /announce publishes
                                                 the next one first, which then signs from the next /rotate on
+    authlib_peer.py serve opaque                the same with tokens that only POST /introspect (RFC 7662) can tell, for the
+                                                client "gate" alone; POST /revoke (RFC 7009) ends one
     authlib_peer.py clients ISSUER GATEWAY N    N clients until SIGTERM; prints what they were answered
 """
 import collections
@@ -16,12 +18,14 @@ import uuid
 import requests
 
 
-def serve():
+def serve(kind="jwt"):
     # Loopback, in clear.
     os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
     from authlib.integrations.flask_oauth2 import AuthorizationServer
     from authlib.jose import JsonWebKey, jwt
-    from authlib.oauth2.rfc6749 import ClientMixin, grants
+    from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin, grants
+    from authlib.oauth2.rfc7009 import RevocationEndpoint
+    from authlib.oauth2.rfc7662 import IntrospectionEndpoint
     from flask import Flask, jsonify
     from werkzeug.serving import make_server
 
@@ -37,29 +41,77 @@ def serve():
 
     signing[0] = make()
 
+    secrets = {"robot": "s3cret", "gate": "g4te-secret"}
+
     class Client(ClientMixin):
+        def __init__(self, id):
+            self.id = id
+
         def get_client_id(self):
-            return "robot"
+            return self.id
 
         def check_client_secret(self, secret):
-            return secret == "s3cret"
+            return secret == secrets[self.id]
 
         def check_endpoint_auth_method(self, method, endpoint):
             return method == "client_secret_basic"
 
         def check_grant_type(self, grant_type):
-            return grant_type == "client_credentials"
+            return self.id == "robot" and grant_type == "client_credentials"
 
         def get_allowed_scope(self, scope):
             return "read"
 
+    tokens = {}
+
+    class Token(TokenMixin):
+        def __init__(self, scope, lifetime):
+            self.scope = scope
+            self.expires_at = int(time.time()) + lifetime
+            self.revoked = False
+
+        def check_client(self, client):
+            return client.get_client_id() == "robot"
+
+        def is_expired(self):
+            return self.expires_at <= time.time()
+
+        def is_revoked(self):
+            return self.revoked
+
+    class Introspection(IntrospectionEndpoint):
+        def check_permission(self, token, client, request):
+            return client.get_client_id() == "gate"
+
+        def query_token(self, text, hint):
+            return tokens.get(text)
+
+        def introspect_token(self, token):
+            return {"active": True, "client_id": "robot", "sub": "robot", "token_type": "Bearer", "scope": token.scope,
+                    "aud": "api", "iss": issuer, "exp": token.expires_at, "iat": token.expires_at - 300}
+
+    class Revocation(RevocationEndpoint):
+        def query_token(self, text, hint):
+            return tokens.get(text)
+
+        def revoke_token(self, token, request):
+            token.revoked = True
+
+    def save_token(token, request):
+        if kind == "opaque":
+            tokens[token["access_token"]] = Token(token["scope"], token["expires_in"])
+
     app = Flask("issuer")
-    server = AuthorizationServer(app, query_client=lambda id: Client() if id == "robot" else None, save_token=lambda *_: None)
+    server = AuthorizationServer(app, query_client=lambda id: Client(id) if id in secrets else None, save_token=save_token)
     server.register_grant(grants.ClientCredentialsGrant)
+    server.register_endpoint(Introspection)
+    server.register_endpoint(Revocation)
     listener = make_server("127.0.0.1", 0, app, threaded=True)
     issuer = "http://127.0.0.1:%d" % listener.port
 
     def make_token(grant_type, client, user=None, scope=None, **_):
+        if kind == "opaque":
+            return {"access_token": uuid.uuid4().hex, "token_type": "Bearer", "expires_in": 300, "scope": "read"}
         with lock:
             key = signing[0]
         now = int(time.time())
@@ -73,6 +125,14 @@ def serve():
     @app.post("/token")
     def token():
         return server.create_token_response()
+
+    @app.post("/introspect")
+    def introspect():
+        return server.create_endpoint_response(Introspection.ENDPOINT_NAME)
+
+    @app.post("/revoke")
+    def revoke():
+        return server.create_endpoint_response(Revocation.ENDPOINT_NAME)
 
     @app.get("/jwks")
     def jwks():
@@ -130,6 +190,6 @@ def clients(issuer, gateway, count):
 
 
 if sys.argv[1] == "serve":
-    serve()
+    serve(*sys.argv[2:])
 else:
     clients(*sys.argv[2:])

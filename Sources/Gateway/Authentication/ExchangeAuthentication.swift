@@ -261,8 +261,8 @@ extension Exchange {
             next?(self, answer)
         case .tokenSigned(let token):
             AuthorityEndpoints.answerWithToken(self, token)
-        case .keysFetched(let isCurrent):
-            if isCurrent { keyWaitsLeft = 0 }
+        case .keysFetched(let end):
+            keySearch.fetchEnded(end)
             proveBearer(bearerToken)
         case .introspected(let outcome):
             introspected(outcome)

@@ -66,10 +66,7 @@ final class Exchange {
     var proof: DPoPProof?
     /// What the client's next proof must have as its nonce, where that is news to it; otherwise empty.
     var freshNonce: [UInt8] = []
-    /// How often it may still wait for newer keys of its issuer.
-    var keyWaitsLeft = Exchange.keyWaits
-    /// For a fetch that was under way when it came, and for one that begins afterwards.
-    static let keyWaits = 2
+    var keySearch = KeySearch.begun
     var oauth1Claim: OAuth1Claim?
     var tokenRequest: TokenRequest?
     var tokenGrant: TokenGrant?
@@ -137,7 +134,7 @@ final class Exchange {
         tokenScheme = .bearer
         if proof != nil { proof = nil }
         if !freshNonce.isEmpty { freshNonce = [] }
-        keyWaitsLeft = Exchange.keyWaits
+        keySearch = .begun
         oauth1Claim = nil
         tokenRequest = nil
         tokenGrant = nil

@@ -36,13 +36,16 @@ extension Exchange {
     private func awaitKeys(of issuer: RemoteIssuer, after error: TokenError) {
         let issuers = worker.shared.issuers
         let known = worker.authenticator.keys(of: issuer)
-        guard keyWaitsLeft > 0, issuers.isUsable,
-            issuers.mayWait(for: issuer.keySet, having: known, now: worker.loop.now),
-            let ticket = worker.suspend(self, for: .keys)
-        else {
-            return known != nil ? refuseBearer(error) : refuseUnasked()
+        switch keySearch.next(
+            issuers.prospect(of: issuer.keySet, having: known, now: worker.loop.now))
+        {
+        case .mayFind: break
+        case .none where known != nil: return refuseBearer(error)
+        case .none, .unavailable: return refuseUnasked()
         }
-        keyWaitsLeft -= 1
+        guard issuers.isUsable, let ticket = worker.suspend(self, for: issuer.keySet) else {
+            return refuseUnasked()
+        }
         stage = .suspended(ticket)
         issuers.askForKeys(
             issuer.keySet, Waiter(worker: worker.index, ticket: ticket), having: known)
@@ -58,16 +61,20 @@ extension Exchange {
         let digest = TokenDigest(token)
         let issuers = worker.shared.issuers
         if let known = issuers.introspections.lookup(digest, now: worker.loop.now) {
-            return introspected(known)
+            if known.isRefreshDue { ask(about: token, digest, nil) }
+            return introspected(known.outcome)
         }
-        guard issuers.isUsable, let ticket = worker.suspend(self, for: .introspection) else {
-            return refuseUnasked()
-        }
+        guard issuers.isUsable else { return refuseUnasked() }
+        // How many may wait the issuers' thread says, which knows whose tokens they are.
+        let ticket = worker.suspend(self)
         stage = .suspended(ticket)
+        ask(about: token, digest, Waiter(worker: worker.index, ticket: ticket))
+    }
+
+    private func ask(about token: Span<UInt8>, _ digest: TokenDigest, _ waiter: Waiter?) {
         var bytes: [UInt8] = []
         bytes.append(token)
-        issuers.introspect(
-            Secret(bytes), digest, Waiter(worker: worker.index, ticket: ticket))
+        worker.shared.issuers.introspect(Secret(bytes), digest, from: clientAddress, waiter)
     }
 
     /// What the server says of the token, now or a while ago.

@@ -41,9 +41,14 @@ enum IntrospectionOutcome: Sendable {
 /// What the introspection server said of tokens, for all workers. What it said is kept, never a verdict, and not what it
 /// failed to say. Answers about tokens that are not active have their own room: a flood of junk pushes out junk.
 final class IntrospectionCache: Sendable {
+    /// How long a token is known for having been active, once that counts no more.
+    static let acquaintance: Duration = .seconds(300)
+
     private struct Entry {
         let outcome: IntrospectionOutcome
         let until: MonotonicInstant
+        /// From then on whoever uses it has it asked about anew, once.
+        var refreshAt: MonotonicInstant?
         let footprint: Int
         let number: UInt64
     }
@@ -51,6 +56,8 @@ final class IntrospectionCache: Sendable {
     /// The oldest goes first; all of a room have nearly the same lifetime.
     private struct Room {
         let limitBytes: Int
+        /// How long an entry stays once it counts no more.
+        let afterlife: Duration
         private(set) var byteCount = 0
         private var entries: [TokenDigest: Entry] = [:]
         /// As they came in. A place whose number is not its entry's belongs to one that was replaced.
@@ -58,21 +65,31 @@ final class IntrospectionCache: Sendable {
         private var first = 0
         private var lastNumber: UInt64 = 0
 
-        init(limitBytes: Int) {
+        init(limitBytes: Int, afterlife: Duration) {
             self.limitBytes = limitBytes
+            self.afterlife = afterlife
         }
 
         subscript(_ digest: TokenDigest) -> Entry? { entries[digest] }
 
+        /// Whether it is time to ask anew; true once.
+        mutating func takeRefresh(_ digest: TokenDigest, now: MonotonicInstant) -> Bool {
+            guard let at = entries[digest]?.refreshAt, at <= now else { return false }
+            entries[digest]?.refreshAt = nil
+            return true
+        }
+
         mutating func insert(
-            _ digest: TokenDigest, _ outcome: IntrospectionOutcome, until: MonotonicInstant
+            _ digest: TokenDigest, _ outcome: IntrospectionOutcome, until: MonotonicInstant,
+            refreshAt: MonotonicInstant?
         ) {
             let footprint = outcome.footprint
             guard footprint <= limitBytes / 8 else { return }
             while byteCount + footprint > limitBytes, first < order.count { removeFirst() }
             lastNumber += 1
             entries[digest] = Entry(
-                outcome: outcome, until: until, footprint: footprint, number: lastNumber)
+                outcome: outcome, until: until, refreshAt: refreshAt, footprint: footprint,
+                number: lastNumber)
             order.append((digest, lastNumber))
             byteCount += footprint
         }
@@ -86,7 +103,11 @@ final class IntrospectionCache: Sendable {
         mutating func removeEnded(at now: MonotonicInstant) {
             while first < order.count {
                 let (digest, number) = order[first]
-                if let entry = entries[digest], entry.number == number, entry.until > now { break }
+                if let entry = entries[digest], entry.number == number,
+                    entry.until + afterlife > now
+                {
+                    break
+                }
                 removeFirst()
             }
             if first > 1024 || first == order.count {
@@ -105,6 +126,11 @@ final class IntrospectionCache: Sendable {
     private struct Rooms {
         var active: Room
         var refused: Room
+
+        init(activeBytes: Int, refusedBytes: Int) {
+            active = Room(limitBytes: activeBytes, afterlife: acquaintance)
+            refused = Room(limitBytes: refusedBytes, afterlife: .zero)
+        }
     }
 
     private let rooms: Mutex<Rooms>
@@ -114,46 +140,63 @@ final class IntrospectionCache: Sendable {
     init(activeBytes: Int = 32 << 20, refusedBytes: Int = 2 << 20) {
         self.activeBytes = activeBytes
         self.refusedBytes = refusedBytes
-        rooms = Mutex(
-            Rooms(active: Room(limitBytes: activeBytes), refused: Room(limitBytes: refusedBytes)))
+        rooms = Mutex(Rooms(activeBytes: activeBytes, refusedBytes: refusedBytes))
     }
 
     /// What was said of the token, as long as it counts.
-    func lookup(_ digest: TokenDigest, now: MonotonicInstant) -> IntrospectionOutcome? {
+    ///
+    /// - Returns: with it, whether it soon counts no more, and whoever was told so now should have it asked about anew.
+    func lookup(
+        _ digest: TokenDigest, now: MonotonicInstant
+    ) -> (outcome: IntrospectionOutcome, isRefreshDue: Bool)? {
         rooms.withLock { rooms in
-            guard let entry = rooms.active[digest] ?? rooms.refused[digest],
-                now < entry.until
-            else { return nil }
-            return entry.outcome
+            if let entry = rooms.active[digest] {
+                guard now < entry.until else { return nil }
+                return (entry.outcome, rooms.active.takeRefresh(digest, now: now))
+            }
+            guard let entry = rooms.refused[digest], now < entry.until else { return nil }
+            return (entry.outcome, false)
         }
     }
 
-    /// Remembers an answer for a time; a newer one takes its place.
+    /// Whether the token was active when it was last asked about, a while ago at most.
+    func isKnown(_ digest: TokenDigest, now: MonotonicInstant) -> Bool {
+        rooms.withLock { rooms in
+            guard let entry = rooms.active[digest] else { return false }
+            return now < entry.until + IntrospectionCache.acquaintance
+        }
+    }
+
+    /// Remembers an answer for a time; a newer one takes its place. What the server failed to say changes nothing.
+    ///
+    /// - Parameter isRenewable: the server may say the same for longer: it is asked anew before the last quarter of the time
+    ///   is over, if the token is used then.
     func insert(
         _ digest: TokenDigest, _ outcome: IntrospectionOutcome, now: MonotonicInstant,
-        for lifetime: Duration
+        for lifetime: Duration, isRenewable: Bool = false
     ) {
-        guard lifetime > .zero else { return }
-        let until = now + lifetime
+        if case .unavailable = outcome { return }
+        let until = now + max(.zero, lifetime)
         rooms.withLock { rooms in
             rooms.active.removeEnded(at: now)
             rooms.refused.removeEnded(at: now)
             rooms.active.remove(digest)
             rooms.refused.remove(digest)
             switch outcome {
-            case .active: rooms.active.insert(digest, outcome, until: until)
-            case .refused: rooms.refused.insert(digest, outcome, until: until)
-            case .unavailable: break
+            case .active:
+                let refreshAt = isRenewable ? now + lifetime * 3 / 4 : nil
+                rooms.active.insert(digest, outcome, until: until, refreshAt: refreshAt)
+            case .refused where lifetime > .zero:
+                rooms.refused.insert(digest, outcome, until: until, refreshAt: nil)
+            case .refused, .unavailable:
+                break
             }
         }
     }
 
     /// Forgets everything: another server, or other terms.
     func removeAll() {
-        rooms.withLock {
-            $0 = Rooms(
-                active: Room(limitBytes: activeBytes), refused: Room(limitBytes: refusedBytes))
-        }
+        rooms.withLock { $0 = Rooms(activeBytes: activeBytes, refusedBytes: refusedBytes) }
     }
 
     /// Memory of the answers that are kept.

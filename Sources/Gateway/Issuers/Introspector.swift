@@ -7,24 +7,9 @@ import Transport
 /// Asks an introspection server about tokens (RFC 7662 section 2.1): once for all who wait for the same token, a bounded
 /// number at a time. Belongs to the issuers' thread.
 final class Introspector {
-    /// Requests under way at once, each on a connection.
-    private static let flightLimit = 64
-    /// Tokens that wait for one of them.
-    private static let queueLimit = 1024
     private static let answerLimitBytes = 64 << 10
-
-    private final class Question {
-        let token: Secret
-        let digest: TokenDigest
-        let deadline: MonotonicInstant
-        var waiters: [Waiter] = []
-
-        init(_ token: Secret, _ digest: TokenDigest, deadline: MonotonicInstant) {
-            self.token = token
-            self.digest = digest
-            self.deadline = deadline
-        }
-    }
+    /// How often the log says that there are more questions than may be.
+    private static let crowdInterval: Duration = .seconds(60)
 
     let server: IntrospectionServer
     /// The file of its `ca` when it was read.
@@ -34,10 +19,9 @@ final class Introspector {
     private let fetches: FetchServer?
     /// All that is asked or waits.
     private var open: [TokenDigest: Question] = [:]
-    private var queue: [Question] = []
-    private var queueStart = 0
-    private var inFlight = 0
+    private var queue = QuestionQueue()
     private var isFailing = false
+    private var crowdToldAt: MonotonicInstant?
     /// A reload put another in this one's place: what it still learns is not remembered.
     private var isRetired = false
 
@@ -51,29 +35,48 @@ final class Introspector {
         self.client = client
         self.service = service
         fetches = WebAddress(server.configuration.endpoint).map {
-            FetchServer($0, tls: tls, isAway: isAway, idleLimit: Introspector.flightLimit)
+            FetchServer($0, tls: tls, isAway: isAway, idleLimit: QuestionQueue.flightLimit)
         }
     }
 
     var hostName: String? { fetches?.address.hostName }
 
     /// Asks, or joins who has asked.
-    func ask(_ token: Secret, _ digest: TokenDigest, _ waiter: Waiter) {
-        // The answer may have come while the question was on its way here.
-        if let known = service.introspections.lookup(digest, now: client.loop.now) {
-            return service.resume([waiter], .introspected(known))
+    ///
+    /// - Parameters:
+    ///   - address: of the client that showed the token.
+    ///   - waiter: `nil`: what is remembered of it still counts, and is asked about anew before it ends.
+    func ask(
+        _ token: Secret, _ digest: TokenDigest, from address: IPAddress?, _ waiter: Waiter?
+    ) {
+        if let waiter {
+            // The answer may have come while the question was on its way here.
+            if let known = service.introspections.lookup(digest, now: client.loop.now) {
+                return service.resume([waiter], .introspected(known.outcome))
+            }
+            if let question = open[digest] { return join(question, waiter) }
+        } else if open[digest] != nil {
+            return
         }
-        if let question = open[digest] { return question.waiters.append(waiter) }
-        guard inFlight < Introspector.flightLimit || queued < Introspector.queueLimit else {
-            tell("more tokens wait than may")
+        let isKnown = service.introspections.isKnown(digest, now: client.loop.now)
+        let question = Question(
+            token, digest, by: isKnown ? .known : .init(address),
+            now: client.loop.now, timeout: server.configuration.timeout)
+        question.waiters = [waiter].compactMap(\.self)
+        open[digest] = question
+        if let leaving = queue.add(question, now: client.loop.now) {
+            crowd("more tokens wait than may")
+            end(leaving, .unavailable, lifetime: .zero)
+        }
+        goOn()
+    }
+
+    private func join(_ question: Question, _ waiter: Waiter) {
+        guard question.waiters.count < Question.waiterLimit else {
+            crowd("more requests wait for one token than may")
             return service.resume([waiter], .introspected(.unavailable))
         }
-        let question = Question(
-            token, digest, deadline: client.loop.now + server.configuration.timeout)
-        question.waiters = [waiter]
-        open[digest] = question
-        queue.append(question)
-        goOn()
+        question.waiters.append(waiter)
     }
 
     /// Goes on for those who wait already; the end of the last comes with `isIdle`.
@@ -87,45 +90,32 @@ final class Introspector {
     ///
     /// - Returns: when to ask again.
     func tick() -> MonotonicInstant? {
-        while queued > 0, queue[queueStart].deadline <= client.loop.now {
-            let question = queue[queueStart]
-            queueStart += 1
+        for question in queue.removeExpired(now: client.loop.now) {
+            crowd("tokens waited longer than \(server.configuration.timeout / 2) for their turn")
             end(question, .unavailable, lifetime: .zero)
-            tell("tokens waited longer than \(server.configuration.timeout) for their turn")
         }
         goOn()
         if isRetired, isIdle { fetches?.close() }
-        return queued > 0 ? queue[queueStart].deadline : nil
+        return queue.due(now: client.loop.now)
     }
 
-    private var queued: Int { queue.count - queueStart }
-
     private func goOn() {
-        while inFlight < Introspector.flightLimit, queued > 0 {
-            let question = queue[queueStart]
-            queueStart += 1
-            send(question)
-        }
-        if queueStart == queue.count || queueStart > Introspector.queueLimit {
-            queue.removeFirst(queueStart)
-            queueStart = 0
-        }
+        while let question = queue.next(now: client.loop.now) { send(question) }
     }
 
     // MARK: One question
 
     private func send(_ question: Question) {
         guard let fetches else {
+            queue.ended(question, isActive: false, now: client.loop.now)
             return end(question, .unavailable, lifetime: .zero)
         }
-        inFlight += 1
         let request = FetchRequest(
             method: .post, bytes: message(question.token, to: fetches.address),
             limitBytes: Introspector.answerLimitBytes)
         Fetch(
             request, from: fetches, client: client, deadline: question.deadline
         ) { [self] result in
-            inFlight -= 1
             take(result, for: question)
         }.start()
     }
@@ -156,11 +146,22 @@ final class Introspector {
     }
 
     private func take(_ result: Result<FetchedAnswer, FetchError>, for question: Question) {
+        let (outcome, lifetime) = outcome(of: result)
+        var isActive = false
+        if case .active = outcome { isActive = true }
+        queue.ended(question, isActive: isActive, now: client.loop.now)
+        end(question, outcome, lifetime: lifetime)
+    }
+
+    /// What an answer says, and for how long that counts.
+    private func outcome(
+        of result: Result<FetchedAnswer, FetchError>
+    ) -> (IntrospectionOutcome, Duration) {
         let answer: IntrospectionAnswer
         switch result {
         case .failure(let error):
             tell(error.description)
-            return end(question, .unavailable, lifetime: .zero)
+            return (.unavailable, .zero)
         case .success(let content):
             do throws(IntrospectionFault) {
                 answer = try IntrospectionAnswer(content.body, terms: server.terms)
@@ -169,7 +170,7 @@ final class Introspector {
                     error == .noVerdict
                         ? "'active' is neither true nor false in its answer"
                         : "an answer that is no JSON object")
-                return end(question, .unavailable, lifetime: .zero)
+                return (.unavailable, .zero)
             }
         }
         if isFailing {
@@ -180,33 +181,42 @@ final class Introspector {
         let refusalLifetime = server.configuration.negativeCache
         switch answer {
         case .inactive:
-            end(question, .refused(.unknownToken), lifetime: refusalLifetime)
+            return (.refused(.unknownToken), refusalLifetime)
         case .refused(let error):
-            end(question, .refused(error.reason), lifetime: refusalLifetime)
+            return (.refused(error.reason), refusalLifetime)
         case .active(let token):
             do throws(TokenError) {
                 try token.holds(at: client.loop.wallNow)
             } catch .expired {
-                return end(question, .refused(.tokenExpired), lifetime: refusalLifetime)
+                return (.refused(.tokenExpired), refusalLifetime)
             } catch {
                 // It may become valid while it is remembered: that is judged when it is used.
             }
             let (left, overflows) = token.endsAt.subtractingReportingOverflow(
                 client.loop.wallNow.seconds)
             let cache = server.configuration.cache
-            end(
-                question, .active(token),
-                lifetime: overflows ? cache : min(cache, .seconds(left)))
+            return (.active(token), overflows ? cache : min(cache, .seconds(left)))
         }
     }
 
     private func end(_ question: Question, _ outcome: IntrospectionOutcome, lifetime: Duration) {
         if !isRetired {
             service.introspections.insert(
-                question.digest, outcome, now: client.loop.now, for: lifetime)
+                question.digest, outcome, now: client.loop.now, for: lifetime,
+                // What ends with its token no answer makes last longer.
+                isRenewable: lifetime == server.configuration.cache)
         }
         open[question.digest] = nil
         service.resume(question.waiters, .introspected(outcome))
+    }
+
+    /// The server is not away: more is asked than it is to be troubled with.
+    private func crowd(_ cause: String) {
+        let now = client.loop.now
+        if let crowdToldAt, now - crowdToldAt < Introspector.crowdInterval { return }
+        crowdToldAt = now
+        service.errors.warn(
+            "tokens were not asked about", ["introspection": server.terms.name, "cause": cause])
     }
 
     /// Once, until it heals.

@@ -10,7 +10,7 @@ final class IssuerService: Sendable {
     fileprivate enum Order: Sendable {
         case configure(IssuerPlans)
         case keys(KeySetName, Waiter, having: KeySet?)
-        case introspect(Secret, TokenDigest, Waiter)
+        case introspect(Secret, TokenDigest, from: IPAddress?, Waiter?)
         case addresses([String: [IPAddress]])
         case stop
     }
@@ -26,6 +26,8 @@ final class IssuerService: Sendable {
         var closedUntil: MonotonicInstant?
         /// The last that were published, which a worker may not have seen yet.
         var newest: KeySet?
+        /// The last fetch failed.
+        var isFailing = false
     }
 
     private let gates = Mutex<[KeySetName: Gate]>([:])
@@ -65,11 +67,14 @@ final class IssuerService: Sendable {
     /// is on its way to the worker.
     ///
     /// - Parameter keys: those that the worker has.
-    func mayWait(for name: KeySetName, having keys: KeySet?, now: MonotonicInstant) -> Bool {
+    func prospect(
+        of name: KeySetName, having keys: KeySet?, now: MonotonicInstant
+    ) -> KeyProspect {
         gates.withLock { gates in
-            guard let gate = gates[name] else { return true }
-            if let newest = gate.newest, newest !== keys { return true }
-            return gate.closedUntil.map { $0 <= now } ?? true
+            guard let gate = gates[name] else { return .mayFind }
+            if let newest = gate.newest, newest !== keys { return .mayFind }
+            guard let closedUntil = gate.closedUntil, closedUntil > now else { return .mayFind }
+            return gate.isFailing ? .unavailable : .none
         }
     }
 
@@ -81,8 +86,14 @@ final class IssuerService: Sendable {
     }
 
     /// Answers the waiter with `.introspected`.
-    func introspect(_ token: Secret, _ digest: TokenDigest, _ waiter: Waiter) {
-        orders.post(.introspect(token, digest, waiter))
+    ///
+    /// - Parameters:
+    ///   - address: of the client that showed the token.
+    ///   - waiter: `nil`: nobody waits, what is remembered is asked about anew.
+    func introspect(
+        _ token: Secret, _ digest: TokenDigest, from address: IPAddress?, _ waiter: Waiter?
+    ) {
+        orders.post(.introspect(token, digest, from: address, waiter))
     }
 
     func stop() {
@@ -97,8 +108,11 @@ final class IssuerService: Sendable {
         gates.withLock { $0[name]?.closedUntil = nil }
     }
 
-    func close(_ name: KeySetName, until instant: MonotonicInstant) {
-        gates.withLock { $0[name, default: Gate()].closedUntil = instant }
+    func close(_ name: KeySetName, until instant: MonotonicInstant, isFailing: Bool) {
+        gates.withLock {
+            $0[name, default: Gate()].closedUntil = instant
+            $0[name]?.isFailing = isFailing
+        }
     }
 
     func forget(_ name: KeySetName) {
@@ -168,12 +182,12 @@ private final class IssuerLoop: EventHandler {
                     keeper.ask(waiter, having: known)
                 } else {
                     // A reload has taken the issuer while the question was on its way.
-                    service.resume([waiter], .keysFetched(isCurrent: true))
+                    service.resume([waiter], .keysFetched(.failed))
                 }
-            case .introspect(let token, let digest, let waiter):
+            case .introspect(let token, let digest, let address, let waiter):
                 if let introspector {
-                    introspector.ask(token, digest, waiter)
-                } else {
+                    introspector.ask(token, digest, from: address, waiter)
+                } else if let waiter {
                     service.resume([waiter], .introspected(.unavailable))
                 }
             case .stop:

@@ -5,7 +5,7 @@ import Telemetry
 import Transport
 
 /// Keeps the keys of one issuer up to date: one fetch at a time, whoever asks; what came last and was good stays until
-/// something good comes. Belongs to the issuers' thread.
+/// something good comes, or it is too old. Belongs to the issuers' thread.
 final class KeyKeeper {
     /// For all that a fetch takes, metadata included.
     private static let fetchTime: Duration = .seconds(5)
@@ -54,8 +54,24 @@ final class KeyKeeper {
     ///
     /// - Returns: when it will be; `nil` while a fetch is under way.
     func tick() -> MonotonicInstant? {
+        // Seen whenever a fetch is due: who has been away so long is tried again each minute.
+        if !isFetching, isFailing { age() }
         if !isFetching, schedule.dueAt <= client.loop.now { begin(isDemanded: false) }
         return isFetching ? nil : schedule.dueAt
+    }
+
+    private func age() {
+        let facts: KeyValuePairs = ["issuer": issuer.name, "keys": "\(keys?.keys.count ?? 0)"]
+        switch schedule.takeAging(now: client.loop.now) {
+        case .nearsEnd:
+            service.errors.warn(
+                "the keys of an issuer are old: within 6 hours they are used no more", facts)
+        case .ended:
+            service.errors.error("the keys of an issuer are too old and used no more", facts)
+            keys = nil
+            service.publish(.empty, as: issuer.keySet)
+        case nil: break
+        }
     }
 
     /// A token has a `kid` that no key has. The waiter is answered when a fetch has ended, or at once when none may begin.
@@ -65,11 +81,12 @@ final class KeyKeeper {
     ///   judged by them first, and costs no fetch.
     func ask(_ waiter: Waiter, having known: KeySet?) {
         if let keys, keys !== known {
-            return service.resume([waiter], .keysFetched(isCurrent: false))
+            return service.resume([waiter], .keysFetched(.early))
         }
         if isFetching { return latecomers.append(waiter) }
         guard schedule.takeDemand(now: client.loop.now) else {
-            return service.resume([waiter], .keysFetched(isCurrent: true))
+            let isKnown = keys != nil && !isFailing
+            return service.resume([waiter], .keysFetched(isKnown ? .current : .failed))
         }
         waiters.append(waiter)
         begin(isDemanded: true)
@@ -140,6 +157,12 @@ final class KeyKeeper {
                 do throws(IssuerMetadataError) {
                     let found = try IssuerMetadata.keysURL(
                         of: answer.body, issuer: issuer.keySet.issuer)
+                    // In clear only this machine is asked, and whoever is elsewhere has no say in what is asked here.
+                    guard url.hasPrefix("http://") || !found.hasPrefix("http://") else {
+                        return failed(
+                            .content("its metadata came by https and name keys in clear: \(found)"),
+                            isDemanded)
+                    }
                     discoveredURL = found
                     fetchKeys(found, isDemanded, deadline)
                 } catch {
@@ -213,11 +236,12 @@ final class KeyKeeper {
 
     private func release() {
         isFetching = false
-        service.close(issuer.keySet, until: schedule.demandClosedUntil)
+        service.close(
+            issuer.keySet, until: schedule.demandClosedUntil, isFailing: isFailing)
         let (waiters, latecomers) = (self.waiters, self.latecomers)
         self.waiters = []
         self.latecomers = []
-        service.resume(waiters, .keysFetched(isCurrent: true))
-        service.resume(latecomers, .keysFetched(isCurrent: isRetired))
+        service.resume(waiters, .keysFetched(isFailing || isRetired ? .failed : .current))
+        service.resume(latecomers, .keysFetched(isRetired ? .failed : .early))
     }
 }

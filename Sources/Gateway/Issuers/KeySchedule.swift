@@ -10,6 +10,10 @@ struct KeySchedule {
     static let usual: Duration = .seconds(3600)
     /// How often a `kid` that no key has may have the keys fetched.
     static let demandInterval: Duration = .seconds(10)
+    /// How long keys serve on past the time at which they should have been fetched again.
+    static let grace: Duration = .seconds(86_400)
+    /// How long before their end the log tells of it.
+    static let endWarning: Duration = .seconds(6 * 3600)
     private static let longestRetry: Duration = .seconds(60)
 
     /// When the background fetches next.
@@ -19,8 +23,30 @@ struct KeySchedule {
     /// Fetches of the background that failed, one after the other.
     private var failures = 0
 
+    /// When the keys that came last serve no more.
+    private(set) var endAt: MonotonicInstant?
+    private var hasWarned = false
+
+    /// What time has done to the keys.
+    enum Aging {
+        case nearsEnd
+        case ended
+    }
+
     init(now: MonotonicInstant) {
         dueAt = now
+    }
+
+    /// What has become of the keys since; each is told once.
+    mutating func takeAging(now: MonotonicInstant) -> Aging? {
+        guard let endAt else { return nil }
+        if endAt <= now {
+            self.endAt = nil
+            return .ended
+        }
+        guard !hasWarned, endAt <= now + KeySchedule.endWarning else { return nil }
+        hasWarned = true
+        return .nearsEnd
     }
 
     /// Whether a token may have the keys fetched now; that takes the budget.
@@ -37,6 +63,8 @@ struct KeySchedule {
         failures = 0
         let lifetime = KeySchedule.lifetime(maxAge)
         dueAt = now + (lifetime - lifetime * (jitter / 10))
+        endAt = now + lifetime + KeySchedule.grace
+        hasWarned = false
     }
 
     /// A fetch of the background failed: 1 s, 2 s, 4 s … 60 s, and up to a quarter more.

@@ -31,22 +31,9 @@ enum Resumption: Sendable {
     case storeAnswered(any Sendable)
     /// The token is signed; `nil` when signing failed.
     case tokenSigned([UInt8]?)
-    /// A fetch of an issuer's keys has ended, well or not; what it brought is here already.
-    ///
-    /// - Parameter isCurrent: it began after it was asked for, or none may begin now. Otherwise a key that was published
-    ///   meanwhile may be missing.
-    case keysFetched(isCurrent: Bool)
+    /// A fetch of an issuer's keys has ended; what it brought is here already.
+    case keysFetched(KeyFetchEnd)
     case introspected(IntrospectionOutcome)
-}
-
-/// What of others an exchange waits for.
-enum WaitingFor: Int, CaseIterable {
-    case keys
-    case introspection
-
-    /// How many exchanges of a worker may wait for each: who floods us with tokens that others must be asked about gets no
-    /// more of our memory than this, and takes no room from those who wait for something else.
-    static let limit = 1024
 }
 
 /// One event loop with everything it owns: connections, upstream pools, caches, log buffer. One thread; nothing of it
@@ -85,9 +72,12 @@ final class Worker {
     private var spareExchanges: [Exchange] = []
     /// Streams that end when their credential is withdrawn.
     private var watched: [ObjectIdentifier: Exchange] = [:]
-    private var waiting: [UInt64: (exchange: Exchange, for: WaitingFor?)] = [:]
-    /// By `WaitingFor`.
-    private var waitingCounts = WaitingFor.allCases.map { _ in 0 }
+    private var waiting: [UInt64: (exchange: Exchange, for: KeySetName?)] = [:]
+    /// How many wait for the keys of an issuer.
+    private var waitingCounts: [KeySetName: Int] = [:]
+    /// How many may: who floods us with tokens of unknown keys gets no more of our memory than this, and takes no room from
+    /// those who wait for another issuer.
+    private static let keyWaitLimit = 1024
     private var fetchedKeys: FetchedKeys = [:]
     private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
@@ -402,20 +392,22 @@ final class Worker {
         return lastTicket
     }
 
-    /// Puts an exchange aside until somebody outside has answered.
+    /// Puts an exchange aside until the keys of an issuer have been fetched.
     ///
     /// - Returns: the ticket that the answer must carry; `nil` when too many wait for the same.
-    func suspend(_ exchange: Exchange, for reason: WaitingFor) -> UInt64? {
-        guard waitingCounts[reason.rawValue] < WaitingFor.limit else { return nil }
-        waitingCounts[reason.rawValue] += 1
+    func suspend(_ exchange: Exchange, for keys: KeySetName) -> UInt64? {
+        let count = waitingCounts[keys] ?? 0
+        guard count < Worker.keyWaitLimit else { return nil }
+        waitingCounts[keys] = count + 1
         lastTicket += 1
-        waiting[lastTicket] = (exchange, reason)
+        waiting[lastTicket] = (exchange, keys)
         return lastTicket
     }
 
     func forget(_ ticket: UInt64) {
-        guard let (_, reason) = waiting.removeValue(forKey: ticket), let reason else { return }
-        waitingCounts[reason.rawValue] -= 1
+        guard let (_, keys) = waiting.removeValue(forKey: ticket), let keys else { return }
+        let count = waitingCounts[keys] ?? 0
+        waitingCounts[keys] = count > 1 ? count - 1 : nil
     }
 
     // MARK: Facts for the phases

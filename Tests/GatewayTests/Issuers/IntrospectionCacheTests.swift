@@ -33,9 +33,9 @@ struct IntrospectionCacheTests {
         let cache = IntrospectionCache()
         cache.insert(digest("a"), try active(), now: at(0), for: .seconds(30))
         cache.insert(digest("b"), .refused(.unknownToken), now: at(0), for: .seconds(5))
-        #expect(isActive(cache.lookup(digest("a"), now: at(29))))
+        #expect(isActive(cache.lookup(digest("a"), now: at(29))?.outcome))
         #expect(cache.lookup(digest("a"), now: at(30)) == nil)
-        guard case .refused(.unknownToken) = cache.lookup(digest("b"), now: at(4)) else {
+        guard case .refused(.unknownToken) = cache.lookup(digest("b"), now: at(4))?.outcome else {
             Issue.record("not remembered")
             return
         }
@@ -47,9 +47,50 @@ struct IntrospectionCacheTests {
         let cache = IntrospectionCache()
         cache.insert(digest("a"), .unavailable, now: at(0), for: .seconds(5))
         cache.insert(digest("b"), try active(), now: at(0), for: .zero)
+        cache.insert(digest("c"), .refused(.unknownToken), now: at(0), for: .zero)
         #expect(cache.lookup(digest("a"), now: at(0)) == nil)
         #expect(cache.lookup(digest("b"), now: at(0)) == nil)
-        #expect(cache.byteCount == 0)
+        #expect(cache.lookup(digest("c"), now: at(0)) == nil)
+        // That one was active is known for a while all the same, which lets it in before strangers.
+        #expect(!cache.isKnown(digest("a"), now: at(0)))
+        #expect(cache.isKnown(digest("b"), now: at(299)))
+        #expect(!cache.isKnown(digest("b"), now: at(300)))
+        #expect(!cache.isKnown(digest("c"), now: at(0)))
+    }
+
+    @Test func aTokenIsKnownForAWhileAfterItsAnswerHasEnded() throws {
+        let cache = IntrospectionCache()
+        cache.insert(digest("a"), try active(), now: at(0), for: .seconds(30))
+        // What came since does not push it out.
+        cache.insert(digest("b"), try active(), now: at(300), for: .seconds(30))
+        #expect(cache.lookup(digest("a"), now: at(300)) == nil)
+        #expect(cache.isKnown(digest("a"), now: at(329)))
+        #expect(!cache.isKnown(digest("a"), now: at(330)))
+        // One that is active no more is a stranger's.
+        cache.insert(digest("b"), .refused(.unknownToken), now: at(301), for: .zero)
+        #expect(!cache.isKnown(digest("b"), now: at(302)))
+        #expect(cache.lookup(digest("b"), now: at(302)) == nil)
+    }
+
+    @Test func whoUsesAnAnswerInItsLastQuarterIsToldOnce() throws {
+        let cache = IntrospectionCache()
+        cache.insert(
+            digest("a"), try active(), now: at(0), for: .seconds(40), isRenewable: true)
+        cache.insert(digest("b"), try active(), now: at(0), for: .seconds(40))
+        func isDue(_ text: String, _ second: Int64) -> Bool? {
+            cache.lookup(digest(text), now: at(second))?.isRefreshDue
+        }
+        #expect(isDue("a", 29) == false)
+        #expect(isDue("a", 30) == true)
+        #expect(isDue("a", 31) == false)
+        #expect(isDue("b", 39) == false)
+        // Nobody could say: it counts to its end.
+        cache.insert(digest("a"), .unavailable, now: at(32), for: .zero)
+        #expect(isDue("a", 39) == false)
+        #expect(isDue("a", 40) == nil)
+        // The server said otherwise, and that is not to be remembered: the older answer goes all the same.
+        cache.insert(digest("b"), .refused(.unknownToken), now: at(33), for: .zero)
+        #expect(isDue("b", 34) == nil)
     }
 
     /// A token that was revoked must not live on in the room of those that are active.
@@ -57,10 +98,10 @@ struct IntrospectionCacheTests {
         let cache = IntrospectionCache()
         cache.insert(digest("a"), try active(), now: at(0), for: .seconds(30))
         cache.insert(digest("a"), .refused(.unknownToken), now: at(1), for: .seconds(5))
-        #expect(!isActive(cache.lookup(digest("a"), now: at(2))))
+        #expect(!isActive(cache.lookup(digest("a"), now: at(2))?.outcome))
         #expect(cache.lookup(digest("a"), now: at(7)) == nil)
         cache.insert(digest("a"), try active(), now: at(8), for: .seconds(30))
-        #expect(isActive(cache.lookup(digest("a"), now: at(9))))
+        #expect(isActive(cache.lookup(digest("a"), now: at(9))?.outcome))
     }
 
     @Test func junkPushesOutJunkAlone() throws {
@@ -71,7 +112,7 @@ struct IntrospectionCacheTests {
                 digest("junk-\(index)"), .refused(.unknownToken), now: at(0), for: .seconds(30))
         }
         #expect(cache.byteCount <= 1 << 20 + 64 << 10)
-        #expect(isActive(cache.lookup(digest("good"), now: at(1))))
+        #expect(isActive(cache.lookup(digest("good"), now: at(1))?.outcome))
         // The newest are there, the oldest are not.
         #expect(cache.lookup(digest("junk-0"), now: at(1)) == nil)
         #expect(cache.lookup(digest("junk-99999"), now: at(1)) != nil)

@@ -38,6 +38,26 @@ struct KeyScheduleTests {
         #expect(schedule.dueAt == at(5001))
     }
 
+    /// A day past the time at which they should have been fetched again; the log is told six hours before.
+    @Test func keysEndUnlessTheyAreFetched() {
+        var schedule = KeySchedule(now: at(0))
+        #expect(schedule.takeAging(now: at(1 << 30)) == nil)
+        schedule.succeeded(now: at(0), maxAge: .seconds(600), jitter: 1)
+        let end: Int64 = 600 + 86_400
+        #expect(schedule.takeAging(now: at(end - 6 * 3600 - 1)) == nil)
+        #expect(schedule.takeAging(now: at(end - 6 * 3600)) == .nearsEnd)
+        schedule.failed(now: at(end - 10), jitter: 0)
+        #expect(schedule.takeAging(now: at(end - 1)) == nil)
+        #expect(schedule.takeAging(now: at(end)) == .ended)
+        #expect(schedule.takeAging(now: at(end + 1)) == nil)
+        // What comes has its time again.
+        schedule.succeeded(now: at(end + 2), maxAge: nil, jitter: 0)
+        #expect(schedule.takeAging(now: at(end + 3)) == nil)
+        #expect(schedule.takeAging(now: at(end + 2 + 3600 + 86_400 - 1)) == .nearsEnd)
+        schedule.succeeded(now: at(end + 2 + 3600 + 86_400), maxAge: nil, jitter: 0)
+        #expect(schedule.takeAging(now: at(end + 2 + 3600 + 86_400 + 1)) == nil)
+    }
+
     @Test func tokensHaveOneFetchInTenSeconds() {
         var schedule = KeySchedule(now: at(0))
         var taken: [Int64] = []
