@@ -38,8 +38,9 @@ packages:
 	@command -v $(SWIFT) >/dev/null || { echo "Swift 6.3 is missing: https://www.swift.org/install/linux/" >&2; exit 69; }
 	@deploy/packages.sh $(BUILD_PACKAGES)
 
+# With Swift's runtime inside: what is installed runs on machines without Swift, and calls the runtime directly.
 build: packages ## the release binary, .build/release/gatehouse
-	$(SWIFT) build -c release --product gatehouse
+	$(SWIFT) build -c release --static-swift-stdlib --product gatehouse
 
 run: build ## the main job on real input: nginx, the gateway, curl, requests-oauthlib (KEEP=1: left running)
 	@deploy/packages.sh $(RUN_PACKAGES)

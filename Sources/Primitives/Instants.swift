@@ -71,12 +71,17 @@ public struct WallTime: Sendable, Hashable, Comparable {
 }
 
 extension Duration {
+    private static let attosecondsInNanosecond: UInt64 = 1_000_000_000
+
     /// Nanoseconds, clamped to 0 ... UInt64.max.
     public var wholeNanoseconds: UInt64 {
-        let (seconds, attoseconds) = components
-        guard seconds >= 0, attoseconds >= 0 else { return 0 }
-        let (scaled, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        return overflow ? .max : scaled &+ UInt64(attoseconds / 1_000_000_000)
+        // One division of 128 by 64 bits: several times a request, deadlines are made by it.
+        let whole = attoseconds
+        guard whole > 0 else { return 0 }
+        let high = UInt64(truncatingIfNeeded: whole >> 64)
+        guard high < Duration.attosecondsInNanosecond else { return .max }
+        let parts = (high, UInt64(truncatingIfNeeded: whole))
+        return Duration.attosecondsInNanosecond.dividingFullWidth(parts).quotient
     }
 
     /// Whole seconds, rounded down.

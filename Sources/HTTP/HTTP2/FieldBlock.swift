@@ -116,17 +116,23 @@ struct FieldBlock {
     ) -> Result {
         unsafe text.withUnsafeBufferPointer { text in
             let base = unsafe UnsafeMutablePointer(mutating: text.baseAddress)
-            let list = unsafe fields.map { field in
-                unsafe nghttp2_nv(
-                    name: base.map { unsafe $0 + field.name.lowerBound },
-                    value: base.map { unsafe $0 + field.value.lowerBound },
-                    namelen: field.name.count, valuelen: field.value.count,
-                    // What must not be guessed from how well it compresses (RFC 7541 section 7.1.3).
-                    flags: UInt8(
-                        field.isSecret
-                            ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue : NGHTTP2_NV_FLAG_NONE.rawValue))
+            return unsafe withUnsafeTemporaryAllocation(
+                of: nghttp2_nv.self, capacity: fields.count
+            ) { list in
+                for (index, field) in fields.enumerated() {
+                    let entry = unsafe nghttp2_nv(
+                        name: base.map { unsafe $0 + field.name.lowerBound },
+                        value: base.map { unsafe $0 + field.value.lowerBound },
+                        namelen: field.name.count, valuelen: field.value.count,
+                        // What must not be guessed from how well it compresses (RFC 7541 section 7.1.3).
+                        flags: UInt8(
+                            field.isSecret
+                                ? NGHTTP2_NV_FLAG_NO_INDEX.rawValue
+                                : NGHTTP2_NV_FLAG_NONE.rawValue))
+                    unsafe list.initializeElement(at: index, to: entry)
+                }
+                return unsafe body(list.baseAddress, fields.count)
             }
-            return unsafe list.withUnsafeBufferPointer { unsafe body($0.baseAddress, $0.count) }
         }
     }
 }

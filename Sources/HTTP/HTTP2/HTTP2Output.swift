@@ -43,7 +43,10 @@ struct StreamOutput {
 
     private mutating func copy(into room: UnsafeMutableBufferPointer<UInt8>) -> Int {
         let amount = min(count, room.count)
-        for index in 0..<amount { unsafe room[index] = bytes[start + index] }
+        let begin = start
+        unsafe bytes.withUnsafeBufferPointer {
+            _ = unsafe room.update(fromContentsOf: $0[begin..<begin + amount])
+        }
         start += amount
         if start == bytes.count {
             bytes.removeAll(keepingCapacity: bytes.capacity <= 64 << 10)

@@ -167,7 +167,7 @@ extension HTTP2ServerSession {
     func streamClosed(_ streamID: Int32, code: UInt32) {
         // Its head may be another's from now on.
         if incoming.streamID == streamID { _ = incoming.end() }
-        stopped.remove(streamID)
+        if !stopped.isEmpty { stopped.remove(streamID) }
         guard let stream = streams.remove(streamID) else { return }
         closed.wasClosed(streamID)
         if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
@@ -204,6 +204,6 @@ extension HTTP2ServerSession {
     /// The answer is out. Where the rest of the request was refused, the stream ends here.
     func answerEnded(_ streamID: Int32) {
         streams[streamID]?.isAnswered = true
-        if stopped.contains(streamID) { reset(streamID, code: .noError) }
+        if !stopped.isEmpty, stopped.contains(streamID) { reset(streamID, code: .noError) }
     }
 }
