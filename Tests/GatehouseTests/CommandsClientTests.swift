@@ -84,6 +84,10 @@ struct CommandsClientTests {
         let shown = try fixture.object("client", "show", "declared")
         #expect(shown["source"] as? String == "conf")
         #expect(shown["scopes"] as? [String] == ["orders.read"])
+        // What goes from the store takes nothing from the conf's client.
+        let removed = try fixture.gatehouse("client", "remove", "declared")
+        #expect(removed.status == .code(0) && removed.output == "removed declared\n")
+        #expect(try !fixture.output("store", "export").contains("revocation"))
     }
 
     @Test func aStoreInMemoryIsNotForCommands() throws {

@@ -292,7 +292,7 @@ extension Exchange {
             return refuseOAuth1(.unknownConsumer)
         }
         guard let token = oauth1Token else { return proved(signer) }
-        if worker.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? "") {
+        if worker.revocations.covers(token) {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .oauth1))
         }
         proved(

@@ -51,7 +51,8 @@ extension AuthoritySnapshot {
             certificateThumbprint: token.certificateThumbprint,
             keyThumbprint: token.keyThumbprint
         ).claims
-        return try? VerifiedToken.vouched(claims: claims.span, by: trustedIssuer, now: now)
+        return try? VerifiedToken.vouched(
+            claims: claims.span, by: trustedIssuer, digest: token.id, now: now)
     }
 }
 

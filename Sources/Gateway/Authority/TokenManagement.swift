@@ -116,8 +116,7 @@ enum TokenManagement {
         let id = OpaqueTokens.identifier(of: text.span)
         exchange.require(.token(id: id, now: exchange.worker.loop.wallNow)) { exchange, stored in
             guard let stored, stored.kind != .access else { return revoked(exchange) }
-            let target = Revocation.Target.token(
-                issuer: authority.policy.issuer, id: Base64.encode(id, .url))
+            let target = Revocation.Target.token(digest: id, issuer: authority.policy.issuer)
             let end = stored.expiresAt.adding(seconds: 1)
             revoke(exchange, target, until: end, stored.clientID, of: client)
         }

@@ -50,11 +50,7 @@ extension Exchange {
         let revocations = worker.revocations
         let snapshot = worker.snapshot
         if let token = principal.token, revocations.covers(token) { return .tokenRevoked }
-        if let oauth1Token,
-            revocations.covers(oauth1Token, of: snapshot.authority?.policy.issuer ?? "")
-        {
-            return .tokenRevoked
-        }
+        if let oauth1Token, revocations.covers(oauth1Token) { return .tokenRevoked }
         if principal.needsCertificate, shownCertificate == nil { return .certificateExpired }
         // Until the store has been read nobody knows who its clients are.
         guard snapshot.isStateKnown else { return nil }

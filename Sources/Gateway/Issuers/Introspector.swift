@@ -163,7 +163,10 @@ final class Introspector {
             return end(question, .unavailable, lifetime: .zero)
         case .success(let content):
             do throws(IntrospectionFault) {
-                answer = try IntrospectionAnswer(content.body, terms: server.terms)
+                let text = question.token.exposed
+                answer = try IntrospectionAnswer(
+                    content.body, terms: server.terms,
+                    digest: OpaqueTokens.identifier(of: text.span))
             } catch {
                 tell(
                     error == .noVerdict

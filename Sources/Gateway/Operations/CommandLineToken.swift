@@ -137,8 +137,7 @@ public struct TokenInspection {
         (header, claims) = (nil, nil)
         switch facts.find(kind, text.span, snapshot.configuration, at: now) {
         case .token(let token):
-            let isRevoked = facts.revocations.covers(
-                token, of: snapshot.authority?.policy.issuer ?? "")
+            let isRevoked = facts.revocations.covers(token)
             undecided = nil
             reason = isRevoked ? Reason.tokenRevoked.rawValue : nil
             let report =

@@ -159,13 +159,17 @@ struct ClientCommand: ParsableCommand {
         func run() throws {
             let access = try StoreAccess(options)
             _ = try find(id, access)
-            // Its tokens go with it. First: whatever comes between, no token outlives its client.
-            let order = CommandLineRevocation(removing: id, access.configuration, .now())
-            try access.perform(.revoke(order.revocation))
+            // The tokens of the name are those of the conf's client, which stays.
+            let isDeclared = access.isDeclared(id)
+            if !isDeclared {
+                // Its tokens go with it. First: whatever comes between, no token outlives its client.
+                let order = CommandLineRevocation(removing: id, access.configuration, .now())
+                try access.perform(.revoke(order.revocation))
+            }
             try access.perform(.removeClient(id: id))
             access.warnIfDeclared(id)
             if json { return try Output.json(["removed": id]) }
-            try Output.write("removed \(id) and revoked its tokens")
+            try Output.write("removed \(id)" + (isDeclared ? "" : " and revoked its tokens"))
         }
     }
 
@@ -250,8 +254,12 @@ extension StoreAccess {
         Diagnostics.write("gatehouse: there is no client \(id) now; it may have been removed")
     }
 
+    fileprivate func isDeclared(_ id: String) -> Bool {
+        configuration.clients.contains { $0.id == id }
+    }
+
     fileprivate func warnIfDeclared(_ id: String) {
-        guard configuration.clients.contains(where: { $0.id == id }) else { return }
+        guard isDeclared(id) else { return }
         Diagnostics.write(
             "gatehouse: the conf declares client \(id) too, and the conf counts: this change has no effect while it does"
         )

@@ -204,8 +204,7 @@ extension Explainer {
                 "the nonce was not looked up: whether it is new only the running gateway knows")
         }
         guard let token else { return signer }
-        try checkRevocation(
-            facts.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? ""))
+        try checkRevocation(facts.revocations.covers(token))
         return .oauth1(
             clientID: signer.clientID, scopes: token.scopes, audiences: token.audiences)
     }
