@@ -42,7 +42,12 @@ extension Explainer {
             let token = try prove(range)
             let signer = try proveOAuth1(body: nil)
             guard let both = Principal.bearerAndOAuth1(token, clientID: signer.clientID) else {
-                say(.authentication, "the two credentials name different clients")
+                say(
+                    .authentication,
+                    token.isFromOwnAuthority
+                        ? "the two credentials name different clients"
+                        : "the token is of issuer \(token.issuerName): its clients are none of ours, and who signs is"
+                )
                 throw ExplainedRefusal(.clientNotAllowed, status: 403)
             }
             return both
@@ -282,7 +287,7 @@ extension Explainer {
         if let principal {
             say(
                 .authorization,
-                "client \(principal.clientID), scopes \(list(principal.scopes)), "
+                "client \(principal.clientID)\(principal.outsideIssuer.map { " of \($0)" } ?? ""), scopes \(list(principal.scopes)), "
                     + "audiences \(list(principal.audiences))")
             for requirement in route.requirements { say(requirement, principal) }
         }
