@@ -64,7 +64,8 @@ enum TokenManagement {
             return exchange.refuse(.internalError)
         }
         func live(_ token: VerifiedToken, _ exchange: Exchange) -> Found {
-            exchange.worker.revocations.covers(token) ? .nothing : .token(token)
+            exchange.worker.revocations.covers(token)
+                || exchange.snapshot.hasLostClient(of: token) ? .nothing : .token(token)
         }
         let text = token.exposed
         guard exchange.worker.shared.tokens.kind(of: text.span) == .access else {

@@ -118,6 +118,10 @@ extension Explainer {
     ) throws(ExplainedRefusal) -> VerifiedToken {
         let token = try verify(shown)
         try checkRevocation(facts.revocations.covers(token))
+        if snapshot.hasLostClient(of: token) {
+            say(.authentication, TokenReport.lostClient)
+            throw ExplainedRefusal(.unknownClient, status: 401)
+        }
         try provePossession(of: token, shown)
         guard let thumbprint = token.certificateThumbprint else { return token }
         guard thumbprint == certificate?.thumbprint else {
