@@ -222,9 +222,15 @@ enum AuthorityEndpoints {
             exchange.stage = .suspended(ticket)
             let shared = exchange.worker.shared
             let index = exchange.worker.index
-            shared.signing.sign(claims: grant.claims, with: key) { token in
+            let isTaken = shared.signing.sign(claims: grant.claims, with: key) { token in
                 shared.post(.resume(ticket: ticket, .tokenSigned(token)), to: index)
             }
+            guard !isTaken else { return }
+            exchange.stage = .idle
+            // Nothing is wrong but the load: it may come again.
+            var refusal = Refusal(.internalError, status: 503)
+            refusal.retryAfterSeconds = 1
+            exchange.refuse(refusal)
         }
     }
 
