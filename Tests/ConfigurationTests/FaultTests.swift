@@ -435,6 +435,28 @@ import Testing
             "route /x { upstream app; require claim a b; }",
             "34: 'require claim' compares a claim with values"),
         Fault(
+            "route /x { upstream app; require client of corp; }",
+            "40: 'require client' names no client"),
+        Fault("route /x { upstream app; require client a of; }", "45: 'of' takes one name"),
+        Fault("route /x { upstream app; require client a of b c; }", "48: 'of' takes one name"),
+        Fault(
+            "route /x { upstream app; require client a of corp; }",
+            "46: there is no 'issuer' or 'introspection' block 'corp' (expected the name of one)"),
+        Fault(
+            "issuer corp { issuer http://a; audience a; jwks_file /k/keys.jwks; } "
+                + "route /x { upstream app; require client a of crop; }",
+            "115: there is no 'issuer' or 'introspection' block 'crop' (did you mean 'corp'?)"),
+        Fault(
+            "issuer a { issuer http://a; audience a; jwks_file /k/keys.jwks; } "
+                + "issuer b { issuer http://b; audience a; jwks_file /k/keys.jwks; } "
+                + "host h.test { route /x { upstream app; require client c; } }",
+            "180: whose client is meant: 'a' or 'b'? (expected require client ID… of ISSUER;)"),
+        Fault(
+            "issuer a { issuer http://a; audience a; jwks_file /k/keys.jwks; } "
+                + "introspection a { endpoint https://a; client_id c; client_secret_file /k/secret; } "
+                + "route /x { upstream app; require client c of a; }",
+            "195: 'a' is an 'issuer' and an 'introspection' block"),
+        Fault(
             "route /x { upstream app; require scpoe a; }",
             "34: unknown value 'scpoe' (did you mean 'scope'?)"),
         Fault(

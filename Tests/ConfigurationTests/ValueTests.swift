@@ -361,7 +361,7 @@ import Testing
         Value("route.authenticate", route("authenticate oauth1;")) {
             $0.routes[1].authenticate == .any([.oauth1])
         },
-        Value("route.authenticate", issuer("") + route("authenticate all oauth1 bearer;")) {
+        Value("route.authenticate", authority("") + route("authenticate all oauth1 bearer;")) {
             $0.routes[1].authenticate == .all([.oauth1, .bearer])
         },
         Value(
@@ -376,6 +376,19 @@ import Testing
                 .scopes(["a", "on"], methods: ["PUT", "POST"]), .scopes(["b"], methods: []),
                 .audience("x y"), .claim(name: "dep t", values: ["a", "="]), .clients(["a", "b"]),
             ]
+        },
+        // Whose clients are meant where the conf has none of its own.
+        Value("route.require", issuer("") + route("require client a;")) {
+            $0.routes[1].requirements == [.clients(["a"], of: $0.issuers[0].name)]
+        },
+        Value("route.require", authority("") + issuer("") + route("require client a;")) {
+            $0.routes[1].requirements == [.clients(["a"])]
+        },
+        Value(
+            "route.require",
+            authority("") + issuer("") + route(#"require client a "of" of i; require client "of";"#)
+        ) {
+            $0.routes[1].requirements == [.clients(["a", "of"], of: "i"), .clients(["of"])]
         },
         Value("route.allow", route("allow 10.0.0.0/8 ::/0;")) {
             $0.routes[1].addressRules.map(\.allows) == [true]

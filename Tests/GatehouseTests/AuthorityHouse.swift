@@ -74,24 +74,30 @@ struct AuthorityHouse {
             timestamp: WallTime.now().seconds, nonce: UUID().uuidString)
     }
 
+    /// Temporary credentials of OAuth 1.0.
+    func requestToken() throws -> (text: String, secret: String) {
+        try credentials("/oauth1/request_token", nil)
+    }
+
     /// A token of OAuth 1.0, by the whole dance.
     func oauth1Token() throws -> (text: String, secret: String) {
-        func ask(_ path: String, _ token: (text: String, secret: String)?) throws
-            -> (text: String, secret: String)
-        {
-            let reply = try gateway.request(
-                "POST \(path) HTTP/1.1\r\nHost: h.example\r\nContent-Length: 0\r\n"
-                    + "Connection: close\r\n"
-                    + "Authorization: \(try signature("POST", path, token: token))\r\n\r\n")
-            let items = URLComponents(string: "?" + reply.text)?.queryItems ?? []
-            let form = Dictionary(
-                items.map { ($0.name, $0.value ?? "") }, uniquingKeysWith: { $1 })
-            return (
-                try #require(form["oauth_token"], "\(reply.text)"),
-                try #require(form["oauth_token_secret"])
-            )
-        }
-        return try ask("/oauth1/access_token", try ask("/oauth1/request_token", nil))
+        try credentials("/oauth1/access_token", try requestToken())
+    }
+
+    private func credentials(
+        _ path: String, _ token: (text: String, secret: String)?
+    ) throws -> (text: String, secret: String) {
+        let reply = try gateway.request(
+            "POST \(path) HTTP/1.1\r\nHost: h.example\r\nContent-Length: 0\r\n"
+                + "Connection: close\r\n"
+                + "Authorization: \(try signature("POST", path, token: token))\r\n\r\n")
+        let items = URLComponents(string: "?" + reply.text)?.queryItems ?? []
+        let form = Dictionary(
+            items.map { ($0.name, $0.value ?? "") }, uniquingKeysWith: { $1 })
+        return (
+            try #require(form["oauth_token"], "\(reply.text)"),
+            try #require(form["oauth_token_secret"])
+        )
     }
 
     /// A WebSocket that both ends have gone over to.

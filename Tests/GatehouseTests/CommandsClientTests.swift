@@ -1,4 +1,5 @@
 import Foundation
+import OAuth
 import TestSupport
 import Testing
 
@@ -84,6 +85,10 @@ struct CommandsClientTests {
         let shown = try fixture.object("client", "show", "declared")
         #expect(shown["source"] as? String == "conf")
         #expect(shown["scopes"] as? [String] == ["orders.read"])
+        // What goes from the store takes nothing from the conf's client.
+        let removed = try fixture.gatehouse("client", "remove", "declared")
+        #expect(removed.status == .code(0) && removed.output == "removed declared\n")
+        #expect(try !fixture.output("store", "export").contains("revocation"))
     }
 
     @Test func aStoreInMemoryIsNotForCommands() throws {
@@ -140,6 +145,63 @@ struct CommandsClientTests {
         _ = try fixture.output("client", "remove", "shop")
         #expect(
             try eventually(within: .seconds(2)) { try fixture.tokenStatus("shop", secret) == 401 })
+    }
+
+    // MARK: Keys
+
+    private static func keySet(_ keyIDs: String..., more: String = "") throws -> String {
+        let keys = try keyIDs.map {
+            try SigningKey(keyID: $0, algorithm: .es256, privateKey: .generate(.p256)).published
+        }
+        let text = String(decoding: JWKSDocument.write(keys), as: UTF8.self)
+        return more.isEmpty ? text : text.replacing(#""kty""#, with: "\(more),\"kty\"")
+    }
+
+    /// Neither by command nor by the conf: what is kept would be enough to sign as the client.
+    @Test(arguments: [
+        (#""d":"AAAA""#, "private or shared key"),
+        (#""key_ops":["deriveKey"],"d":"AAAA""#, "private or shared"),
+        (#""key_ops":["deriveKey"]"#, "without a key that signs"),
+    ])
+    func aKeySetMustBeOfPublicKeys(more: String, message: String) throws {
+        let keys = try TemporaryDirectory()
+        let path = try keys.write("jwks", Self.keySet("a", more: more))
+        let fixture = try CommandFixture()
+        let method = ["--auth-method", "private_key_jwt"]
+        let added = try fixture.gatehouse(["client", "add", "signer", "--jwks", path] + method)
+        #expect(added.status == .code(64) && added.error.contains(message), "\(added.error)")
+        #expect(try fixture.list("client", "list").count == 1)
+        let declared = try CommandFixture(
+            more: "client signer { auth_method private_key_jwt; jwks_file \(path); }")
+        let started = try declared.gatehouse("token", "issue", "--client", "declared")
+        #expect(started.status == .code(78) && started.error.contains(message), "\(started.error)")
+    }
+
+    @Test func aClientRotatesWhatItHas() throws {
+        let fixture = try CommandFixture()
+        let first = try fixture.folder.write("first", Self.keySet("a"))
+        let both = try fixture.folder.write("both", Self.keySet("a", "b"))
+        _ = try fixture.output(
+            "client", "add", "signer", "--auth-method", "private_key_jwt", "--jwks", first)
+        _ = try fixture.output("client", "add", "plain")
+        _ = try fixture.output(
+            "client", "add", "shown", "--auth-method", "tls_client_auth", "--certificate-name",
+            "dns:a.test")
+        for (arguments, message) in [
+            (["signer"], "--jwks FILE"), (["shown"], "by a certificate"),
+            (["plain", "--jwks", both], "has no keys"),
+            (["plain", "--oauth1"], "no OAuth 1.0 secret"),
+            (["signer", "--jwks", both, "--grace", "1h"], "neither"),
+        ] {
+            let result = try fixture.gatehouse(["client", "rotate"] + arguments)
+            #expect(result.status == .code(64) && result.output.isEmpty)
+            #expect(result.error.contains(message), "\(result.error)")
+        }
+        #expect(
+            try fixture.object("client", "rotate", "signer", "--jwks", both)["client_id"] as? String
+                == "signer")
+        let exported = try fixture.output("store", "export")
+        #expect(exported.contains(#"\"kid\":\"b\""#), "\(exported)")
     }
 
     @Test func aRotatedSecretStaysGoodUntilTheNextRotation() throws {

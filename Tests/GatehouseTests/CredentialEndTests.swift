@@ -79,6 +79,50 @@ struct CredentialEndTests {
         #expect(try house.reason("/ws") == "unknown_client")
     }
 
+    /// Its tokens end with it, remembered ones and streams too, also where nobody revoked them.
+    @Test(arguments: ["jwt", "opaque"])
+    func aClientThatLeavesTheConfTakesItsTokensAlong(format: String) throws {
+        let two = "client two { secret_file secret; scopes read; }"
+        let house = try AuthorityHouse(format: format, clients: two)
+        let reply = try house.gateway.post(
+            "/oauth2/token", as: "two", "grant_type=client_credentials")
+        let token = try #require(try reply.json()["access_token"] as? String)
+        let kept = try house.tunnel("Bearer \(try house.token())")
+        let (client, server) = try house.tunnel("Bearer \(token)")
+        let conf = house.gateway.folder.read("gateway.conf")
+        try ReloadTests.reload(conf.replacing(two, with: ""), of: house.gateway)
+        #expect(try server.isClosedByPeer())
+        #expect(try client.isClosedByPeer())
+        #expect(try house.reason("/ws") == "unknown_client")
+        for _ in 0..<4 { #expect(try house.gateway.bearer(token, "/again").status == 401) }
+        #expect(try house.reason("/again") == "unknown_client")
+        let facts = try house.gateway.post("/oauth2/introspect", as: "one", "token=\(token)")
+        #expect(facts.text == "{\"active\":false}\n")
+        let inspected = try run(
+            gatehouseBinary(),
+            ["token", "inspect", token, "--config", house.gateway.folder.file("gateway.conf")])
+        #expect(inspected.output.contains("verdict: unknown_client"), "\(inspected.output)")
+        try kept.client.send("mine")
+        #expect(text(try kept.server.read(4)) == "mine")
+    }
+
+    @Test func anIssuerThatLeavesTheConfTakesItsTunnelsAlong() throws {
+        let issuer = try OutsideIssuer("one")
+        let block =
+            "issuer outside { issuer \(issuer.url); audience api; jwks_uri \(issuer.url)/jwks; }"
+        let house = try AuthorityHouse(clients: block)
+        try house.gateway.waitForLog("keys of an issuer were fetched")
+        let kept = try house.tunnel("Bearer \(try house.token())")
+        let (client, server) = try house.tunnel("Bearer \(try issuer.token("one"))")
+        let conf = house.gateway.folder.read("gateway.conf")
+        try ReloadTests.reload(conf.replacing(block, with: ""), of: house.gateway)
+        #expect(try server.isClosedByPeer())
+        #expect(try client.isClosedByPeer())
+        #expect(try house.reason("/ws") == "unknown_issuer")
+        try kept.client.send("mine")
+        #expect(text(try kept.server.read(4)) == "mine")
+    }
+
     /// Between the verdict and the answer nobody tells the exchange; it asks when its stream begins.
     @Test func whatIsRevokedBeforeTheAnswerBeginsNoStream() throws {
         let house = try AuthorityHouse(workers: 1)

@@ -89,12 +89,15 @@ struct FleetTests {
         }
 
         /// Signed for the host that all of them are asked by.
-        func signature(_ nonce: String, _ method: String = "GET", _ path: String = "/") throws
-            -> String
-        {
+        func signature(
+            _ nonce: String, _ method: String = "GET", _ path: String = "/",
+            _ token: (text: String, secret: String)? = nil
+        ) throws -> String {
             let signer = OAuth1Signer(
-                method: .hmacSHA256, consumerKey: "one",
-                credentials: OAuth1Credentials(consumerSecret: Secret(utf8: "s3cret")))
+                method: .hmacSHA256, consumerKey: "one", token: token?.text,
+                credentials: OAuth1Credentials(
+                    consumerSecret: Secret(utf8: "s3cret"),
+                    tokenSecret: Secret(utf8: token?.secret ?? "")))
             return try signer.authorization(
                 for: .init(method: method, url: "http://h.example\(path)"),
                 timestamp: WallTime.now().seconds, nonce: nonce)
@@ -113,6 +116,30 @@ struct FleetTests {
                 try eventually(within: .seconds(1)) {
                     try fleet.get(index, "Bearer \(token)").status == 401
                 })
+        }
+    }
+
+    /// Two gateways are asked to exchange the same temporary credentials at once: one of them does.
+    @Test func aRequestTokenIsExchangedOnceInTheWholeFleet() throws {
+        let fleet = try Fleet(2)
+        _ = try fleet.acceptedSignature()
+        for round in 0..<20 {
+            let form = try fleet.requestToken(round % 2).text
+            let items = URLComponents(string: "?" + form)?.queryItems ?? []
+            func value(_ name: String) throws -> String {
+                try #require(items.first { $0.name == name }?.value, "\(form)")
+            }
+            let token = (try value("oauth_token"), try value("oauth_token_secret"))
+            let results = Results()
+            let path = "/oauth1/access_token"
+            DispatchQueue.concurrentPerform(iterations: 2) { index in
+                let reply = try? fleet.gateways[index].request(
+                    "POST \(path) HTTP/1.1\r\n\(hostLine)Connection: close\r\nContent-Length: 0\r\n"
+                        + "Authorization: \(fleet.signature(UUID().uuidString, "POST", path, token))\r\n\r\n"
+                )
+                results.add(reply?.status ?? 0)
+            }
+            #expect(results.all.sorted() == [200, 401])
         }
     }
 

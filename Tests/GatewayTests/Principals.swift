@@ -23,17 +23,20 @@ enum Principals {
 
     static func bearer(
         _ client: String = "client-1", subject: String? = "subject-1", scopes: [String] = [],
-        audiences: [String] = [], claims: String = ""
+        audiences: [String] = [], claims: String = "", isOurs: Bool = true
     ) throws -> Principal {
         .bearer(
             try token(
-                client, subject: subject, scopes: scopes, audiences: audiences, claims: claims))
+                client, subject: subject, scopes: scopes, audiences: audiences, claims: claims,
+                isOurs: isOurs))
     }
 
-    /// - Parameter claims: further members as JSON, with the comma in front.
+    /// - Parameters:
+    ///   - claims: further members as JSON, with the comma in front.
+    ///   - isOurs: it is of our own authority, not of an issuer `test`.
     static func token(
         _ client: String = "client-1", subject: String? = "subject-1", scopes: [String] = [],
-        audiences: [String] = [], claims: String = ""
+        audiences: [String] = [], claims: String = "", isOurs: Bool = true
     ) throws -> VerifiedToken {
         func list(_ texts: [String]) -> String {
             var json: [UInt8] = []
@@ -57,7 +60,7 @@ enum Principals {
                     VerificationKey(
                         keyID: Array(key.keyID.utf8), algorithm: .es256,
                         material: .publicKey(key.privateKey.publicKey))
-                ]))
+                ]), isOwnAuthority: isOurs)
         ])
         return try verifier.verify(text.span, now: now)
     }

@@ -17,6 +17,11 @@ struct Interpreter {
     var clientScopes: [Argument] = []
     var issuerURLs: [String: SourceSpan] = [:]
     var bearerOnlyRoutes: [SourceSpan] = []
+    /// Routes that want a token and a signature of the same client.
+    var twofoldRoutes: [SourceSpan] = []
+    /// `require client` without and with `of`.
+    var unqualifiedClients: [SourceSpan] = []
+    var clientIssuers: [Argument] = []
     /// Where a client's certificate is counted on.
     var certificateUses: [SourceSpan] = []
     var listenerNames: Set<String> = []

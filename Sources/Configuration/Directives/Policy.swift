@@ -41,7 +41,7 @@ extension Interpreter {
     }
 
     /// `require scope NAME… [on METHOD…];`, `require audience NAME;`, `require claim NAME =
-    /// VALUE…;`, `require client ID…;`, `require certificate_bound;`, `require dpop;`
+    /// VALUE…;`, `require client ID… [of ISSUER];`, `require certificate_bound;`, `require dpop;`
     mutating func requirement(_ statement: Statement) -> Requirement? {
         let kind = statement.arguments[0]
         let rest = Array(statement.arguments.dropFirst())
@@ -66,7 +66,7 @@ extension Interpreter {
         }
         switch known {
         case "scope": return scopeRequirement(kind, rest)
-        case "client": return list(rest, { $0.text($1) }).map { .clients($0) }
+        case "client": return clientRequirement(kind, rest)
         case "claim": return claimRequirement(kind, rest)
         default:
             guard rest.count == 1 else {
@@ -82,7 +82,7 @@ extension Interpreter {
     private var requirementForms: [String: String] {
         [
             "scope": "scope NAME… [on METHOD…]", "audience": "audience NAME",
-            "claim": "claim NAME = VALUE…", "client": "client ID…",
+            "claim": "claim NAME = VALUE…", "client": "client ID… [of ISSUER]",
         ]
     }
 
@@ -104,6 +104,29 @@ extension Interpreter {
         let methods = list(Array(rest[(on + 1)...])) { $0.method($1) }
         guard let scopes, let methods else { return nil }
         return .scopes(scopes, methods: methods)
+    }
+
+    private mutating func clientRequirement(_ kind: Argument, _ rest: [Argument]) -> Requirement? {
+        // A client of the name "of" is written in quotes.
+        let of = rest.firstIndex { $0.text == "of" && !$0.isQuoted }
+        let names = Array(rest[..<(of ?? rest.count)])
+        guard !names.isEmpty else {
+            sink.error(
+                "'require client' names no client", at: kind.span.after, "expected ID… before 'of'")
+            return nil
+        }
+        let ids = list(names) { $0.text($1) }
+        guard let of else {
+            unqualifiedClients.append(kind.span)
+            return ids.map { .clients($0) }
+        }
+        guard of + 2 == rest.count else {
+            let span = of + 1 < rest.count ? rest[of + 2].span : rest[of].span.after
+            sink.error("'of' takes one name", at: span, "expected of ISSUER;")
+            return nil
+        }
+        clientIssuers.append(rest[of + 1])
+        return ids.map { .clients($0, of: rest[of + 1].text) }
     }
 
     private mutating func claimRequirement(_ kind: Argument, _ rest: [Argument]) -> Requirement? {
@@ -136,6 +159,9 @@ extension Interpreter {
             case .all(let kinds): kinds.contains(.bearer)
             }
         if needsBearer { bearerOnlyRoutes.append(statement.name.span) }
+        if case .all(let kinds) = route.authenticate, kinds.contains(.bearer), kinds.count > 1 {
+            twofoldRoutes.append(statement.name.span)
+        }
         if !route.authenticate.takesTokens, route.requirements.contains(.dpop) {
             let line = block.statements.first { $0.arguments.first?.text == "dpop" }
             sink.error(

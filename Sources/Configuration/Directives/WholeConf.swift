@@ -7,7 +7,11 @@ extension Interpreter {
     ///   - isComplete: the text had no syntax error, so what is not there is really missing.
     mutating func checkWhole(_ names: Set<String>, isComplete: Bool) {
         checkReferences()
-        if isComplete { checkPresence(names) }
+        checkClientIssuers()
+        if isComplete {
+            checkPresence(names)
+            settleClientIssuers(names)
+        }
         if !names.contains("secrets") { checkStore() }
         checkAuthority()
         let takesCertificates = configuration.listeners.contains {
@@ -20,12 +24,70 @@ extension Interpreter {
                     "expected client_certificate request|require; in a 'tls' block")
             }
         }
+        if !names.contains("authority") {
+            for span in twofoldRoutes {
+                sink.warning(
+                    "no token can be of the client that has signed: there is no authority",
+                    at: span,
+                    "an issuer's clients are not ours; expected an 'authority' block")
+            }
+        }
         let hasTokens = !names.isDisjoint(with: ["authority", "issuer", "introspection"])
         if !hasTokens {
             for span in bearerOnlyRoutes {
                 sink.warning(
                     "this route needs a bearer token, but there is no issuer of any", at: span,
                     "expected an 'issuer', 'introspection' or 'authority' block")
+            }
+        }
+    }
+
+    // MARK: Whose clients `require client` means
+
+    private mutating func checkClientIssuers() {
+        let issuers = Set(configuration.issuers.map(\.name))
+        let server = configuration.introspection?.name
+        for argument in clientIssuers {
+            let isServer = argument.text == server
+            switch (issuers.contains(argument.text), isServer) {
+            case (true, false), (false, true): break
+            case (true, true):
+                sink.error(
+                    "\(shown(argument.text)) is an 'issuer' and an 'introspection' block",
+                    at: argument.span, "give one of them another name")
+            case (false, false):
+                sink.error(
+                    "there is no 'issuer' or 'introspection' block \(shown(argument.text))",
+                    at: argument.span,
+                    nearestName(
+                        to: argument.text, among: issuers.union([server].compactMap(\.self))
+                    )
+                    .map { "did you mean \(shown($0))?" } ?? "expected the name of one")
+            }
+        }
+    }
+
+    /// Without `of` our own clients are meant, or, where there are none, those of the only one that vouches for any.
+    private mutating func settleClientIssuers(_ names: Set<String>) {
+        guard names.isDisjoint(with: ["authority", "client"]) else { return }
+        let vouching =
+            configuration.issuers.map(\.name)
+            + [configuration.introspection?.name].compactMap(\.self)
+        guard vouching.count < 2 else {
+            for span in unqualifiedClients {
+                sink.error(
+                    "whose client is meant: \(listed(vouching.map(shown)))?", at: span,
+                    "expected require client ID… of ISSUER;")
+            }
+            return
+        }
+        guard let only = vouching.first else { return }
+        for index in configuration.routes.indices {
+            configuration.routes[index].settleClients(of: only)
+        }
+        for host in configuration.hosts.indices {
+            for index in configuration.hosts[host].routes.indices {
+                configuration.hosts[host].routes[index].settleClients(of: only)
             }
         }
     }
@@ -83,6 +145,18 @@ extension Interpreter {
             sink.warning(
                 "the authority never grants the scope \(shown(argument.text))", at: argument.span,
                 "its 'scopes' do not name it")
+        }
+    }
+}
+
+extension RouteConfiguration {
+    fileprivate mutating func settleClients(of issuer: String) {
+        requirements = requirements.map { requirement in
+            if case .clients(let ids, of: nil) = requirement {
+                .clients(ids, of: issuer)
+            } else {
+                requirement
+            }
         }
     }
 }

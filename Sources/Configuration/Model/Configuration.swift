@@ -406,7 +406,9 @@ public enum Requirement: Sendable, Equatable {
     case audience(String)
     /// The claim must equal one of the values (or be an array that holds one).
     case claim(name: String, values: [String])
-    case clients([String])
+    /// One of these clients: of an `issuer` or `introspection` block by its name, or our own (of our authority, by OAuth 1.0
+    /// or by a certificate). The same name elsewhere is somebody else.
+    case clients([String], of: String? = nil)
     /// The token must be bound to the certificate on the client's connection (RFC 8705 section 3).
     case certificateBound
     /// The token must be bound to a key that the request proves (RFC 9449 section 7).

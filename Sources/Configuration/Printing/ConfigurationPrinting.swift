@@ -313,7 +313,10 @@ extension Requirement {
                 "require scope", names + (methods.isEmpty ? [] : ["on"] + methods.map(confWord)))
         case .audience(let name): text.line("require", ["audience", name])
         case .claim(let name, let values): text.line("require", ["claim", name, "="] + values)
-        case .clients(let ids): text.line("require", ["client"] + ids)
+        case .clients(let ids, let issuer):
+            // As with "on": a client of the name "of".
+            let names = ids.map { $0 == "of" ? "\"of\"" : confWord($0) }
+            text.raw("require client", names + (issuer.map { ["of", confWord($0)] } ?? []))
         case .certificateBound: text.line("require", "certificate_bound")
         case .dpop: text.line("require", "dpop")
         }

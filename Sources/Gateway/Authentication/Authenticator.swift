@@ -50,17 +50,45 @@ final class Authenticator {
         snapshot.recourse(after: error, by: tokens)
     }
 
+    /// What a token that was verified proves.
+    enum Proven {
+        case principal(Principal)
+        /// It is ours, and its client is one no more.
+        case unknownClient
+    }
+
     /// Proves a bearer token, from the cache where it has been seen.
     ///
-    /// What is remembered is what the token says; time is judged anew each time, and the route's demands after it.
-    func verify(_ token: Span<UInt8>, now: WallTime) throws(TokenError) -> Principal {
+    /// What is remembered is what the token says; time is judged anew each time, and the route's demands after it. Whether
+    /// its client is one still is asked as it comes in: other clients make a new snapshot, and that a new cache.
+    func verify(_ token: Span<UInt8>, now: WallTime) throws(TokenError) -> Proven {
         if let known = cache?.lookup(token, now: now) {
             try known.token?.holds(at: now)
-            return known
+            return .principal(known)
         }
-        let principal = Principal.bearer(try tokens.verify(token, now: now))
+        let verified = try tokens.verify(token, now: now)
+        guard !snapshot.hasLostClient(of: verified) else { return .unknownClient }
+        let principal = Principal.bearer(verified)
         cache?.insert(token, principal)
-        return principal
+        return .principal(principal)
+    }
+}
+
+extension GatewaySnapshot {
+    /// Whether a token of ours is of a client that was taken away. Until the store has been read nobody knows who its
+    /// clients are.
+    func hasLostClient(of token: VerifiedToken) -> Bool {
+        token.isFromOwnAuthority && isStateKnown && clients[token.clientID] == nil
+    }
+
+    /// Whether whoever vouched for a token is trusted still.
+    func trustsIssuer(of token: VerifiedToken) -> Bool {
+        if token.digest != nil {
+            return token.isFromOwnAuthority ? authority != nil : introspection != nil
+        }
+        return issuers.contains {
+            $0.isOwnAuthority == token.isFromOwnAuthority && $0.issuer == token.issuer
+        }
     }
 }
 

@@ -66,8 +66,10 @@ extension Exchange {
             return proveOpaque(token, authority)
         }
         do throws(TokenError) {
-            provedBearer(
-                try worker.authenticator.verify(head.span(token), now: worker.loop.wallNow))
+            switch try worker.authenticator.verify(head.span(token), now: worker.loop.wallNow) {
+            case .principal(let principal): provedBearer(principal)
+            case .unknownClient: refuseLostClient()
+            }
         } catch {
             seekProof(after: error)
         }
@@ -84,6 +86,11 @@ extension Exchange {
             return provePossession(of: verified, principal)
         }
         provedPossession(of: verified, principal)
+    }
+
+    /// The token holds, and its client is one no more.
+    func refuseLostClient() {
+        refuse(Refusal(.unknownClient, status: 401, attempted: .bearer))
     }
 
     /// What the token is bound to has been proven, but for a certificate.
@@ -292,7 +299,7 @@ extension Exchange {
             return refuseOAuth1(.unknownConsumer)
         }
         guard let token = oauth1Token else { return proved(signer) }
-        if worker.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? "") {
+        if worker.revocations.covers(token) {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .oauth1))
         }
         proved(

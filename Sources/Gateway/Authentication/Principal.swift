@@ -51,6 +51,13 @@ public final class Principal: Sendable {
         identityFields = fields
     }
 
+    /// The block of the conf that vouches for the client; `nil`: it is one of ours, by our own authority's token, its
+    /// signature or its certificate.
+    var outsideIssuer: String? {
+        guard let token, !token.isFromOwnAuthority else { return nil }
+        return token.issuerName
+    }
+
     /// The memory it holds beside its token, in bytes, near enough for a limit.
     var footprint: Int {
         320 + identityFields.capacity + clientBytes.count
@@ -96,9 +103,12 @@ public final class Principal: Sendable {
 
     /// Both credentials of one request, for `authenticate all`; the token says what may be done.
     ///
-    /// - Returns: `nil` when they name different clients.
+    /// - Returns: `nil` when they name different clients. Who signs is a client of ours: another issuer's client is somebody
+    ///   else, whatever its name.
     public static func bearerAndOAuth1(_ token: VerifiedToken, clientID: String) -> Principal? {
-        guard Array(token.clientID.utf8) == Array(clientID.utf8) else { return nil }
+        guard token.isFromOwnAuthority, Array(token.clientID.utf8) == Array(clientID.utf8) else {
+            return nil
+        }
         return Principal(
             schemes: [.bearer, .oauth1], scheme: token.scheme, clientID: clientID,
             subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,

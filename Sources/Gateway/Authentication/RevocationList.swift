@@ -13,11 +13,15 @@ struct RevocationList {
     }
 
     private var tokens: [TokenName: Int64] = [:]
+    /// By the SHA-256 of a token's text, which no two have in common: tokens that say nothing by themselves are told apart
+    /// by it alone. Whatever the authority was called when one of ours was revoked, the record counts.
+    private var digests: [[UInt8]: Int64] = [:]
     /// By client: tokens issued at or before `issuedBefore` count no more.
     private var clients: [String: (issuedBefore: Int64, until: Int64)] = [:]
 
     private var lookAt: Int64 = 0
 
+    // Every digest stands among the names too.
     var isEmpty: Bool { tokens.isEmpty && clients.isEmpty }
 
     mutating func add(_ revocations: some Sequence<Revocation>) {
@@ -27,6 +31,9 @@ struct RevocationList {
             case .token(let issuer, let id):
                 let name = TokenName(issuer: issuer, id: id)
                 tokens[name] = max(tokens[name] ?? until, until)
+                if let digest = Revocation.Target.digest(of: id) {
+                    digests[digest] = max(digests[digest] ?? until, until)
+                }
             case .client(let id):
                 let before = revocation.issuedBefore.seconds
                 let known = clients[id]
@@ -42,6 +49,7 @@ struct RevocationList {
         guard !isEmpty, now.seconds >= lookAt || now.seconds < lookAt - 60 else { return }
         lookAt = now.seconds + 60
         tokens = tokens.filter { $0.value >= now.seconds }
+        digests = digests.filter { $0.value >= now.seconds }
         clients = clients.filter { $0.value.until >= now.seconds }
     }
 
@@ -51,21 +59,36 @@ struct RevocationList {
         if let id = token.tokenID, tokens[TokenName(issuer: token.issuer, id: id)] != nil {
             return true
         }
+        if let digest = token.digest, digests[digest] != nil { return true }
         // Only our own tokens are bound to our clients: another issuer's client of the same name is somebody else.
         guard token.isFromOwnAuthority else { return false }
         return covers(client: token.clientID, issuedAt: token.issuedAt ?? .min)
     }
 
     /// Whether a token of OAuth 1.0 counts no more.
-    func covers(_ token: StoredToken, of issuer: String) -> Bool {
+    func covers(_ token: StoredToken) -> Bool {
         guard !isEmpty else { return false }
-        let name = TokenName(issuer: issuer, id: Base64.encode(token.id, .url))
-        return tokens[name] != nil
+        return digests[token.id] != nil
             || covers(client: token.clientID, issuedAt: token.issuedAt.seconds)
     }
 
     /// Whether a token of ours that was issued to the client then counts no more.
     func covers(client: String, issuedAt: Int64) -> Bool {
         clients[client].map { issuedAt <= $0.issuedBefore } ?? false
+    }
+}
+
+extension Revocation.Target {
+    /// A token that says nothing by itself, or nothing that is believed here: named by the SHA-256 of its text.
+    ///
+    /// - Parameter issuer: ours, where there is an authority: gateways that are to be updated yet look for it.
+    static func token(digest: [UInt8], issuer: String = "") -> Revocation.Target {
+        .token(issuer: issuer, id: Base64.encode(digest, .url))
+    }
+
+    /// The digest that a token's name is, if it can be one.
+    static func digest(of name: String) -> [UInt8]? {
+        guard name.utf8.count == 43 else { return nil }
+        return Base64.decode(name, .url)
     }
 }

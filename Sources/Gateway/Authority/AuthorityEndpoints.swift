@@ -52,7 +52,7 @@ enum AuthorityEndpoints {
         case .oauth1RequestToken: takeForm(exchange, .oauth1RequestToken, "GET, POST")
         case .oauth1AccessToken: takeForm(exchange, .oauth1AccessToken, "GET, POST")
         case .metadata: answerDocument(exchange, authority.metadata)
-        case .jwks: answerDocument(exchange, authority.jwks, seconds: authority.jwksSeconds)
+        case .jwks: answerKeys(exchange, authority)
         case .resource(let document): answerDocument(exchange, document)
         case .reserved: exchange.refuse(.noRoute)
         }
@@ -79,6 +79,14 @@ enum AuthorityEndpoints {
         let fields = Array("Cache-Control: public, max-age=\(seconds)\r\n".utf8)
         exchange.answer(
             status: 200, contentType: "application/json", body: document, fields: fields)
+    }
+
+    /// An empty set would be believed: whoever fetches it would throw good keys away.
+    private static func answerKeys(_ exchange: Exchange, _ authority: AuthoritySnapshot) {
+        guard exchange.snapshot.isStateKnown, !authority.keys.isEmpty else {
+            return exchange.refuse(.storeUnavailable)
+        }
+        answerDocument(exchange, authority.jwks, seconds: authority.jwksSeconds)
     }
 
     private static func refuseMethod(_ exchange: Exchange, allow: String) {
@@ -214,9 +222,15 @@ enum AuthorityEndpoints {
             exchange.stage = .suspended(ticket)
             let shared = exchange.worker.shared
             let index = exchange.worker.index
-            shared.signing.sign(claims: grant.claims, with: key) { token in
+            let isTaken = shared.signing.sign(claims: grant.claims, with: key) { token in
                 shared.post(.resume(ticket: ticket, .tokenSigned(token)), to: index)
             }
+            guard !isTaken else { return }
+            exchange.stage = .idle
+            // Nothing is wrong but the load: it may come again.
+            var refusal = Refusal(.internalError, status: 503)
+            refusal.retryAfterSeconds = 1
+            exchange.refuse(refusal)
         }
     }
 

@@ -25,6 +25,9 @@ extension Exchange {
             guard let stored, let verified = authority.vouched(stored, at: now) else {
                 return exchange.refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
             }
+            guard !exchange.snapshot.hasLostClient(of: verified) else {
+                return exchange.refuseLostClient()
+            }
             let principal = Principal.bearer(verified)
             exchange.remember(token, principal)
             exchange.provedBearer(principal)
@@ -51,7 +54,8 @@ extension AuthoritySnapshot {
             certificateThumbprint: token.certificateThumbprint,
             keyThumbprint: token.keyThumbprint
         ).claims
-        return try? VerifiedToken.vouched(claims: claims.span, by: trustedIssuer, now: now)
+        return try? VerifiedToken.vouched(
+            claims: claims.span, by: trustedIssuer, digest: token.id, now: now)
     }
 }
 

@@ -13,28 +13,30 @@ final class SigningQueue: Sendable {
         let completion: @Sendable ([UInt8]?) -> Void
     }
 
-    /// Jobs that may wait; more are refused, which the client sees as 503.
-    private static let limit = 1024
-
+    /// Jobs that may wait.
+    private let limit: Int
     private let jobs = Mutex<[Job]>([])
     private let wake: Mailbox<Bool>
     private let started = Mutex(false)
 
-    init() throws(SystemError) {
+    init(limit: Int = 1024) throws(SystemError) {
+        self.limit = limit
         wake = try Mailbox()
     }
 
     /// - Parameter completion: called on the signing thread, with the token's text; `nil` when it could not be made.
+    /// - Returns: `false`: more wait than may, or nobody signs; the completion is not called then.
     func sign(
         claims: [UInt8], with key: SigningKey, completion: @escaping @Sendable ([UInt8]?) -> Void
-    ) {
+    ) -> Bool {
+        guard startIfNeeded() else { return false }
         let isTaken = jobs.withLock { jobs in
-            guard jobs.count < SigningQueue.limit else { return false }
+            guard jobs.count < limit else { return false }
             jobs.append(Job(key: key, claims: claims, completion: completion))
             return true
         }
-        guard isTaken, startIfNeeded() else { return completion(nil) }
-        wake.post(true)
+        if isTaken { wake.post(true) }
+        return isTaken
     }
 
     private func startIfNeeded() -> Bool {

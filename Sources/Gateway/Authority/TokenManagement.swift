@@ -11,6 +11,13 @@ enum TokenManagement {
             let request = try TokenManagementRequest(head, body: exchange.heldBody.span)
             try AuthorityEndpoints.prove(request.credentials, exchange) { exchange, client in
                 exchange.record.client = Array(client.id.utf8)
+                guard let authority = exchange.snapshot.authority else {
+                    return exchange.refuse(.internalError)
+                }
+                // Without the store's keys nobody can tell a token of ours from junk.
+                guard exchange.snapshot.isStateKnown, !authority.keys.isEmpty else {
+                    return exchange.refuse(.storeUnavailable)
+                }
                 if exchange.purpose == .introspection {
                     introspect(exchange, request.token)
                 } else {
@@ -22,54 +29,86 @@ enum TokenManagement {
         }
     }
 
+    /// What is known of a token that a client names.
+    private enum Found {
+        /// One of ours that holds.
+        case token(VerifiedToken)
+        /// None of ours, or none any more.
+        case nothing
+        /// Another issuer's.
+        case foreign
+    }
+
     // MARK: Introspection
 
     private static func introspect(_ exchange: Exchange, _ token: Secret) {
         find(token, exchange) { exchange, found in
-            let reply = found.map { IntrospectionReply($0).body } ?? IntrospectionReply.inactive
+            let reply =
+                if case .token(let token) = found {
+                    IntrospectionReply(token).body
+                } else {
+                    IntrospectionReply.inactive
+                }
             exchange.answer(
                 status: 200, contentType: "application/json", body: reply,
                 fields: AuthorityEndpoints.noStore)
         }
     }
 
-    /// The token, if it is one of ours that holds.
+    /// Looks for the token, and goes on with what is known of it.
     private static func find(
-        _ token: Secret, _ exchange: Exchange,
-        _ next: @escaping (Exchange, VerifiedToken?) -> Void
+        _ token: Secret, _ exchange: Exchange, _ next: @escaping (Exchange, Found) -> Void
     ) {
         let now = exchange.worker.loop.wallNow
         guard let authority = exchange.snapshot.authority else {
             return exchange.refuse(.internalError)
         }
-        func judged(_ exchange: Exchange, _ found: VerifiedToken?) -> VerifiedToken? {
-            guard let found, found.isFromOwnAuthority,
-                !exchange.worker.revocations.covers(found)
-            else { return nil }
-            return found
+        func live(_ token: VerifiedToken, _ exchange: Exchange) -> Found {
+            exchange.worker.revocations.covers(token)
+                || exchange.snapshot.hasLostClient(of: token) ? .nothing : .token(token)
         }
         let text = token.exposed
         guard exchange.worker.shared.tokens.kind(of: text.span) == .access else {
-            let found = try? exchange.worker.authenticator.tokens.verify(text.span, now: now)
-            return next(exchange, judged(exchange, found))
+            let tokens = exchange.worker.authenticator.tokens
+            do throws(TokenError) {
+                let found = try tokens.verify(text.span, now: now)
+                next(exchange, found.isFromOwnAuthority ? live(found, exchange) : .foreign)
+            } catch {
+                guard tokens.claimedIssuer == authority.policy.issuer else {
+                    let isForeign = error == .unknownIssuer || tokens.claimedIssuer != nil
+                    return next(exchange, isForeign ? .foreign : .nothing)
+                }
+                // Its key may be one that has not come here yet; keys go once all that they signed has ended.
+                if error == .unknownKey, !tokens.isOver(text.span, now: now) {
+                    return exchange.refuse(.storeUnavailable)
+                }
+                next(exchange, .nothing)
+            }
+            return
         }
         let id = OpaqueTokens.identifier(of: text.span)
         exchange.require(.token(id: id, now: now)) { exchange, stored in
-            next(exchange, judged(exchange, stored.flatMap { authority.vouched($0, at: now) }))
+            let found = stored.flatMap { authority.vouched($0, at: now) }
+            next(exchange, found.map { live($0, exchange) } ?? .nothing)
         }
     }
 
     // MARK: Revocation
 
-    /// What is no token of ours, or none any more, needs no revoking: 200 all the same (RFC 7009 section 2.2).
+    /// What is no token of ours, or none any more, needs no revoking: 200 all the same (RFC 7009 section 2.2). One of
+    /// another issuer stays good, and whoever asked must learn so (section 2.2.1).
     private static func revoke(_ exchange: Exchange, _ token: Secret, of client: RegisteredClient) {
         let text = token.exposed
-        guard exchange.worker.shared.tokens.kind(of: text.span) == .oauth1Access else {
+        guard let kind = exchange.worker.shared.tokens.kind(of: text.span), kind != .access else {
             return find(token, exchange) { exchange, found in
-                guard let found else { return revoked(exchange) }
-                guard let name = found.tokenID else { return exchange.refuse(.internalError) }
-                let target = Revocation.Target.token(issuer: found.issuer, id: name)
-                revoke(exchange, target, until: found.revocationEnd, found.clientID, of: client)
+                switch found {
+                case .token(let found):
+                    guard let name = found.tokenID else { return exchange.refuse(.internalError) }
+                    let target = Revocation.Target.token(issuer: found.issuer, id: name)
+                    revoke(exchange, target, until: found.revocationEnd, found.clientID, of: client)
+                case .nothing: revoked(exchange)
+                case .foreign: AuthorityEndpoints.refuse(exchange, .unsupportedTokenType)
+                }
             }
         }
         guard let authority = exchange.snapshot.authority else {
@@ -77,9 +116,8 @@ enum TokenManagement {
         }
         let id = OpaqueTokens.identifier(of: text.span)
         exchange.require(.token(id: id, now: exchange.worker.loop.wallNow)) { exchange, stored in
-            guard let stored, stored.kind == .oauth1Access else { return revoked(exchange) }
-            let target = Revocation.Target.token(
-                issuer: authority.policy.issuer, id: Base64.encode(id, .url))
+            guard let stored, stored.kind != .access else { return revoked(exchange) }
+            let target = Revocation.Target.token(digest: id, issuer: authority.policy.issuer)
             let end = stored.expiresAt.adding(seconds: 1)
             revoke(exchange, target, until: end, stored.clientID, of: client)
         }

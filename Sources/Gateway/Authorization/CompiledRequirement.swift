@@ -8,7 +8,8 @@ enum CompiledRequirement: Sendable {
     case scopes([[UInt8]], on: MethodSet)
     case audience([UInt8])
     case claim(name: String, values: [[UInt8]])
-    case clients([[UInt8]])
+    /// - Parameter issuer: the block of the conf that vouches for them; `nil`: they are our own.
+    case clients([[UInt8]], issuer: String?)
     case certificateBound
     case dpop
 
@@ -22,8 +23,8 @@ enum CompiledRequirement: Sendable {
             self = .audience(Array(audience.utf8))
         case .claim(let name, let values):
             self = .claim(name: name, values: values.map { Array($0.utf8) })
-        case .clients(let clients):
-            self = .clients(clients.map { Array($0.utf8) })
+        case .clients(let clients, let issuer):
+            self = .clients(clients.map { Array($0.utf8) }, issuer: issuer)
         case .certificateBound:
             self = .certificateBound
         case .dpop:
@@ -46,8 +47,10 @@ enum CompiledRequirement: Sendable {
             // OAuth 1.0 has no claims: what asks for one is not met.
             guard let claim = principal.token?.claim(name) else { return .claimMismatch }
             return Self.claim(claim, isAnyOf: values) ? nil : .claimMismatch
-        case .clients(let clients):
-            return clients.contains(principal.clientBytes) ? nil : .clientNotAllowed
+        case .clients(let clients, let issuer):
+            // A name says nothing without whoever gave it: another issuer's client may have any.
+            return principal.outsideIssuer == issuer && clients.contains(principal.clientBytes)
+                ? nil : .clientNotAllowed
         case .certificateBound:
             // That the certificate is there was seen when the token was proven.
             return principal.token?.certificateThumbprint == nil ? .proofMismatch : nil
@@ -66,7 +69,8 @@ enum CompiledRequirement: Sendable {
         case .scopes(let scopes, _): "require scope \(words(scopes))"
         case .audience(let audience): "require audience \(words([audience]))"
         case .claim(let name, let values): "require claim \(name) = \(words(values))"
-        case .clients(let clients): "require client \(words(clients))"
+        case .clients(let clients, let issuer):
+            "require client \(words(clients)) \(issuer.map { "of \($0)" } ?? "(our own)")"
         case .certificateBound: "require certificate_bound"
         case .dpop: "require dpop"
         }

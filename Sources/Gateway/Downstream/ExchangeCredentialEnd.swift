@@ -49,12 +49,12 @@ extension Exchange {
         guard let principal = permit?.principal else { return nil }
         let revocations = worker.revocations
         let snapshot = worker.snapshot
-        if let token = principal.token, revocations.covers(token) { return .tokenRevoked }
-        if let oauth1Token,
-            revocations.covers(oauth1Token, of: snapshot.authority?.policy.issuer ?? "")
-        {
-            return .tokenRevoked
+        if let token = principal.token {
+            if revocations.covers(token) { return .tokenRevoked }
+            if !snapshot.trustsIssuer(of: token) { return .unknownIssuer }
+            if snapshot.hasLostClient(of: token) { return .unknownClient }
         }
+        if let oauth1Token, revocations.covers(oauth1Token) { return .tokenRevoked }
         if principal.needsCertificate, shownCertificate == nil { return .certificateExpired }
         // Until the store has been read nobody knows who its clients are.
         guard snapshot.isStateKnown else { return nil }

@@ -146,7 +146,7 @@ final class Introspector {
     }
 
     private func take(_ result: Result<FetchedAnswer, FetchError>, for question: Question) {
-        let (outcome, lifetime) = outcome(of: result)
+        let (outcome, lifetime) = outcome(of: result, about: question.token)
         var isActive = false
         if case .active = outcome { isActive = true }
         queue.ended(question, isActive: isActive, now: client.loop.now)
@@ -155,7 +155,7 @@ final class Introspector {
 
     /// What an answer says, and for how long that counts.
     private func outcome(
-        of result: Result<FetchedAnswer, FetchError>
+        of result: Result<FetchedAnswer, FetchError>, about token: Secret
     ) -> (IntrospectionOutcome, Duration) {
         let answer: IntrospectionAnswer
         switch result {
@@ -164,7 +164,10 @@ final class Introspector {
             return (.unavailable, .zero)
         case .success(let content):
             do throws(IntrospectionFault) {
-                answer = try IntrospectionAnswer(content.body, terms: server.terms)
+                let text = token.exposed
+                answer = try IntrospectionAnswer(
+                    content.body, terms: server.terms,
+                    digest: OpaqueTokens.identifier(of: text.span))
             } catch {
                 tell(
                     error == .noVerdict

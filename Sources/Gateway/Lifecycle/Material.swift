@@ -99,15 +99,18 @@ struct Material: Sendable {
                     RegisteredClient.AuthMethod(rawValue: $0.rawValue)
                 }, certificate: client.certificate.map(CertificateRule.init),
                 keys: try client.jwksFile.map { path throws(StartError) in
-                    let bytes = try NamedFile.read(path, limit: 1 << 20)
-                    guard let keys = KeySet.ofClient(bytes) else {
-                        throw StartError(
-                            .configuration,
-                            "client \(client.id): \(path): no JWK set of public keys")
-                    }
-                    return keys
+                    try keys(path, client.id)
                 }),
             oauth1: oauth1)
+    }
+
+    private static func keys(_ path: String, _ client: String) throws(StartError) -> KeySet {
+        let bytes = try NamedFile.read(path, limit: 1 << 20)
+        do throws(ClientKeySetError) {
+            return try KeySet.ofClient(bytes)
+        } catch {
+            throw StartError(.configuration, "client \(client): \(path): \(error.text)")
+        }
     }
 
     private static func rsaKey(_ path: String, _ client: String) throws(StartError) -> PublicKey {
@@ -128,10 +131,14 @@ struct Material: Sendable {
     }
 }
 
-extension KeySet {
-    /// A client's public keys; a secret among them would be one that we know.
-    static func ofClient(_ jwks: [UInt8]) -> KeySet? {
-        try? KeySet(jwks: jwks, allowsSymmetric: false)
+extension ClientKeySetError {
+    /// For whoever named the file.
+    public var text: String {
+        switch self {
+        case .notAKeySet: "no JWK set of public keys"
+        case .noUsableKey: "a JWK set without a key that signs"
+        case .secretKey: "a private or shared key in it: public keys alone belong here"
+        }
     }
 }
 

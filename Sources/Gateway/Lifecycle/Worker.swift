@@ -215,9 +215,11 @@ final class Worker {
             newer.use(fetchedKeys)
             authenticator = newer
         } catch {
-            // The old one trusts issuers that may be gone: without a new one no request may pass.
+            // The old one trusts issuers that may be gone: without a new one no request may pass. The process ends, and
+            // its service manager starts it anew.
             shared.errors.error("a reload could not be taken over", ["cause": "\(error)"])
-            return
+            shared.workerFailed()
+            return receive(.stop)
         }
         self.snapshot = snapshot
         replies = ReplyWriter(

@@ -118,7 +118,12 @@ public struct TokenInspection {
         switch explanation.verdict {
         case .success(let token):
             revocation = TokenReport.revocation(facts.revocations.covers(token), facts)
-            if facts.revocations.covers(token) { reason = .tokenRevoked }
+            if facts.revocations.covers(token) {
+                reason = .tokenRevoked
+            } else if snapshot.hasLostClient(of: token) {
+                reason = .unknownClient
+                revocation.append(TokenReport.lostClient)
+            }
         case .failure(let error):
             undecided = snapshot.undecided(after: error, by: verifier)
             reason = undecided == nil ? error.reason : nil
@@ -137,13 +142,16 @@ public struct TokenInspection {
         (header, claims) = (nil, nil)
         switch facts.find(kind, text.span, snapshot.configuration, at: now) {
         case .token(let token):
-            let isRevoked = facts.revocations.covers(
-                token, of: snapshot.authority?.policy.issuer ?? "")
+            let isRevoked = facts.revocations.covers(token)
+            let isLost = snapshot.isStateKnown && snapshot.clients[token.clientID] == nil
             undecided = nil
-            reason = isRevoked ? Reason.tokenRevoked.rawValue : nil
+            reason =
+                isRevoked
+                ? Reason.tokenRevoked.rawValue : isLost ? Reason.unknownClient.rawValue : nil
             let report =
                 TokenReport.lines(opaque: token, now: now)
                 + TokenReport.revocation(isRevoked, facts)
+                + (isLost ? [TokenReport.lostClient] : [])
             lines = report.map(PrintableText.escaped)
         case .none:
             undecided = nil

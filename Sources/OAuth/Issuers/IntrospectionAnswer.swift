@@ -39,7 +39,11 @@ public enum IntrospectionAnswer: Sendable {
     private static let clockSkewSeconds: Int64 = 1
 
     /// Reads the content of an answer with status 200. Times are judged when the token is used.
-    public init(_ text: [UInt8], terms: IntrospectionTerms) throws(IntrospectionFault) {
+    ///
+    /// - Parameter digest: SHA-256 of the token's text.
+    public init(
+        _ text: [UInt8], terms: IntrospectionTerms, digest: [UInt8]? = nil
+    ) throws(IntrospectionFault) {
         var claims = JSONDocument()
         do throws(JSONError) {
             try claims.read(text.span, limits: TokenVerifier.claimLimits)
@@ -55,14 +59,14 @@ public enum IntrospectionAnswer: Sendable {
         default: throw .noVerdict
         }
         do throws(TokenError) {
-            self = .active(try IntrospectionAnswer.token(claims, terms))
+            self = .active(try IntrospectionAnswer.token(claims, terms, digest))
         } catch {
             self = .refused(error)
         }
     }
 
     private static func token(
-        _ claims: JSONDocument, _ terms: IntrospectionTerms
+        _ claims: JSONDocument, _ terms: IntrospectionTerms, _ digest: [UInt8]?
     ) throws(TokenError) -> VerifiedToken {
         let isKeyBound = try isProofNeeded(claims)
         let server = TrustedIssuer(
@@ -71,7 +75,7 @@ public enum IntrospectionAnswer: Sendable {
         let facts = try ClaimFacts(claims, issuer: server, isIntrospected: true)
         // To which key it is bound the answer has to say (RFC 9449 section 6.2).
         if isKeyBound, facts.keyThumbprint == nil { throw .confirmationRequired }
-        return VerifiedToken(facts, issuer: server, claims: claims)
+        return VerifiedToken(facts, issuer: server, claims: claims, digest: digest)
     }
 
     /// Whether the type says that the token is bound to a key. A refresh token is active too, and no access token.

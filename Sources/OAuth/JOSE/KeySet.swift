@@ -27,6 +27,7 @@ public final class KeySet: Sendable {
 
     /// At most so many keys are read: real sets have two to ten.
     public static let keyLimit = 100
+    static let limits = JSONDocument.Limits(depth: 16, nodes: 8192, members: 64)
 
     public let keys: [VerificationKey]
     public let skipped: [Skipped]
@@ -103,7 +104,7 @@ public final class KeySet: Sendable {
     private static func document(_ text: [UInt8]) throws(KeySetError) -> JSONDocument {
         var document = JSONDocument()
         do throws(JSONError) {
-            try document.read(text.span, limits: .init(depth: 16, nodes: 8192, members: 64))
+            try document.read(text.span, limits: limits)
         } catch {
             throw .notJSON(error)
         }

@@ -47,6 +47,24 @@ public final class TokenVerifier {
         return verified
     }
 
+    /// Whether a token says of itself that its time is over: then it does not hold, whatever it is.
+    public func isOver(_ token: Span<UInt8>, now: WallTime) -> Bool {
+        guard let claimed = try? unproven(token) else { return false }
+        return claimed.expiresAt.map { $0 <= now.seconds } ?? false
+    }
+
+    /// What a token says of itself. Nothing of it is proven: good for naming it, never for believing it.
+    ///
+    /// - Throws: for a text that is no JWT, or one of no issuer that is known here.
+    public func unproven(_ token: Span<UInt8>) throws(TokenError) -> UnprovenToken {
+        try parts.read(token)
+        try readClaims(token)
+        let issuer = try chosenIssuer().terms
+        return UnprovenToken(
+            issuer: issuer, tokenID: claims.string("jti", of: 0),
+            expiresAt: claims.member("exp").flatMap { claims.seconds($0) })
+    }
+
     /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
     private func prove(_ token: Span<UInt8>) throws(TokenError) -> Issuer {
         claimedIssuer = nil
@@ -108,4 +126,14 @@ public final class TokenVerifier {
         explanation.provingKey = try? issuer.verifier.verify(parts, of: token)
         return explanation
     }
+}
+
+/// What a token says of itself, unproven.
+public struct UnprovenToken: Sendable {
+    /// The one that its `iss` names.
+    public let issuer: TrustedIssuer
+    /// The `jti`.
+    public let tokenID: String?
+    /// Seconds since the epoch, without the skew.
+    public let expiresAt: Int64?
 }

@@ -36,9 +36,13 @@ public final class VerifiedToken: Sendable {
     /// RFC 7638 thumbprint of the key that whoever shows the token must prove to hold (RFC 9449 section 7.1); `nil`: a
     /// token that needs no proof. One that has it is never good as a bearer token.
     public let keyThumbprint: [UInt8]?
+    /// SHA-256 of the text of a token that somebody vouches for; `nil` where the token itself was proven.
+    public let digest: [UInt8]?
     private let claims: JSONDocument
 
-    init(_ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument) {
+    init(
+        _ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument, digest: [UInt8]? = nil
+    ) {
         issuerName = issuer.name
         self.issuer = issuer.issuer
         clientID = facts.clientID
@@ -53,6 +57,7 @@ public final class VerifiedToken: Sendable {
         isFromOwnAuthority = issuer.isOwnAuthority
         certificateThumbprint = facts.certificateThumbprint
         keyThumbprint = facts.keyThumbprint
+        self.digest = digest
         self.claims = claims.compacted()
     }
 
@@ -103,7 +108,7 @@ public final class VerifiedToken: Sendable {
             scopes.reduce(0) { $0 + $1.utf8.count + 32 }
             + audiences.reduce(0) { $0 + $1.utf8.count + 32 }
             + clientID.utf8.count + (subject?.utf8.count ?? 0) + (tokenID?.utf8.count ?? 0)
-        return 416 + texts + claims.footprint
+        return 424 + (digest.map { $0.count + 32 } ?? 0) + texts + claims.footprint
     }
 }
 

@@ -4,10 +4,12 @@ extension VerifiedToken {
     /// A token that says nothing by itself, and whose claims come from where it was issued: our own store, or what an
     /// introspection endpoint said. They are judged as those of a signed token are; the signature alone is missing.
     ///
-    /// - Parameter claims: a JSON object with the names of RFC 7519 and RFC 9068.
+    /// - Parameters:
+    ///   - claims: a JSON object with the names of RFC 7519 and RFC 9068.
+    ///   - digest: SHA-256 of the token's text.
     /// - Throws: the first reason for which it does not hold.
     public static func vouched(
-        claims json: Span<UInt8>, by issuer: TrustedIssuer, now: WallTime
+        claims json: Span<UInt8>, by issuer: TrustedIssuer, digest: [UInt8], now: WallTime
     ) throws(TokenError) -> VerifiedToken {
         var claims = JSONDocument()
         do throws(JSONError) {
@@ -17,7 +19,7 @@ extension VerifiedToken {
         }
         guard claims.isObject else { throw .malformed }
         let facts = try ClaimFacts(claims, issuer: issuer)
-        let token = VerifiedToken(facts, issuer: issuer, claims: claims)
+        let token = VerifiedToken(facts, issuer: issuer, claims: claims, digest: digest)
         try token.holds(at: now)
         return token
     }

@@ -67,14 +67,6 @@ struct ClientCommand: ParsableCommand {
             }
         }
 
-        private func publicKeys(_ path: String) throws -> String {
-            let bytes = try InputFile.read(path)
-            guard (try? KeySet(jwks: bytes, allowsSymmetric: false)) != nil,
-                let text = String(validating: bytes, as: UTF8.self)
-            else { throw ValidationError("--jwks \(path): no JWK set of public keys") }
-            return text
-        }
-
         private func isScope(_ text: String) -> Bool {
             !text.isEmpty
                 && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x5C }
@@ -94,7 +86,7 @@ struct ClientCommand: ParsableCommand {
                 } ?? [], scopes: scope, audiences: audience, authMethod: authMethod,
                 oauth1Secrets: consumerSecret.map {
                     [StoredSharedSecret(secret: $0, createdAt: now)]
-                } ?? [], allowsPlaintext: allowPlaintext, jwks: try jwks.map(publicKeys),
+                } ?? [], allowsPlaintext: allowPlaintext, jwks: try jwks.map(PublicKeys.read),
                 certificateName: certificateName, createdAt: now)
             let revocations = try access.perform(.revocations(after: 0)).revocations
             let wait = CommandLineRevocation.secondsUntilReusable(id, revocations, now)
@@ -159,19 +151,25 @@ struct ClientCommand: ParsableCommand {
         func run() throws {
             let access = try StoreAccess(options)
             _ = try find(id, access)
-            // Its tokens go with it. First: whatever comes between, no token outlives its client.
-            let order = CommandLineRevocation(removing: id, access.configuration, .now())
-            try access.perform(.revoke(order.revocation))
+            // The tokens of the name are those of the conf's client, which stays.
+            let isDeclared = access.isDeclared(id)
+            if !isDeclared {
+                // Its tokens go with it. First: whatever comes between, no token outlives its client.
+                let order = CommandLineRevocation(removing: id, access.configuration, .now())
+                try access.perform(.revoke(order.revocation))
+            }
             try access.perform(.removeClient(id: id))
             access.warnIfDeclared(id)
             if json { return try Output.json(["removed": id]) }
-            try Output.write("removed \(id) and revoked its tokens")
+            try Output.write("removed \(id)" + (isDeclared ? "" : " and revoked its tokens"))
         }
     }
 
     struct Rotate: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a client a new secret; the last one stays good for a while.")
+            abstract:
+                "Give a client a new secret; the last one stays good for a while. Or give it other keys."
+        )
 
         @OptionGroup var options: ConfigOption
         @Argument(help: "The client's id.") var id: String
@@ -183,9 +181,18 @@ struct ClientCommand: ParsableCommand {
         var grace: String?
         @Flag(name: .long, help: "The OAuth 1.0 consumer secret in place of the client secret.")
         var oauth1 = false
+        @Option(
+            name: .long,
+            help:
+                "Of a client of private_key_jwt: the JWK set that takes the place of its own. To let old keys stay good for a while name a set with both first."
+        )
+        var jwks: String?
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func validate() throws {
+            guard jwks == nil || (!oauth1 && grace == nil) else {
+                throw ValidationError("--jwks goes with neither --oauth1 nor --grace")
+            }
             if let grace, ConfDuration(grace) == nil {
                 throw ValidationError("--grace \(grace): a duration such as 30s, 10m, 24h or 7d")
             }
@@ -193,9 +200,11 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
+            if let jwks { return try replaceKeys(try PublicKeys.read(jwks), access) }
             let secret = try ClientSecret.generate()
             try access.alone {
                 var client = try find(id, access)
+                try demandSecret(client)
                 let now = WallTime.now()
                 let end = grace.flatMap(ConfDuration.init).map {
                     WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
@@ -222,6 +231,42 @@ struct ClientCommand: ParsableCommand {
             Diagnostics.write(
                 "the secret before stays good "
                     + (grace.map { "for \($0)" } ?? "until the next rotation"))
+        }
+
+        private func replaceKeys(_ jwks: String, _ access: StoreAccess) throws {
+            try access.alone {
+                var client = try find(id, access)
+                guard client.jwks != nil else {
+                    throw refusal("\(id) has no keys: it proves itself otherwise")
+                }
+                client.jwks = jwks
+                try access.perform(.replaceClient(client))
+            }
+            access.warnIfDeclared(id)
+            if json { return try Output.json(["client_id": id]) }
+            try Output.write("client_id: \(id)")
+            Diagnostics.write("the keys before are good no more")
+        }
+
+        /// A secret that the client could not use, or that it never had, is none to be shown.
+        private func demandSecret(_ client: StoredClient) throws {
+            if oauth1 {
+                guard !client.oauth1Secrets.isEmpty else {
+                    throw refusal("\(id) has no OAuth 1.0 secret: add a client with --oauth1")
+                }
+                return
+            }
+            if client.jwks != nil {
+                throw refusal("\(id) proves itself by keys: give it others with --jwks FILE")
+            }
+            if client.certificateName != nil {
+                throw refusal("\(id) proves itself by a certificate: it has no secret")
+            }
+        }
+
+        private func refusal(_ text: String) -> ExitCode {
+            Diagnostics.write("gatehouse: \(text)")
+            return ExitCode(64)
         }
     }
 }
@@ -250,8 +295,12 @@ extension StoreAccess {
         Diagnostics.write("gatehouse: there is no client \(id) now; it may have been removed")
     }
 
+    fileprivate func isDeclared(_ id: String) -> Bool {
+        configuration.clients.contains { $0.id == id }
+    }
+
     fileprivate func warnIfDeclared(_ id: String) {
-        guard configuration.clients.contains(where: { $0.id == id }) else { return }
+        guard isDeclared(id) else { return }
         Diagnostics.write(
             "gatehouse: the conf declares client \(id) too, and the conf counts: this change has no effect while it does"
         )
@@ -278,6 +327,22 @@ private enum Facts {
             "oauth1": !client.liveOAuth1Secrets(at: .now()).isEmpty,
             "allow_plaintext": client.allowsPlaintext, "created_at": Output.time(client.createdAt),
         ]
+    }
+}
+
+/// The key set of a client of `private_key_jwt`.
+private enum PublicKeys {
+    static func read(_ path: String) throws -> String {
+        let bytes = try InputFile.read(path)
+        do throws(ClientKeySetError) {
+            _ = try KeySet.ofClient(bytes)
+        } catch {
+            throw ValidationError("--jwks \(path): \(error.text)")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw ValidationError("--jwks \(path): \(ClientKeySetError.notAKeySet.text)")
+        }
+        return text
     }
 }
 

@@ -102,8 +102,18 @@ struct TokenCommand: ParsableCommand {
         @Argument(help: "The token, or - for standard input.") var token: String?
         @Option(
             name: .long, parsing: .unconditional,
-            help: "The jti of a token of the authority, in its place.")
+            help: "The jti of a token of the authority, or of --issuer, in its place.")
         var jti: String?
+        @Option(
+            name: .long,
+            help: "With --jti: the name of the issuer or introspection block whose token it is.")
+        var issuer: String?
+        @Option(
+            name: .long,
+            help:
+                "With --jti: when the token ends; seconds since 1970 or RFC 3339. It is refused as long as any may live by default."
+        )
+        var until: String?
         @Option(name: .long, help: "All tokens of this client that were issued until now.")
         var client: String?
         @Option(
@@ -119,6 +129,9 @@ struct TokenCommand: ParsableCommand {
             guard client != nil || issuedBefore == nil else {
                 throw ValidationError("--issued-before goes with --client")
             }
+            guard jti != nil || (issuer == nil && until == nil) else {
+                throw ValidationError("--issuer and --until go with --jti")
+            }
         }
 
         func run() throws {
@@ -127,10 +140,12 @@ struct TokenCommand: ParsableCommand {
             let order: CommandLineRevocation
             do throws(StartError) {
                 if let client {
-                    order = try CommandLineRevocation(
-                        client: client, issuedBefore: try moment(now), access.configuration, now)
+                    order = CommandLineRevocation(
+                        client: client, issuedBefore: try past(now), access.configuration, now)
                 } else if let jti {
-                    order = try CommandLineRevocation(jti: jti, access.configuration, now)
+                    order = try CommandLineRevocation(
+                        jti: jti, issuer: issuer, until: try moment("--until", until),
+                        access.configuration, now)
                 } else {
                     order = try CommandLineRevocation(
                         token: try text(), access.configuration,
@@ -141,23 +156,28 @@ struct TokenCommand: ParsableCommand {
             }
             try access.perform(.revoke(order.revocation))
             if let client { try access.warnIfUnknown(client) }
+            if let note = order.note { Diagnostics.write("gatehouse: \(note)") }
             if json { return try Output.json(["revoked": order.what]) }
             try Output.write("revoked \(order.what)")
         }
 
-        private func moment(_ now: WallTime) throws(StartError) -> WallTime {
-            guard let issuedBefore else { return now }
-            let moment: WallTime
-            do {
-                moment = try Moment.read(issuedBefore)
-            } catch {
-                throw StartError(.usage, "--issued-before \(issuedBefore): no moment")
-            }
+        private func past(_ now: WallTime) throws(StartError) -> WallTime? {
+            guard let issuedBefore, let moment = try moment("--issued-before", issuedBefore)
+            else { return nil }
             // It would refuse what is yet to be issued, and cannot be taken back.
             guard moment <= now else {
                 throw StartError(.usage, "--issued-before \(issuedBefore) lies ahead")
             }
             return moment
+        }
+
+        private func moment(_ option: String, _ text: String?) throws(StartError) -> WallTime? {
+            guard let text else { return nil }
+            do {
+                return try Moment.read(text)
+            } catch {
+                throw StartError(.usage, "\(option) \(text): no moment")
+            }
         }
 
         private func text() throws(StartError) -> [UInt8] {

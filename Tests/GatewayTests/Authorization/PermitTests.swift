@@ -163,6 +163,25 @@ import Testing
         }
     }
 
+    /// Whoever gives the name belongs to it: another issuer's client may have any.
+    @Test(arguments: [
+        (true, nil, true), (true, "test", false), (false, nil, false), (false, "test", true),
+        (false, "other", false),
+    ])
+    func aClientIsOneOfItsIssuer(isOurs: Bool, issuer: String?, isMet: Bool) throws {
+        let principal = try Principals.bearer(isOurs: isOurs)
+        let route = compiled { $0.requirements = [.clients(["client-1"], of: issuer)] }
+        #expect(reason(principal, route) == (isMet ? nil : .clientNotAllowed))
+        let ours: Reason? = issuer == nil ? nil : .clientNotAllowed
+        #expect(reason(Principals.oauth1("client-1"), route) == ours)
+        let certificate = Principal.certificate(clientID: "client-1", scopes: [], audiences: [])
+        let certified = compiled {
+            $0.authenticate = .any([.certificate])
+            $0.requirements = [.clients(["client-1"], of: issuer)]
+        }
+        #expect(reason(certificate, certified) == ours)
+    }
+
     @Test func anOAuth1ClientMeetsRequirementsByItsRegistration() {
         let partner = Principals.oauth1(scopes: ["read"], audiences: ["orders"])
         #expect(
@@ -268,6 +287,8 @@ import Testing
         #expect(Principal.bearerAndOAuth1(token, clientID: "client-2") == nil)
         #expect(
             Principal.bearerAndOAuth1(token, clientID: "client-1")?.schemes == [.bearer, .oauth1])
+        let outside = try Principals.token("client-1", isOurs: false)
+        #expect(Principal.bearerAndOAuth1(outside, clientID: "client-1") == nil)
     }
 
     static let addresses: [(rules: [String], address: String?, permitted: Bool)] = [

@@ -42,7 +42,12 @@ extension Explainer {
             let token = try prove(range)
             let signer = try proveOAuth1(body: nil)
             guard let both = Principal.bearerAndOAuth1(token, clientID: signer.clientID) else {
-                say(.authentication, "the two credentials name different clients")
+                say(
+                    .authentication,
+                    token.isFromOwnAuthority
+                        ? "the two credentials name different clients"
+                        : "the token is of issuer \(token.issuerName): its clients are none of ours, and who signs is"
+                )
                 throw ExplainedRefusal(.clientNotAllowed, status: 403)
             }
             return both
@@ -113,6 +118,10 @@ extension Explainer {
     ) throws(ExplainedRefusal) -> VerifiedToken {
         let token = try verify(shown)
         try checkRevocation(facts.revocations.covers(token))
+        if snapshot.hasLostClient(of: token) {
+            say(.authentication, TokenReport.lostClient)
+            throw ExplainedRefusal(.unknownClient, status: 401)
+        }
         try provePossession(of: token, shown)
         guard let thumbprint = token.certificateThumbprint else { return token }
         guard thumbprint == certificate?.thumbprint else {
@@ -204,8 +213,7 @@ extension Explainer {
                 "the nonce was not looked up: whether it is new only the running gateway knows")
         }
         guard let token else { return signer }
-        try checkRevocation(
-            facts.revocations.covers(token, of: snapshot.authority?.policy.issuer ?? ""))
+        try checkRevocation(facts.revocations.covers(token))
         return .oauth1(
             clientID: signer.clientID, scopes: token.scopes, audiences: token.audiences)
     }
@@ -283,7 +291,7 @@ extension Explainer {
         if let principal {
             say(
                 .authorization,
-                "client \(principal.clientID), scopes \(list(principal.scopes)), "
+                "client \(principal.clientID)\(principal.outsideIssuer.map { " of \($0)" } ?? ""), scopes \(list(principal.scopes)), "
                     + "audiences \(list(principal.audiences))")
             for requirement in route.requirements { say(requirement, principal) }
         }

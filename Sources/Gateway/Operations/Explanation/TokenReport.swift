@@ -63,6 +63,8 @@ public enum TokenReport {
     static let unknownOpaque =
         "the store has no such token: it was never issued, was used up, or has ended"
 
+    static let lostClient = "its client is none any more: neither the conf nor the store has it"
+
     static func revocation(_ isRevoked: Bool, _ facts: StoreFacts) -> [String] {
         if isRevoked { return ["it has been revoked"] }
         return facts.mayMissRevocations
