@@ -120,7 +120,8 @@ public final class StateStore: Sendable {
     /// Calls `observer` on the store's thread, where it must not block, whenever a client or key differs
     /// from what it has seen or something was revoked, whichever process did it: at once after a change
     /// through this store, else within the poll interval. A failure to read is told once, too; the last
-    /// snapshot is then to be kept, and a new one follows when the store has healed.
+    /// snapshot is then to be kept, and a new one follows when the store has healed. Revocations come by
+    /// themselves, before the rest.
     ///
     /// - Parameters:
     ///   - generation: of the snapshot that the caller holds; a change since then is told at once.

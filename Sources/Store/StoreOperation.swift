@@ -138,16 +138,17 @@ extension StoreOperation where Value == Int {
     /// - Returns: how many were removed.
     public static func removeSigningKeys(endedBefore instant: WallTime) -> Self {
         Self { backend throws(StoreError) in
-            try backend.removeSigningKeys { $0.isSpent(endedBefore: instant) }
+            try backend.removeSigningKeys(orDamaged: nil) { $0.isSpent(endedBefore: instant) }
         }
     }
 
-    /// Removes a key that signs no more, and will not: the tokens that it signed are refused from then on.
+    /// Removes a key that signs no more, and will not, or a damaged one, which is not used either: the tokens that it
+    /// signed are refused from then on.
     ///
     /// - Returns: 1; 0 where there is no such key, or it still signs or is to.
     public static func removeSigningKey(kid: String, now: WallTime) -> Self {
         Self { backend throws(StoreError) in
-            try backend.removeSigningKeys { key in
+            try backend.removeSigningKeys(orDamaged: kid) { key in
                 key.kid == kid && key.retiredAt.map { $0 <= now || $0 <= key.activatesAt } ?? false
             }
         }

@@ -61,7 +61,9 @@ final class MemoryState: StateBackend {
         return true
     }
 
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) -> Int {
+    func removeSigningKeys(
+        orDamaged kid: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) -> Int {
         let before = keys.count
         keys.removeAll(where: isGone)
         if keys.count != before { changes += 1 }
@@ -91,11 +93,11 @@ final class MemoryState: StateBackend {
     }
 
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) {
         let snapshot = snapshot()
-        for client in snapshot.clients { try body(.client(client)) }
-        for key in snapshot.keys { try body(.key(key)) }
+        for client in snapshot.clients { try body(.success(.client(client))) }
+        for key in snapshot.keys { try body(.success(.key(key))) }
         try tokens.forEachRecord(liveAt: now, body)
     }
 

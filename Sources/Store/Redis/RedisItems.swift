@@ -150,7 +150,7 @@ extension RedisState {
     private static let revocationPage = 5000
 
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews {
-        var revocations: [Revocation] = []
+        var (revocations, faults): ([Revocation], [StoreFault]) = ([], [])
         var from = sequence
         while true {
             let reply = try ask(
@@ -158,30 +158,40 @@ extension RedisState {
                     .revocations,
                     keys: [keys.lastRevocation, keys.revocations, keys.revocationOrder],
                     "\(from)", "\(Self.revocationPage)"))
-            guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first,
-                let last = Int64(first)
-            else { throw .corrupt(reason: "the number of revocations is none") }
+            guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first
+            else { throw .corrupt(reason: "the revocations cannot be read") }
+            let last = Int64(first) ?? 0
             var through = last
             for index in stride(from: 1, to: parts.count - 2, by: 3) {
-                revocations.append(try revocation(parts[index + 1], parts[index + 2]))
                 through = Int64(parts[index]) ?? through
+                let read = self.revocations(parts[index + 1], parts[index + 2], number: through)
+                revocations += read.revocations
+                if let fault = read.fault { faults.append(fault) }
             }
             guard parts.count > 3 * Self.revocationPage else {
-                return StoreNews(revocations: revocations, through: last)
+                return StoreNews(revocations: revocations, through: last, faults: faults)
             }
             from = through
         }
     }
 
-    private func revocation(_ target: String, _ text: String) throws(StoreError) -> Revocation {
-        let words = try value([String].self, of: Array(target.utf8), "a revocation's target")
-        let moments = try value(RevocationMoments.self, of: Array(text.utf8), "a revocation")
-        guard words.count == 3,
-            let target = Revocation.Target(kind: words[0], issuer: words[1], subject: words[2])
-        else { throw .corrupt(reason: "a revocation of an unknown kind") }
-        return Revocation(
-            target, issuedBefore: WallTime(seconds: moments.issuedBefore),
-            until: WallTime(seconds: moments.until))
+    /// - Parameter number: the microsecond in which it was revoked, or a later one.
+    private func revocations(
+        _ target: String, _ text: String, number: Int64
+    ) -> (revocations: [Revocation], fault: StoreFault?) {
+        let decoder = JSONDecoder()
+        let words = try? decoder.decode([String].self, from: Data(target.utf8))
+        guard let words, words.count == 3 else {
+            return ([], StoreFault(.revocation(of: target), "nobody can say what it revokes"))
+        }
+        let moments = try? decoder.decode(RevocationMoments.self, from: Data(text.utf8))
+        return Revocation.Remains(
+            kind: words[0], issuer: words[1], subject: words[2],
+            issuedBefore: moments.map { WallTime(seconds: $0.issuedBefore) },
+            until: moments.map { WallTime(seconds: $0.until) },
+            // A client's removal revokes what is issued in the minute after it, too.
+            latest: WallTime(seconds: (number + Self.clockDifference * 1000) / 1_000_000 + 1)
+        ).read()
     }
 
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int {

@@ -77,7 +77,7 @@ enum RedisScript: String, CaseIterable, Sendable {
             ends = math.max(ends, old['until'])
         end
         local time = redis.call('TIME')
-        local last = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') + 1,
+        local last = math.max((tonumber(redis.call('GET', KEYS[1]) or '0') or 0) + 1,
             time[1] * 1000000 + time[2])
         redis.call('SET', KEYS[1], string.format('%.0f', last))
         redis.call('HSET', KEYS[2], ARGV[1],
@@ -92,7 +92,7 @@ enum RedisScript: String, CaseIterable, Sendable {
     case revocations = """
         local last = redis.call('GET', KEYS[1]) or '0'
         local from = '(' .. ARGV[1]
-        if tonumber(ARGV[1]) > tonumber(last) then from = '-inf' end
+        if tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
         local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES',
             'LIMIT', 0, ARGV[2])
         local answer = {last}

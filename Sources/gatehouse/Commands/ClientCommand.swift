@@ -118,7 +118,7 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            let clients = try access.perform(.snapshot).clients
+            let clients = try access.snapshot().clients
             // The conf's first, as they count where both have an id.
             let all = access.configuration.clients.map(Facts.of) + clients.map(Facts.of)
             if json { return try Output.json(all) }
@@ -158,7 +158,8 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            _ = try find(id, access)
+            let isDamaged = try access.perform(.snapshot).isDamaged(id)
+            if !isDamaged { _ = try find(id, access) }
             // Its tokens go with it. First: whatever comes between, no token outlives its client.
             let order = CommandLineRevocation(removing: id, access.configuration, .now())
             try access.perform(.revoke(order.revocation))
@@ -226,10 +227,21 @@ struct ClientCommand: ParsableCommand {
     }
 }
 
+extension StoreSnapshot {
+    /// Whether there is such a client, of which nothing can be read.
+    fileprivate func isDamaged(_ id: String) -> Bool {
+        faults.contains { $0.record == .client(id: id) }
+    }
+}
+
 extension ParsableCommand {
     fileprivate func find(_ id: String, _ access: StoreAccess) throws -> StoredClient {
-        let clients = try access.perform(.snapshot).clients
-        guard let client = clients.first(where: { $0.id == id }) else {
+        let snapshot = try access.snapshot()
+        guard let client = snapshot.clients.first(where: { $0.id == id }) else {
+            if snapshot.isDamaged(id) {
+                Diagnostics.write("gatehouse: remove it with `gatehouse client remove`")
+                throw ExitCode(69)
+            }
             let isDeclared = access.configuration.clients.contains { $0.id == id }
             Diagnostics.write(
                 isDeclared
@@ -244,9 +256,11 @@ extension ParsableCommand {
 extension StoreAccess {
     /// A slip of the pen must not pass for a revocation.
     func warnIfUnknown(_ id: String) throws {
-        guard !configuration.clients.contains(where: { $0.id == id }),
-            try !perform(.snapshot).clients.contains(where: { $0.id == id })
-        else { return }
+        guard !configuration.clients.contains(where: { $0.id == id }) else { return }
+        let snapshot = try snapshot()
+        guard !snapshot.clients.contains(where: { $0.id == id }), !snapshot.isDamaged(id) else {
+            return
+        }
         Diagnostics.write("gatehouse: there is no client \(id) now; it may have been removed")
     }
 

@@ -64,7 +64,7 @@ struct KeyCommand: ParsableCommand {
                 Diagnostics.write("gatehouse: the conf has no authority block")
                 throw ExitCode(78)
             }
-            let keys = try access.perform(.snapshot).keys
+            let keys = try access.snapshot().keys
             guard keys.count < AuthorityConfiguration.signingKeyLimit else {
                 Diagnostics.write(
                     "gatehouse: there are \(keys.count) signing keys, and those who verify take no more: "
