@@ -281,6 +281,8 @@ struct StoreWatch: Sendable {
         guard marks.revocations != seen.revocations else { return }
         let news = try backend.revocations(after: seen.revocations)
         seen.revocations = news.through
+        // After a loss of the store there may be none.
+        guard !news.revocations.isEmpty || !news.faults.isEmpty else { return }
         observer(.success(news))
     }
 

@@ -4,11 +4,22 @@ import Primitives
 /// Tokens, revocations and what may be used once: all that wait in one round trip.
 ///
 /// What may be used once is safe although Redis may lose its last writes (an append-only file that is synced each
-/// second, a replica that lags, memory alone). A record, the epoch, holds a floor and the run_id of the
-/// process that served it; a gateway that finds it gone, or served by another process, begins a new epoch whose
-/// floor is the server's clock or the highest timestamp that the gateway has seen, whichever is later. Nothing at or
-/// below the floor passes, whether or not its record is still there. Others notice by the id, which each of
-/// their calls carries, and raise the floor to what they have seen when they join.
+/// second, a replica that lags, memory alone). A record, the epoch, holds the run_id of the process that served it, and
+/// a floor. A gateway that finds it gone, or served by another process, begins a new epoch: its floor lies three
+/// seconds ahead of the server's clock, and nothing passes before the clock is past it, nor anything at or below it
+/// ever. So honest clients wait for three seconds, however fast the clock of another client is.
+///
+/// Nothing passes twice, for:
+/// - What was accepted with a timestamp less than three seconds ahead of the server's clock lies at or below that floor:
+///   the clock only goes on, and a gateway that has seen a later time than the new server shows raises the floor.
+/// - What was accepted with one further ahead is in the memory of the gateway that accepted it. That one puts it back
+///   when it joins the new epoch, before it asks for anything there; it looks for a new epoch at each poll, so that it has
+///   joined, if it reaches Redis, before the floor is past.
+/// - If it does not come (it died in the same moment, or is cut off), the others know from their polls how far ahead
+///   it went (`ahead:` in the epoch): up to there nothing passes at all (`doubt`) until it has joined, or time is past it.
+///
+/// What remains: an id that far ahead which was accepted within the last poll before Redis lost it, by a gateway that
+/// did not come back either. It may pass once more.
 extension RedisState {
     func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
         var results = try performOnce(items, Array(items.indices))
@@ -85,13 +96,13 @@ extension RedisState {
                     ], try json(revocation.target.words), "\(revocation.issuedBefore.seconds)",
                     "\(revocation.until.seconds)"))
         case .recordOnce(let id, let now):
-            let left = Self.milliseconds(from: now, to: id.expiresAt)
-            guard left > 0 else { return .known(.verdict(.belowFloor)) }
-            let lifetime = left + Self.clockDifference
+            guard now < id.expiresAt else { return .known(.verdict(.belowFloor)) }
+            guard !memory.isFull(for: id.timestamp) else { return .known(.failed(.busy)) }
             return .question(
                 .script(
                     .once, keys: [keys.epoch, keys.once(id)], epoch,
-                    id.timestamp.map { "\($0)" } ?? "", "\(lifetime)"))
+                    id.timestamp.map { "\($0)" } ?? "",
+                    "\(Self.lifetime(from: now, to: id.expiresAt))", memory.name))
         case .recordFutureNonce:
             return .known(.failed(.noRun))
         }
@@ -115,18 +126,28 @@ extension RedisState {
                 return .failed(error)
             }
         case .recordOnce(let id, _):
-            switch reply.string {
-            case "accepted":
-                if let timestamp = id.timestamp {
-                    highestTimestamp = max(highestTimestamp ?? timestamp, timestamp)
-                }
+            let parts = reply.elements?.map(\.string) ?? []
+            guard parts.count == 2, let word = parts[0], let time = parts[1].flatMap({ Int64($0) })
+            else { return .failed(.corrupt(reason: "a verdict that is not known")) }
+            memory.saw(serverTime: time)
+            switch word {
+            case "accepted": return .verdict(.accepted)
+            case "ahead":
+                memory.keep(
+                    keys.once(id),
+                    RedisMemory.AheadID(timestamp: id.timestamp ?? 0, expiresAt: id.expiresAt))
                 return .verdict(.accepted)
             case "reused": return .verdict(.reused)
-            case "floor": return .verdict(.belowFloor)
+            case "forgotten": return .verdict(.forgotten)
             case "epoch": return nil
             default: return .failed(.corrupt(reason: "a verdict that is not known"))
             }
         }
+    }
+
+    /// How long the id of a request is kept, in milliseconds.
+    static func lifetime(from now: WallTime, to end: WallTime) -> Int64 {
+        max(milliseconds(from: now, to: end), 0) + clockDifference
     }
 
     /// Rounded up: what must be remembered is, until the very end.

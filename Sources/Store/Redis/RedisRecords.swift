@@ -4,8 +4,13 @@ import Primitives
 /// Clients and signing keys, as JSON in two hashes.
 extension RedisState {
     func marks() throws(StoreError) -> StoreMarks {
-        let reply = try ask(.command("MGET", keys.generation, keys.lastRevocation))
-        guard let numbers = reply.elements, numbers.count == 2 else {
+        let replies = try ask([
+            .command("MGET", keys.generation, keys.lastRevocation),
+            .command("HGETALL", keys.epoch), .command("TIME"),
+        ])
+        if let error = replies.compactMap(\.error).first { throw StoreError(redis: error) }
+        try noteEpoch(replies[1], time: replies[2])
+        guard let numbers = replies[0].elements, numbers.count == 2 else {
             throw .corrupt(reason: "no generation")
         }
         // What is no number somebody has spoilt; the next change writes one again.
@@ -153,6 +158,20 @@ extension RedisState {
         /// Nil takes it away.
         case client(String, ClientText?)
         case key(String, SigningKeyText?)
+    }
+
+    /// A gateway that is asked for nothing joins a new epoch, too: others may wait for what it knows.
+    private func noteEpoch(_ epoch: RedisValue, time: RedisValue) throws(StoreError) {
+        let fields = Self.fields(epoch).map { field in
+            (name: field.0, value: String(decoding: field.1, as: UTF8.self))
+        }
+        guard fields.contains(where: { $0.name == "id" && $0.value == self.epoch }) else {
+            return try rejoin()
+        }
+        if let seconds = time.elements?.first?.string.flatMap({ Int64($0) }) {
+            memory.saw(serverTime: seconds)
+        }
+        memory.note(fields)
     }
 
     /// Clients and keys as they stand together.

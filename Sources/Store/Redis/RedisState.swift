@@ -22,8 +22,7 @@ final class RedisState: StateBackend {
 
     /// The epoch that this gateway has joined, '' for none.
     private(set) var epoch = ""
-    /// The highest timestamp of what this gateway saw accepted.
-    var highestTimestamp: Int64?
+    var memory = RedisMemory()
 
     private static let shortestDelay: Duration = .milliseconds(50)
     private static let longestDelay: Duration = .seconds(2)
@@ -180,10 +179,19 @@ final class RedisState: StateBackend {
         } catch {
             throw .unavailable(reason: "no random bytes")
         }
+        var names = [keys.epoch]
+        var words = [
+            epoch, server.runID, HexBytes(fresh).text, memory.name, "\(memory.highest)",
+            "\(memory.floor)", "\(memory.others.count)",
+        ]
+        for (name, highest) in memory.others { words += [name, "\(highest)"] }
+        let now = WallTime.now()
+        for (key, id) in memory.ahead {
+            names.append(key)
+            words += ["\(id.timestamp)", "\(Self.lifetime(from: now, to: id.expiresAt))"]
+        }
         let reply = try once(
-            .script(
-                .join, keys: [keys.epoch], epoch, server.runID,
-                highestTimestamp.map { "\($0)" } ?? "", HexBytes(fresh).text), server)
+            .script(.join, keys: names, arguments: words.map { Array($0.utf8) }), server)
         guard let id = reply.string, !id.isEmpty else {
             throw .corrupt(reason: "the epoch has no id")
         }
