@@ -290,6 +290,42 @@ struct RedisFaultTests {
         #expect(try open(location).perform(.snapshot).clients.isEmpty)
     }
 
+    /// Redis repeats the arguments of a command that it does not know.
+    @Test func aPasswordIsNotRepeated() throws {
+        let server = try TestRedis(["--rename-command", "AUTH", ""])
+        let said = try server.command("AUTH", "gate", "Sup3rSecret")
+        #expect(said.contains("Sup3rSecret"))
+        var location = server.location(timeout: .seconds(2))
+        (location.username, location.password) = ("gate", Secret(utf8: "Sup3rSecret"))
+        expectNoPassword(#expect(throws: StoreError.self) { try open(location) })
+        // Nor what a Sentinel says.
+        let sentinel = try ManualServer()
+        location.addresses = [.ip(.v4(0x7F00_0001), port: sentinel.port)]
+        location.sentinel = "fleet"
+        let answer = Answer<Void>()
+        let key = self.key
+        DispatchQueue.global().async { [location] in
+            do throws(StoreError) {
+                _ = try StateStore(location: .redis(location), secretsKey: key)
+                answer.give(.success(()))
+            } catch {
+                answer.give(.failure(error))
+            }
+        }
+        let client = try sentinel.accept()
+        for reply in ["-NOAUTH needed\r\n", "-\(said)\r\n-NOAUTH needed\r\n"] {
+            _ = try client.read(through: "fleet\r\n")
+            try client.send(reply)
+        }
+        expectNoPassword(answer.wait().failure)
+    }
+
+    private func expectNoPassword(_ error: StoreError?) {
+        let line = "\(String(describing: error))"
+        #expect(line.contains("AUTH was refused"), "\(line)")
+        #expect(!line.contains("Sup3r") && !line.contains("gate'"), "\(line)")
+    }
+
     @Test func aServerThatProvesToBeAnotherIsRefused() throws {
         let common = try CommonRedis.shared.get()
         var location = try common.location(.redisWithTLS, prefix: "gatehouse-none:")
