@@ -10,6 +10,8 @@ public struct StoreOperation<Value: Sendable>: Sendable {
     }
 
     let work: Work
+    /// Less than others have: it is not worth that they wait for it.
+    private(set) var timeout: Duration?
 
     init(_ run: @escaping @Sendable (any StateBackend) throws(StoreError) -> Value) {
         work = .alone(run)
@@ -82,7 +84,12 @@ extension StoreOperation where Value == Void {
     ///
     /// - Throws: `.noRun` outside a run.
     public static func raiseCeiling(to timestamp: Int64) -> Self {
-        Self { backend throws(StoreError) in try backend.raiseCeiling(to: timestamp) }
+        var operation = Self { backend throws(StoreError) in
+            try backend.raiseCeiling(to: timestamp)
+        }
+        // It runs ahead, and is tried again.
+        operation.timeout = .milliseconds(500)
+        return operation
     }
 
     /// Ends the run cleanly: the next one gets these bytes, and no floor. When this fails the stop is an

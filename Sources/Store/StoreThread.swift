@@ -77,8 +77,10 @@ final class StoreThread: Sendable {
     /// Queues a job. Never blocks.
     ///
     /// - Throws: `.closed`, or `.busy` when the queue is full; the job is then dropped.
-    func post(_ job: Job) throws(StoreError) {
-        let waiting = Waiting(job: job, deadline: jobTimeout.map { MonotonicInstant.now() + $0 })
+    /// - Parameter timeout: where it is to have less time than others.
+    func post(_ job: Job, within timeout: Duration? = nil) throws(StoreError) {
+        let deadline = jobTimeout.map { MonotonicInstant.now() + min($0, timeout ?? $0) }
+        let waiting = Waiting(job: job, deadline: deadline)
         let refusal: StoreError? = queue.withLock { queue in
             if queue.isClosed { return .closed }
             if queue.jobs.count >= Self.jobLimit { return .busy }

@@ -197,6 +197,8 @@ extension SQLiteState {
                     """, arguments: [now.seconds]) ?? false
         }
         guard isDue else { return 0 }
+        // Whoever writes now is not waited for, and nobody waits behind this.
+        hasTime(until: .now())
         return try write { database in
             try Self.purge(database, expiredAt: now, limit: limit)
         }
