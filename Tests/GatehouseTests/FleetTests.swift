@@ -1,6 +1,7 @@
 import Foundation
 import OAuth
 import Primitives
+import Synchronization
 import TestSupport
 import Testing
 
@@ -179,7 +180,7 @@ struct FleetTests {
         let basic = Data("late:\(secret)".utf8).base64EncodedString()
         for gateway in fleet.gateways {
             #expect(
-                try eventually(within: .seconds(2)) {
+                try eventually(within: .seconds(1)) {
                     try gateway.request(
                         "POST /oauth2/token HTTP/1.1\r\n\(hostLine)Authorization: Basic \(basic)\r\n"
                             + "Content-Type: application/x-www-form-urlencoded\r\n"
@@ -193,13 +194,69 @@ struct FleetTests {
             gatehouseBinary(), ["key", "rotate", "--now", "--config", fleet.conf(1)])
         #expect(rotated.status == .code(0), "\(rotated.error)")
         for index in 0..<2 {
+            // Two to three seconds until it signs, at all of them in the same second.
             #expect(
-                try eventually(within: .seconds(2)) {
+                try eventually(within: .seconds(4)) {
                     let newer = try fleet.token(index).json()["access_token"] as? String ?? ""
                     return newer.split(separator: ".").first != old.split(separator: ".").first
                 })
             #expect(try fleet.get(index, "Bearer \(old)").status == 200)
         }
+    }
+
+    /// Clients get tokens of any gateway and use each at all of them at once, while the key changes four times.
+    @Test func noTokenIsRefusedWhileKeysRotate() throws {
+        let fleet = try Fleet()
+        func kid(_ index: Int) throws -> Substring? {
+            (try fleet.token(index).json()["access_token"] as? String)?.split(separator: ".").first
+        }
+        #expect(try kid(0) != nil)
+        let isOver = Mutex(false)
+        let refused = Mutex<[String]>([])
+        let used = Mutex(0)
+        let lanes = DispatchGroup()
+        for lane in 0..<4 {
+            DispatchQueue.global().async(group: lanes) {
+                var index = lane
+                while !isOver.withLock({ $0 }) {
+                    index = (index + 1) % 3
+                    guard let reply = try? fleet.token(index),
+                        let token = try? reply.json()["access_token"] as? String
+                    else {
+                        refused.withLock { $0.append("no token of \(index)") }
+                        continue
+                    }
+                    // At once where it is least known.
+                    for other in [(index + 1) % 3, (index + 2) % 3, index] {
+                        let reply = try? fleet.get(other, "Bearer \(token)")
+                        used.withLock { $0 += 1 }
+                        if reply?.status != 200 {
+                            refused.withLock {
+                                $0.append("\(index) at \(other): \(reply?.text ?? "none")")
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        defer {
+            isOver.withLock { $0 = true }
+            lanes.wait()
+        }
+        for number in 0..<4 {
+            let before = try kid(0)
+            let rotated = try run(
+                gatehouseBinary(),
+                ["key", "rotate", "--now", "--config", fleet.conf(number % 3)])
+            #expect(rotated.status == .code(0) && rotated.output.hasSuffix(" next\n"))
+            for index in 0..<3 {
+                #expect(try eventually(within: .seconds(5)) { try kid(index) != before })
+            }
+        }
+        isOver.withLock { $0 = true }
+        lanes.wait()
+        #expect(refused.withLock { $0 }.isEmpty)
+        #expect(used.withLock { $0 } > 100)
     }
 
     /// An assertion of a client that holds a key was taken before Redis lost everything; so was one without a time of its own.
