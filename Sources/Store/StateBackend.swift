@@ -14,7 +14,8 @@ protocol StateBackend: AnyObject {
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews
 
     func addClient(_ client: StoredClient) throws(StoreError)
-    func replaceClient(_ client: StoredClient) throws(StoreError)
+    /// - Parameter old: what it must still be.
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError)
     func removeClient(id: String) throws(StoreError)
 
     /// Makes `key` the newest one; the others end when it begins. A damaged one counts as none.

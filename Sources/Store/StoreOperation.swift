@@ -40,11 +40,14 @@ extension StoreOperation where Value == Void {
 
     /// Puts `client` in the place of the one with its id; `createdAt` stays as it was.
     ///
-    /// - Throws: `.unknownClient`, or `.invalidClient` as for `addClient`.
-    public static func replaceClient(_ client: StoredClient, now: WallTime = .now()) -> Self {
+    /// - Parameter old: what it must still be: of two changes at once, on whichever hosts, neither undoes the other.
+    /// - Throws: `.unknownClient`, `.clientChanged`, or `.invalidClient` as for `addClient`.
+    public static func replaceClient(
+        _ client: StoredClient, ifStill old: StoredClient? = nil, now: WallTime = .now()
+    ) -> Self {
         Self { backend throws(StoreError) in
             try client.check(at: now)
-            try backend.replaceClient(client)
+            try backend.replaceClient(client, ifStill: old)
         }
     }
 

@@ -445,7 +445,8 @@ struct FaultTests {
         .cannotOpen(path: "/p", reason: "r"), .foreignDatabase(path: "/p"),
         .newerVersion(found: 2, known: 1), .corrupt(reason: "r"),
         .keyFile(path: "/p", reason: "r"), .unavailable(reason: "r"), .inUse(path: "/p"),
-        .clientExists(id: "i"), .unknownClient(id: "i"), .invalidClient(id: "i", reason: "r"),
+        .clientExists(id: "i"), .unknownClient(id: "i"), .clientChanged(id: "i"),
+        .invalidClient(id: "i", reason: "r"),
         .keyExists(kid: "k"), .notEmpty, .badExport(line: 1, reason: "r"),
     ])
     func anErrorIsOneLine(error: StoreError) {

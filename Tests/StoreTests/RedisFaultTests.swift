@@ -344,7 +344,43 @@ struct RedisFaultTests {
         }
         #expect(reason.contains("maxmemory-policy"))
         try server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        _ = try open(server.location())
+        let store = try open(server.location())
+        try watch(store)
+        // Also while the connection is open.
+        try server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        let isRefused = eventually(within: .seconds(10)) {
+            do throws(StoreError) {
+                _ = try store.perform(.snapshot)
+                return false
+            } catch {
+                return "\(error)".contains("maxmemory-policy")
+            }
+        }
+        #expect(isRefused)
+        try server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        _ = try healed(store, .snapshot)
+    }
+
+    /// SYNs that nobody answers: the queue of the listening socket is full, and the kernel drops them.
+    @Test func aBlackHoleHoldsNobodyForLongerThanTheTimeout() throws {
+        let hole = try ManualServer(backlog: 0)
+        let filler = try (0..<2).map { _ in try? TCPClient(port: hole.port) }
+        #expect(!filler.isEmpty)
+        let timeout = Duration.milliseconds(400)
+        let location = RedisLocation(
+            addresses: [.ip(.v4(0x7F00_0001), port: hole.port)], timeout: timeout)
+        let store = try StateStore(
+            location: .redis(location), secretsKey: key, pollInterval: .milliseconds(20),
+            mayBeAway: true)
+        try watch(store)
+        var longest = Duration.zero
+        let end = ContinuousClock.now + timeout * 5
+        while ContinuousClock.now < end {
+            let began = ContinuousClock.now
+            #expect(throws: StoreError.self) { try store.perform(.snapshot) }
+            longest = max(longest, ContinuousClock.now - began)
+        }
+        #expect(longest < timeout + .milliseconds(300), "\(longest)")
     }
 
     @Test func aFullRedisLosesNothingAndHeals() throws {
@@ -396,7 +432,8 @@ struct RedisFaultTests {
         #expect(try second.command("HEXISTS", "gatehouse:clients", "a") == "1")
     }
 
-    @Test func aFailoverOfTheSentinelsIsFollowed() throws {
+    @Test(arguments: ["by command", "by death"])
+    func aFailoverOfTheSentinelsIsFollowed(how: String) throws {
         let primary = try TestRedis()
         let replica = try TestRedis(["--replicaof", "127.0.0.1", "\(primary.port)"])
         let sentinel = try TestRedis(
@@ -420,8 +457,20 @@ struct RedisFaultTests {
         // The Sentinel knows of the replica once both have told it.
         #expect(
             try eventually(within: .seconds(60)) {
-                try sentinel.command("SENTINEL", "FAILOVER", "fleet") == "OK"
+                try sentinel.command("SENTINEL", "REPLICAS", "fleet").contains("\(replica.port)")
             })
+        if how == "by death" {
+            #expect(
+                try eventually(within: .seconds(20)) {
+                    try replica.command("HLEN", "gatehouse:clients") == "1"
+                })
+            primary.kill()
+        } else {
+            #expect(
+                try eventually(within: .seconds(60)) {
+                    try sentinel.command("SENTINEL", "FAILOVER", "fleet") == "OK"
+                })
+        }
         #expect(
             try eventually(within: .seconds(60)) {
                 try sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet")

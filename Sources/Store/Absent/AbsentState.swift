@@ -9,7 +9,9 @@ final class AbsentState: StateBackend {
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews { throw Self.reason }
 
     func addClient(_ client: StoredClient) throws(StoreError) { throw Self.reason }
-    func replaceClient(_ client: StoredClient) throws(StoreError) { throw Self.reason }
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
+        throw Self.reason
+    }
     func removeClient(id: String) throws(StoreError) { throw Self.reason }
 
     func addSigningKey(

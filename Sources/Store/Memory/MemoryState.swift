@@ -40,9 +40,10 @@ final class MemoryState: StateBackend {
         changes += 1
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
-        guard let old = clients[client.id] else { throw .unknownClient(id: client.id) }
-        clients[client.id] = client.created(at: old.createdAt)
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
+        guard let found = clients[client.id] else { throw .unknownClient(id: client.id) }
+        guard old == nil || old == found else { throw .clientChanged(id: client.id) }
+        clients[client.id] = client.created(at: found.createdAt)
         changes += 1
     }
 

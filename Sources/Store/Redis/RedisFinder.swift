@@ -121,7 +121,7 @@ struct RedisFinder {
     }
 
     /// A server that throws away what it likes when its memory is full forgets nonces without a word.
-    private func refuseEviction(
+    func refuseEviction(
         _ endpoint: Endpoint, _ facts: [String: String]
     ) throws(StoreError) {
         guard let policy = facts["maxmemory_policy"], policy != "noeviction",
@@ -142,7 +142,7 @@ struct RedisFinder {
     }
 
     /// The lines `name:value` of INFO.
-    private static func facts(_ reply: RedisValue) -> [String: String] {
+    static func facts(_ reply: RedisValue) -> [String: String] {
         var facts: [String: String] = [:]
         for line in (reply.string ?? "").split(whereSeparator: \.isNewline) {
             guard let colon = line.firstIndex(of: ":") else { continue }

@@ -10,6 +10,7 @@ extension RedisState {
         ])
         if let error = replies.compactMap(\.error).first { throw StoreError(redis: error) }
         try noteEpoch(replies[1], time: replies[2])
+        try checkPolicy()
         guard let numbers = replies[0].elements, numbers.count == 2 else {
             throw .corrupt(reason: "no generation")
         }
@@ -76,10 +77,14 @@ extension RedisState {
         }
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
         try change { texts throws(StoreError) in
-            guard let old = texts.clients[client.id] else { throw .unknownClient(id: client.id) }
-            let aged = client.created(at: WallTime(seconds: try old.get().createdAt))
+            guard let found = texts.clients[client.id] else {
+                throw .unknownClient(id: client.id)
+            }
+            let text = try found.get()
+            if let old, try text.record(seal) != old { throw .clientChanged(id: client.id) }
+            let aged = client.created(at: WallTime(seconds: text.createdAt))
             return [.client(client.id, try ClientText(aged, seal))]
         }
     }

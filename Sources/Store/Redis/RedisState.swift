@@ -19,6 +19,7 @@ final class RedisState: StateBackend {
     private var retryAt: MonotonicInstant
     private var retryDelay = RedisState.shortestDelay
     private var lastFailure = StoreError.closed
+    private var policyIsDue = MonotonicInstant.now()
 
     /// The epoch that this gateway has joined, '' for none.
     private(set) var epoch = ""
@@ -26,6 +27,7 @@ final class RedisState: StateBackend {
 
     private static let shortestDelay: Duration = .milliseconds(50)
     private static let longestDelay: Duration = .seconds(2)
+    private static let policyPause: Duration = .seconds(2)
 
     /// - Parameter mayBeAway: it may come later; what a wrong password or another key says is told all the same.
     init(
@@ -203,6 +205,21 @@ final class RedisState: StateBackend {
         let server = try connected()
         do throws(StoreError) {
             try join(server)
+        } catch {
+            drop(error)
+            throw error
+        }
+    }
+
+    /// What was right when the connection opened may be configured otherwise since.
+    func checkPolicy() throws(StoreError) {
+        let now = MonotonicInstant.now()
+        guard now >= policyIsDue else { return }
+        policyIsDue = now + Self.policyPause
+        let server = try connected()
+        let facts = RedisFinder.facts(try ask(.command("INFO", "memory")))
+        do throws(StoreError) {
+            try finder.refuseEviction(server.connection.endpoint, facts)
         } catch {
             drop(error)
             throw error

@@ -98,8 +98,15 @@ extension SQLiteState {
             arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
         try write { database in
+            if let old,
+                let row = try Row.fetchOne(
+                    database, sql: "SELECT * FROM client WHERE id = ?", arguments: [client.id]),
+                try readClient(row) != .success(old)
+            {
+                throw StoreError.clientChanged(id: client.id)
+            }
             try database.execute(
                 sql: """
                     UPDATE client SET secrets = ?, scopes = ?, audiences = ?, auth_method = ?,

@@ -196,25 +196,7 @@ struct ClientCommand: ParsableCommand {
             let access = try StoreAccess(options)
             let secret = try ClientSecret.generate()
             try access.alone {
-                var client = try find(id, access)
-                let now = WallTime.now()
-                let end = grace.flatMap(ConfDuration.init).map {
-                    WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
-                }
-                // Newest first: what falls off the end is the one before the last.
-                let kept = StoredClient.secretLimit - 1
-                if oauth1 {
-                    let before = client.liveOAuth1Secrets(at: now).prefix(kept)
-                    client.oauth1Secrets =
-                        [StoredSharedSecret(secret: secret, createdAt: now)]
-                        + before.map { secret in end.map(secret.expiring) ?? secret }
-                } else {
-                    let before = client.liveSecrets(at: now).prefix(kept)
-                    client.secrets =
-                        [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
-                        + before.map { secret in end.map(secret.expiring) ?? secret }
-                }
-                try access.perform(.replaceClient(client))
+                while try !rotate(secret, access) {}
             }
             access.warnIfDeclared(id)
             try Secrets.show(
@@ -223,6 +205,38 @@ struct ClientCommand: ParsableCommand {
             Diagnostics.write(
                 "the secret before stays good "
                     + (grace.map { "for \($0)" } ?? "until the next rotation"))
+        }
+
+        /// - Returns: false when another host has changed the client meanwhile: what somebody was shown there must not be
+        ///   undone.
+        private func rotate(_ secret: Secret, _ access: StoreAccess) throws -> Bool {
+            let old = try find(id, access)
+            var client = old
+            let now = WallTime.now()
+            let end = grace.flatMap(ConfDuration.init).map {
+                WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
+            }
+            // Newest first: what falls off the end is the one before the last.
+            let kept = StoredClient.secretLimit - 1
+            if oauth1 {
+                let before = client.liveOAuth1Secrets(at: now).prefix(kept)
+                client.oauth1Secrets =
+                    [StoredSharedSecret(secret: secret, createdAt: now)]
+                    + before.map { secret in end.map(secret.expiring) ?? secret }
+            } else {
+                let before = client.liveSecrets(at: now).prefix(kept)
+                client.secrets =
+                    [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
+                    + before.map { secret in end.map(secret.expiring) ?? secret }
+            }
+            do throws(StoreError) {
+                try access.store.perform(.replaceClient(client, ifStill: old))
+                return true
+            } catch .clientChanged {
+                return false
+            } catch {
+                throw access.exit(error)
+            }
         }
     }
 }
