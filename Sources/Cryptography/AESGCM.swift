@@ -4,8 +4,8 @@ import Primitives
 /// AES-256-GCM (NIST SP 800-38D) for what lies in the store: nonce (12 bytes) ‖ ciphertext ‖ tag
 /// (16 bytes).
 ///
-/// The nonce is random for every sealing; at 2^32 sealings under one key that would become a risk,
-/// and a store holds keys and secrets by the thousand.
+/// The nonce is random for every sealing; at 2^32 sealings under one key that would become a risk:
+/// whoever seals without end uses a key for each.
 public enum AESGCM {
     public static let keyByteCount = 32
     private static let nonceByteCount = 12

@@ -42,7 +42,8 @@ struct Seal: Sendable {
 
     func close(_ secret: Secret, _ place: Place) throws(StoreError) -> [UInt8] {
         do throws(CryptographyError) {
-            return try AESGCM.seal(secret.exposed, key: key, additionalData: place.identity)
+            return try AESGCM.seal(
+                secret.exposed, key: try key(for: place), additionalData: place.identity)
         } catch {
             throw .unavailable(reason: "cannot seal \(place.name)")
         }
@@ -51,13 +52,29 @@ struct Seal: Sendable {
     /// - Throws: `.corrupt`: the value was changed or moved (a wrong key has shown itself at the canary).
     func open(_ sealed: [UInt8], _ place: Place) throws(StoreError) -> Secret {
         do throws(CryptographyError) {
-            return Secret(try AESGCM.open(sealed, key: key, additionalData: place.identity))
+            return Secret(
+                try AESGCM.open(sealed, key: try key(for: place), additionalData: place.identity))
         } catch {
+            // Of a version that sealed everything with one key.
+            if case .tokenSecret = place,
+                let plain = try? AESGCM.open(sealed, key: key, additionalData: place.identity)
+            {
+                return Secret(plain)
+            }
             guard error == .notAuthentic else {
                 throw .unavailable(reason: "cannot open \(place.name)")
             }
             throw .corrupt(reason: "\(place.name) does not open")
         }
+    }
+
+    /// Tokens come without end, two with each dance of OAuth 1.0: each has a key of its own, so that no key comes near the
+    /// 2^32 sealings at which nonces made by chance are no longer safe (NIST SP 800-38D section 8.3). Of the rest there
+    /// is one for each client, rotation and key, and all share one.
+    private func key(for place: Place) throws(CryptographyError) -> Secret {
+        guard case .tokenSecret = place else { return key }
+        let label = Array("gatehouse: seal\0".utf8) + place.identity
+        return Secret(try MAC.authenticate(label.span, algorithm: .sha256, key: key.exposed))
     }
 
     /// What tells a wrong key at open, before anything is sealed under a second one.

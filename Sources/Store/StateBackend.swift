@@ -14,17 +14,21 @@ protocol StateBackend: AnyObject {
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews
 
     func addClient(_ client: StoredClient) throws(StoreError)
-    func replaceClient(_ client: StoredClient) throws(StoreError)
+    /// - Parameter old: what it must still be.
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError)
     func removeClient(id: String) throws(StoreError)
 
-    /// Makes `key` the newest one; the others end when it begins.
+    /// Makes `key` the newest one; the others end when it begins. A damaged one counts as none.
     ///
     /// - Returns: whether the key was added.
     func addSigningKey(
         _ key: SigningKeyRecord, _ condition: SigningKeyCondition
     ) throws(StoreError) -> Bool
+    /// - Parameter kid: goes too if it is damaged: nobody can say then what it is.
     /// - Returns: how many keys were removed.
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int
+    func removeSigningKeys(
+        orDamaged kid: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) throws(StoreError) -> Int
 
     /// Does all of them, in their order.
     ///
@@ -37,9 +41,9 @@ protocol StateBackend: AnyObject {
     /// - Returns: how many records were removed, at most `limit`.
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int
 
-    /// Hands over all that has not expired at `now`, one by one.
+    /// Hands over all that has not expired at `now`, one by one, and what cannot be read in its turn.
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError)
 
     /// Puts clients and keys in as they are, all or none.

@@ -32,18 +32,22 @@ public final class StateStore: Sendable {
     /// - Parameters:
     ///   - secretsKey: seals private keys and shared secrets at rest; not used in memory.
     ///   - pollInterval: how often to look for what other processes changed.
-    ///   - busyTimeout: how long to wait for another process that writes.
+    ///   - timeout: of a database: how long an operation may take from its submission, waiting for others included, and
+    ///     the opening. What cannot begin by then is not done. A Redis has its own.
     ///   - mayBeAway: a state elsewhere that cannot be reached is no failure of the opening.
     /// - Throws: what `StoreError` lists; a database that cannot be used is left as it was.
     public init(
         location: StateStoreLocation, secretsKey: SecretsKey,
-        pollInterval: Duration = .milliseconds(500), busyTimeout: Duration = .seconds(2),
+        pollInterval: Duration = .milliseconds(500), timeout: Duration = .seconds(2),
         mayBeAway: Bool = false
     ) throws(StoreError) {
         seal = Seal(key: secretsKey.secret)
-        var jobTimeout: Duration?
-        if case .redis(let redis) = location { jobTimeout = redis.timeout }
-        isShared = jobTimeout != nil
+        let jobTimeout: Duration?
+        switch location {
+        case .redis(let redis): (jobTimeout, isShared) = (redis.timeout, true)
+        case .sqlite: (jobTimeout, isShared) = (timeout, false)
+        case .memory, .absent: (jobTimeout, isShared) = (nil, false)
+        }
         thread = StoreThread(pollInterval: pollInterval, jobTimeout: jobTimeout)
         switch location {
         case .memory:
@@ -56,7 +60,7 @@ public final class StateStore: Sendable {
             try thread.start { () throws(StoreError) in AbsentState() }
         case .sqlite(let path):
             try thread.start { () throws(StoreError) in
-                try SQLiteState(path: path, secretsKey: secretsKey, busyTimeout: busyTimeout)
+                try SQLiteState(path: path, secretsKey: secretsKey, timeout: timeout)
             }
         }
     }
@@ -101,7 +105,7 @@ public final class StateStore: Sendable {
                 }
             }
         do throws(StoreError) {
-            try thread.post(job)
+            try thread.post(job, within: operation.timeout)
         } catch {
             completion(.failure(error))
         }
@@ -120,7 +124,8 @@ public final class StateStore: Sendable {
     /// Calls `observer` on the store's thread, where it must not block, whenever a client or key differs
     /// from what it has seen or something was revoked, whichever process did it: at once after a change
     /// through this store, else within the poll interval. A failure to read is told once, too; the last
-    /// snapshot is then to be kept, and a new one follows when the store has healed.
+    /// snapshot is then to be kept, and a new one follows when the store has healed. Revocations come by
+    /// themselves, before the rest.
     ///
     /// - Parameters:
     ///   - generation: of the snapshot that the caller holds; a change since then is told at once.

@@ -24,6 +24,8 @@ public enum StoreError: Error, Equatable, Sendable {
     case inUse(path: String)
     case clientExists(id: String)
     case unknownClient(id: String)
+    /// Somebody else has changed it meanwhile. Worth another try, by what it is now.
+    case clientChanged(id: String)
     case invalidClient(id: String, reason: String)
     case keyExists(kid: String)
     /// Nonces and ceilings belong to a run: between `beginRun` and `endRun`.
@@ -66,6 +68,7 @@ extension StoreError: CustomStringConvertible {
         case .inUse(let path): "another running gateway uses the database \(path)"
         case .clientExists(let id): "there is a client \(id) already"
         case .unknownClient(let id): "there is no client \(id)"
+        case .clientChanged(let id): "the client \(id) was changed by somebody else meanwhile"
         case .invalidClient(let id, let reason): "the client \(id) cannot be stored: \(reason)"
         case .keyExists(let kid): "there is a signing key \(kid) already"
         case .noRun: "no run has begun on this store"

@@ -10,6 +10,8 @@ public struct StoreOperation<Value: Sendable>: Sendable {
     }
 
     let work: Work
+    /// Less than others have: it is not worth that they wait for it.
+    private(set) var timeout: Duration?
 
     init(_ run: @escaping @Sendable (any StateBackend) throws(StoreError) -> Value) {
         work = .alone(run)
@@ -38,11 +40,14 @@ extension StoreOperation where Value == Void {
 
     /// Puts `client` in the place of the one with its id; `createdAt` stays as it was.
     ///
-    /// - Throws: `.unknownClient`, or `.invalidClient` as for `addClient`.
-    public static func replaceClient(_ client: StoredClient, now: WallTime = .now()) -> Self {
+    /// - Parameter old: what it must still be: of two changes at once, on whichever hosts, neither undoes the other.
+    /// - Throws: `.unknownClient`, `.clientChanged`, or `.invalidClient` as for `addClient`.
+    public static func replaceClient(
+        _ client: StoredClient, ifStill old: StoredClient? = nil, now: WallTime = .now()
+    ) -> Self {
         Self { backend throws(StoreError) in
             try client.check(at: now)
-            try backend.replaceClient(client)
+            try backend.replaceClient(client, ifStill: old)
         }
     }
 
@@ -82,7 +87,12 @@ extension StoreOperation where Value == Void {
     ///
     /// - Throws: `.noRun` outside a run.
     public static func raiseCeiling(to timestamp: Int64) -> Self {
-        Self { backend throws(StoreError) in try backend.raiseCeiling(to: timestamp) }
+        var operation = Self { backend throws(StoreError) in
+            try backend.raiseCeiling(to: timestamp)
+        }
+        // It runs ahead, and is tried again.
+        operation.timeout = .milliseconds(500)
+        return operation
     }
 
     /// Ends the run cleanly: the next one gets these bytes, and no floor. When this fails the stop is an
@@ -138,16 +148,17 @@ extension StoreOperation where Value == Int {
     /// - Returns: how many were removed.
     public static func removeSigningKeys(endedBefore instant: WallTime) -> Self {
         Self { backend throws(StoreError) in
-            try backend.removeSigningKeys { $0.isSpent(endedBefore: instant) }
+            try backend.removeSigningKeys(orDamaged: nil) { $0.isSpent(endedBefore: instant) }
         }
     }
 
-    /// Removes a key that signs no more, and will not: the tokens that it signed are refused from then on.
+    /// Removes a key that signs no more, and will not, or a damaged one, which is not used either: the tokens that it
+    /// signed are refused from then on.
     ///
     /// - Returns: 1; 0 where there is no such key, or it still signs or is to.
     public static func removeSigningKey(kid: String, now: WallTime) -> Self {
         Self { backend throws(StoreError) in
-            try backend.removeSigningKeys { key in
+            try backend.removeSigningKeys(orDamaged: kid) { key in
                 key.kid == kid && key.retiredAt.map { $0 <= now || $0 <= key.activatesAt } ?? false
             }
         }

@@ -77,8 +77,10 @@ final class StoreThread: Sendable {
     /// Queues a job. Never blocks.
     ///
     /// - Throws: `.closed`, or `.busy` when the queue is full; the job is then dropped.
-    func post(_ job: Job) throws(StoreError) {
-        let waiting = Waiting(job: job, deadline: jobTimeout.map { MonotonicInstant.now() + $0 })
+    /// - Parameter timeout: where it is to have less time than others.
+    func post(_ job: Job, within timeout: Duration? = nil) throws(StoreError) {
+        let deadline = jobTimeout.map { MonotonicInstant.now() + min($0, timeout ?? $0) }
+        let waiting = Waiting(job: job, deadline: deadline)
         let refusal: StoreError? = queue.withLock { queue in
             if queue.isClosed { return .closed }
             if queue.jobs.count >= Self.jobLimit { return .busy }
@@ -250,26 +252,56 @@ struct StoreWatch: Sendable {
     mutating func look(_ backend: any StateBackend) {
         do throws(StoreError) {
             let marks = try backend.marks()
-            guard marks != seen || lastFailure != nil else { return }
-            // Healed: the snapshot is told again, so that whoever was told of the failure knows.
-            let snapshot =
-                marks.generation != seen.generation || lastFailure != nil
-                ? try backend.snapshot() : nil
-            let revoked =
-                marks.revocations != seen.revocations
-                ? try backend.revocations(after: seen.revocations)
-                : StoreNews(revocations: [], through: seen.revocations)
-            seen.generation = snapshot?.generation ?? seen.generation
-            seen.revocations = revoked.through
-            lastFailure = nil
-            let news = StoreNews(
-                snapshot: snapshot, revocations: revoked.revocations, through: revoked.through)
-            observer(.success(news))
+            // Each by itself: whatever is wrong with the one, the other is told. Revocations first, as nothing of theirs
+            // may wait.
+            let failure = attempt { watch throws(StoreError) in
+                try watch.lookAtRevocations(marks, backend)
+            }
+            try lookAtRecords(marks, backend, isWell: failure == nil)
+            if let failure { throw failure }
         } catch {
             guard error != lastFailure else { return }
             lastFailure = error
             observer(.failure(error))
         }
+    }
+
+    private mutating func attempt(
+        _ body: (inout StoreWatch) throws(StoreError) -> Void
+    ) -> StoreError? {
+        do throws(StoreError) {
+            try body(&self)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private mutating func lookAtRevocations(
+        _ marks: StoreMarks, _ backend: any StateBackend
+    ) throws(StoreError) {
+        guard marks.revocations != seen.revocations else { return }
+        let news = try backend.revocations(after: seen.revocations)
+        seen.revocations = news.through
+        // After a loss of the store there may be none.
+        guard !news.revocations.isEmpty || !news.faults.isEmpty else { return }
+        observer(.success(news))
+    }
+
+    private mutating func lookAtRecords(
+        _ marks: StoreMarks, _ backend: any StateBackend, isWell: Bool
+    ) throws(StoreError) {
+        // Healed: the snapshot is told again, so that whoever was told of the failure knows.
+        let isHealed = isWell && lastFailure != nil
+        guard marks.generation == nil || marks.generation != seen.generation || isHealed else {
+            return
+        }
+        let snapshot = try backend.snapshot()
+        seen.generation = snapshot.generation
+        if isWell { lastFailure = nil }
+        observer(
+            .success(
+                StoreNews(snapshot: snapshot, revocations: [], through: seen.revocations)))
     }
 }
 

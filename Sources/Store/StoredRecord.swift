@@ -107,17 +107,18 @@ extension StateStore {
     /// gateway keeps for its next run (`endRun`) are not in it.
     ///
     /// - Parameter write: takes a line, without its end; called on the store's thread.
-    /// - Returns: how many records were written.
+    /// - Returns: how many records were written, and what could not be read and is not among them.
     public func export(
         liveAt now: WallTime = .now(), _ write: @escaping @Sendable (String) -> Void
-    ) throws(StoreError) -> Int {
+    ) throws(StoreError) -> (count: Int, faults: [StoreFault]) {
         let seal = self.seal
         return try perform(
-            StoreOperation<Int> { backend throws(StoreError) in
+            StoreOperation<(count: Int, faults: [StoreFault])> { backend throws(StoreError) in
                 var head = ExportLine()
                 head.gatehouse = ExportLine.Head(
                     version: ExportLine.version, canary: HexBytes(try seal.makeCanary()))
                 var count = -1
+                var faults: [StoreFault] = []
                 func put(_ line: ExportLine) throws(StoreError) {
                     guard let text = line.text else {
                         throw .unavailable(reason: "a record cannot be written as JSON")
@@ -127,9 +128,12 @@ extension StateStore {
                 }
                 try put(head)
                 try backend.forEachRecord(liveAt: now) { record throws(StoreError) in
-                    try put(try ExportLine(record, seal))
+                    switch record {
+                    case .success(let record): try put(try ExportLine(record, seal))
+                    case .failure(let fault): faults.append(fault)
+                    }
                 }
-                return count
+                return (count, faults)
             })
     }
 
@@ -142,7 +146,9 @@ extension StateStore {
         now: WallTime = .now(), _ line: () -> String?
     ) throws(StoreError) -> ImportedRecords {
         let before = try perform(.snapshot)
-        guard before.clients.isEmpty, before.keys.isEmpty else { throw .notEmpty }
+        guard before.clients.isEmpty, before.keys.isEmpty, before.faults.isEmpty else {
+            throw .notEmpty
+        }
         var imported = ImportedRecords()
         var clients: [StoredClient] = []
         var keys: [SigningKeyRecord] = []

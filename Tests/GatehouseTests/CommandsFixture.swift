@@ -95,6 +95,15 @@ struct CommandFixture {
         return result.output.trimmingCharacters(in: .newlines)
     }
 
+    /// What somebody does to the database in an SQLite shell.
+    func sql(_ statement: String) throws {
+        let script =
+            "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute(sys.argv[2]); d.commit()"
+        let python = try requireTool("python3", package: "python3")
+        let result = try run(python, ["-c", script, folder.file("state.db"), statement])
+        guard result.status == .code(0) else { throw Failure(result.error) }
+    }
+
     func start() throws -> RunningProcess {
         let process = try RunningProcess(binary, ["serve", "--config", conf])
         try process.waitForPort(port)

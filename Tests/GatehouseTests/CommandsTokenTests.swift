@@ -162,4 +162,48 @@ struct CommandsTokenTests {
         #expect(
             try fixture.gatehouse("token", "issue", "--client", "declared").status == .code(78))
     }
+
+    /// One client's record is damaged while the gateway runs: others' tokens are revoked as ever, and it starts again.
+    @Test func aDamagedClientHoldsNoRevocationUp() throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        let fixture = try CommandFixture(upstream: upstream.port)
+        let spare = try fixture.output("client", "add", "spare", "--oauth1")
+        let gateway = try fixture.start()
+        defer { gateway.end() }
+        let tokens = try (0..<2).map { _ in
+            try fixture.output("token", "issue", "--client", "declared")
+        }
+        func status(_ token: String) throws -> Int {
+            try fixture.send(
+                fixture.request("GET /orders", ["Authorization: Bearer \(token)"])
+            ).status
+        }
+        #expect(try tokens.map(status) == [200, 200])
+        try fixture.sql(
+            "UPDATE client SET oauth1_secrets = replace(oauth1_secrets, 'sealed', 'sealet')")
+        let revoked = try fixture.gatehouse("token", "revoke", tokens[0])
+        #expect(revoked.status == .code(0))
+        #expect(revoked.error.contains("the client spare is damaged"))
+        #expect(try eventually(within: .seconds(1)) { try status(tokens[0]) == 401 })
+        #expect(try status(tokens[1]) == 200)
+        #expect(
+            try fixture.gatehouse("token", "revoke", "--client", "declared").status == .code(0))
+        #expect(try eventually(within: .seconds(1)) { try status(tokens[1]) == 401 })
+        // It is refused itself, and named once.
+        let secret = try #require(value("client_secret", in: spare))
+        #expect(try eventually { try fixture.tokenStatus("spare", secret) == 401 })
+        let line = "the client spare is damaged: oauth1_secrets is not a list of secrets"
+        #expect(gateway.standardError.components(separatedBy: line).count == 2)
+        gateway.end()
+
+        let again = try fixture.start()
+        defer { again.end() }
+        #expect(eventually { again.standardError.contains(line) })
+        #expect(try tokens.map(status) == [401, 401])
+        // The operator's way out.
+        #expect(try fixture.gatehouse("client", "rotate", "spare").status == .code(69))
+        #expect(try fixture.gatehouse("store", "export").status == .code(65))
+        #expect(try fixture.gatehouse("client", "remove", "spare").status == .code(0))
+        #expect(try fixture.gatehouse("store", "export").status == .code(0))
+    }
 }

@@ -151,7 +151,7 @@ struct DPoPReplayTests {
                     + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
         }
 
-        /// In the second in which the store was made no proof is taken: what was before nobody knows.
+        /// In the three seconds in which the store was made no proof is taken: what was before nobody knows.
         func token() throws -> String {
             var token: String?
             _ = try eventually(within: .seconds(10)) {

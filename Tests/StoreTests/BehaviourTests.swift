@@ -61,6 +61,23 @@ struct BehaviourTests {
     }
 
     @Test(arguments: Backend.allCases)
+    func aChangeOfWhatIsNoLongerSoIsRefused(backend: Backend) throws {
+        let (one, two) = (try open(backend), backend == .memory ? nil : try open(backend))
+        let old = try makeClient("a", oauth1: "old")
+        try one.perform(.addClient(old))
+        var (first, second) = (old, old)
+        first.scopes = ["first"]
+        second.scopes = ["second"]
+        try (two ?? one).perform(.replaceClient(first, ifStill: old))
+        #expect(throws: StoreError.clientChanged(id: "a")) {
+            try one.perform(.replaceClient(second, ifStill: old))
+        }
+        #expect(try one.perform(.snapshot).clients == [first])
+        try one.perform(.replaceClient(second, ifStill: first))
+        #expect(try one.perform(.snapshot).clients == [second])
+    }
+
+    @Test(arguments: Backend.allCases)
     func aClientThatIsNotThereIsNeitherReplacedNorRemoved(backend: Backend) throws {
         let store = try open(backend)
         #expect(throws: StoreError.unknownClient(id: "a")) {

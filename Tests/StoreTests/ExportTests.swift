@@ -19,8 +19,9 @@ struct ExportTests {
 
     private func lines(_ store: StateStore) throws -> [String] {
         let lines = Mutex<[String]>([])
-        let count = try store.export(liveAt: monday) { line in lines.withLock { $0.append(line) } }
-        #expect(count == lines.withLock { $0.count } - 1)
+        let exported = try store.export(liveAt: monday) { line in lines.withLock { $0.append(line) }
+        }
+        #expect(exported.count == lines.withLock { $0.count } - 1 && exported.faults.isEmpty)
         return lines.withLock { $0 }
     }
 

@@ -25,6 +25,13 @@ struct RedisFaultTests {
             timestamp: timestamp, expiresAt: WallTime(seconds: timestamp + 600))
     }
 
+    /// As a gateway does.
+    private func watch(_ store: StateStore) throws {
+        try store.observeChanges(since: -1, revocationsSince: 0) { _ in }
+    }
+
+    private func keyOf(_ id: OneTimeID) -> String { RedisKeys(prefix: "gatehouse:").once(id) }
+
     private func record(_ id: OneTimeID, _ store: StateStore) throws(StoreError) -> OneTimeVerdict {
         try store.perform(.recordOnce(id, now: .now()))
     }
@@ -48,52 +55,146 @@ struct RedisFaultTests {
             try open(server.location(timeout: .seconds(1))),
             try open(server.location(timeout: .seconds(1))),
         ]
+        for store in stores { try watch(store) }
         let now = WallTime.now().seconds
         // Clients whose clocks run ahead, each through its own gateway; the second one further.
         let first = once(1, at: now + 100)
         let second = once(2, at: now + 200)
         let past = once(3, at: now)
+        let near = once(6, at: now + 2)
+        #expect(try record(past, stores[0]) == .forgotten)
+        try server.forgetTheLoss()
         #expect(try record(first, stores[0]) == .accepted)
         #expect(try record(second, stores[1]) == .accepted)
-        #expect(try record(past, stores[0]) == .belowFloor)
+        for id in [past, near] { #expect(try record(id, stores[0]) == .accepted) }
         server.kill()
         for store in stores {
             #expect(throws: StoreError.self) { try record(once(4, at: now + 300), store) }
         }
         try server.start()
-        // Both have joined the new epoch: nothing that either has seen passes on any of them.
-        for store in stores { _ = try healed(store, .recordOnce(past, now: .now())) }
-        for store in stores {
-            for id in [first, second, past] { #expect(try record(id, store) == .belowFloor) }
+        // One that knows nothing comes first: it lets nothing pass before the others had time to come.
+        let stranger = try open(server.location())
+        let all = [first, second, past, near]
+        for id in all { #expect(try record(id, stranger) == .forgotten) }
+        let fresh = try lastingVerdicts([first, second], stores + [stranger])
+        for id in [past, near] {
+            for store in stores { #expect(try record(id, store) == .forgotten) }
         }
+        // Nobody else waits for the clients with the fast clocks.
+        #expect(fresh < now + 60)
         #expect(try record(once(5, at: now + 201), stores[0]) == .accepted)
         #expect(try record(once(5, at: now + 201), stores[1]) == .reused)
         // What is not a nonce is gone, and says so.
         #expect(try stores[0].perform(.snapshot).clients.isEmpty)
     }
 
-    @Test func aTimeOnTheServersClockIsTheFloorForThoseWhoSawNothing() throws {
+    /// Asks until ids of the present pass, and sees to it that these do not at any moment, and are known in the end.
+    ///
+    /// - Returns: the timestamp of the first that passed.
+    private func lastingVerdicts(_ used: [OneTimeID], _ stores: [StateStore]) throws -> Int64 {
+        var timestamp: Int64 = 0
+        var verdicts: Set<OneTimeVerdict> = []
+        let isOpen = try eventually(within: .seconds(20)) {
+            for store in stores {
+                for id in used {
+                    if let verdict = try? record(id, store) { verdicts.insert(verdict) }
+                }
+            }
+            timestamp = WallTime.now().seconds
+            let byte = UInt8.random(in: 100...255)
+            return try stores.contains { store in
+                let verdict = try? record(once(byte, at: timestamp), store)
+                if verdict == .reused { throw StoreError.busy }
+                return verdict == .accepted
+            }
+        }
+        #expect(isOpen)
+        #expect(!verdicts.contains(.accepted))
+        for store in stores {
+            for id in used {
+                #expect(try healed(store, .recordOnce(id, now: .now())) == .reused)
+            }
+        }
+        return timestamp
+    }
+
+    /// What only a gateway knew that does not come back, nothing may pass for.
+    @Test func aGatewayThatDiedWithRedisHoldsItsTimeClosed() throws {
+        let server = try TestRedis()
+        let location = server.location(timeout: .seconds(1))
+        let (dead, store) = (try open(location), try open(location))
+        for store in [dead, store] { try watch(store) }
+        try server.forgetTheLoss()
+        let now = WallTime.now().seconds
+        let used = once(1, at: now + 8)
+        #expect(try record(used, dead) == .accepted)
+        let isKnown = try eventually {
+            try store.perform(
+                StoreOperation<Bool> { backend throws(StoreError) in
+                    (backend as? RedisState)?.memory.others.values.first == now + 8
+                })
+        }
+        #expect(isKnown)
+        dead.close()
+        server.kill()
+        try server.start()
+        var byte: UInt8 = 10
+        var passed: Int64 = 0
+        var hasPassed = false
+        let isOpen = eventually(within: .seconds(30)) {
+            if (try? record(used, store)) == .accepted { hasPassed = true }
+            byte &+= 1
+            passed = WallTime.now().seconds
+            return (try? record(once(byte, at: passed), store)) == .accepted
+        }
+        #expect(isOpen && passed > now + 8 && !hasPassed)
+    }
+
+    @Test func theServersClockIsTheFloorForThoseWhoSawNothing() throws {
         let server = try TestRedis()
         let store = try open(server.location())
         let now = WallTime.now().seconds
-        #expect(try record(once(1, at: now - 1), store) == .belowFloor)
+        let floor = try #require(Int64(try server.command("HGET", "gatehouse:epoch", "floor")))
+        #expect((now + 2...now + 3).contains(floor))
+        for timestamp in [now - 1, now + 60] {
+            #expect(try record(once(1, at: timestamp), store) == .forgotten)
+        }
+        try server.forgetTheLoss()
         #expect(try record(once(1, at: now + 60), store) == .accepted)
         let late = try open(server.location())
         #expect(try record(once(1, at: now + 60), late) == .reused)
     }
 
+    @Test func whatCouldNotBePutBackIsNotTaken() throws {
+        var memory = RedisMemory()
+        memory.saw(serverTime: 1000)
+        for number in 0..<RedisMemory.limit {
+            #expect(!memory.isFull(for: 1100))
+            memory.keep(
+                "\(number)", RedisMemory.AheadID(timestamp: 1100, expiresAt: monday))
+        }
+        #expect(memory.isFull(for: 1003) && !memory.isFull(for: 1002) && !memory.isFull(for: nil))
+        memory.saw(serverTime: 1100)
+        memory.note([])
+        #expect(!memory.isFull(for: 2000) && memory.ahead.isEmpty)
+    }
+
     @Test func anEpochThatIsTakenAwayIsBegunAnew() throws {
         let server = try TestRedis()
         let stores = [try open(server.location()), try open(server.location())]
+        for store in stores { try watch(store) }
+        try server.forgetTheLoss()
         let now = WallTime.now().seconds
-        #expect(try record(once(1, at: now + 100), stores[0]) == .accepted)
+        let used = once(1, at: now + 100)
+        #expect(try record(used, stores[0]) == .accepted)
         #expect(try server.command("FLUSHALL") == "OK")
-        #expect(try record(once(1, at: now + 100), stores[0]) == .belowFloor)
-        #expect(try record(once(1, at: now + 100), stores[1]) == .belowFloor)
-        #expect(try record(once(1, at: now + 101), stores[1]) == .accepted)
+        _ = try lastingVerdicts([used], stores)
         // Somebody else's epoch is joined, too.
+        #expect(try server.command("DEL", keyOf(used)) == "1")
         try server.command("HSET", "gatehouse:epoch", "id", "another")
-        #expect(try record(once(1, at: now + 101), stores[1]) == .belowFloor)
+        // The one that knows of it puts it back at its next look.
+        #expect(try eventually { try server.command("EXISTS", keyOf(used)) == "1" })
+        _ = try lastingVerdicts([used], stores)
     }
 
     @Test func theObserverHearsThatAllIsGone() throws {
@@ -126,6 +227,7 @@ struct RedisFaultTests {
         let server = try TestRedis()
         let timeout = Duration.milliseconds(400)
         let store = try open(server.location(timeout: timeout))
+        try server.forgetTheLoss()
         _ = try store.perform(.snapshot)
         server.freeze()
         let waits = Mutex<[Duration]>([])
@@ -188,6 +290,42 @@ struct RedisFaultTests {
         #expect(try open(location).perform(.snapshot).clients.isEmpty)
     }
 
+    /// Redis repeats the arguments of a command that it does not know.
+    @Test func aPasswordIsNotRepeated() throws {
+        let server = try TestRedis(["--rename-command", "AUTH", ""])
+        let said = try server.command("AUTH", "gate", "Sup3rSecret")
+        #expect(said.contains("Sup3rSecret"))
+        var location = server.location(timeout: .seconds(2))
+        (location.username, location.password) = ("gate", Secret(utf8: "Sup3rSecret"))
+        expectNoPassword(#expect(throws: StoreError.self) { try open(location) })
+        // Nor what a Sentinel says.
+        let sentinel = try ManualServer()
+        location.addresses = [.ip(.v4(0x7F00_0001), port: sentinel.port)]
+        location.sentinel = "fleet"
+        let answer = Answer<Void>()
+        let key = self.key
+        DispatchQueue.global().async { [location] in
+            do throws(StoreError) {
+                _ = try StateStore(location: .redis(location), secretsKey: key)
+                answer.give(.success(()))
+            } catch {
+                answer.give(.failure(error))
+            }
+        }
+        let client = try sentinel.accept()
+        for reply in ["-NOAUTH needed\r\n", "-\(said)\r\n-NOAUTH needed\r\n"] {
+            _ = try client.read(through: "fleet\r\n")
+            try client.send(reply)
+        }
+        expectNoPassword(answer.wait().failure)
+    }
+
+    private func expectNoPassword(_ error: StoreError?) {
+        let line = "\(String(describing: error))"
+        #expect(line.contains("AUTH was refused"), "\(line)")
+        #expect(!line.contains("Sup3r") && !line.contains("gate'"), "\(line)")
+    }
+
     @Test func aServerThatProvesToBeAnotherIsRefused() throws {
         let common = try CommonRedis.shared.get()
         var location = try common.location(.redisWithTLS, prefix: "gatehouse-none:")
@@ -206,12 +344,49 @@ struct RedisFaultTests {
         }
         #expect(reason.contains("maxmemory-policy"))
         try server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        _ = try open(server.location())
+        let store = try open(server.location())
+        try watch(store)
+        // Also while the connection is open.
+        try server.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        let isRefused = eventually(within: .seconds(10)) {
+            do throws(StoreError) {
+                _ = try store.perform(.snapshot)
+                return false
+            } catch {
+                return "\(error)".contains("maxmemory-policy")
+            }
+        }
+        #expect(isRefused)
+        try server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        _ = try healed(store, .snapshot)
+    }
+
+    /// SYNs that nobody answers: the queue of the listening socket is full, and the kernel drops them.
+    @Test func aBlackHoleHoldsNobodyForLongerThanTheTimeout() throws {
+        let hole = try ManualServer(backlog: 0)
+        let filler = try (0..<2).map { _ in try? TCPClient(port: hole.port) }
+        #expect(!filler.isEmpty)
+        let timeout = Duration.milliseconds(400)
+        let location = RedisLocation(
+            addresses: [.ip(.v4(0x7F00_0001), port: hole.port)], timeout: timeout)
+        let store = try StateStore(
+            location: .redis(location), secretsKey: key, pollInterval: .milliseconds(20),
+            mayBeAway: true)
+        try watch(store)
+        var longest = Duration.zero
+        let end = ContinuousClock.now + timeout * 5
+        while ContinuousClock.now < end {
+            let began = ContinuousClock.now
+            #expect(throws: StoreError.self) { try store.perform(.snapshot) }
+            longest = max(longest, ContinuousClock.now - began)
+        }
+        #expect(longest < timeout + .milliseconds(300), "\(longest)")
     }
 
     @Test func aFullRedisLosesNothingAndHeals() throws {
         let server = try TestRedis()
         let store = try open(server.location())
+        try server.forgetTheLoss()
         try store.perform(.addClient(try makeClient("a")))
         try server.command("CONFIG", "SET", "maxmemory", "1")
         #expect(throws: StoreError.full) { try store.perform(.addClient(try makeClient("b"))) }
@@ -233,15 +408,15 @@ struct RedisFaultTests {
             .ip(.v4(0x7F00_0001), port: $0)
         }
         let store = try open(location)
+        try primary.forgetTheLoss()
         let now = WallTime.now().seconds
         let used = once(1, at: now + 100)
         #expect(try record(used, store) == .accepted)
         // Another is the primary from now on, without whatever had not reached it.
         #expect(try replica.command("REPLICAOF", "NO", "ONE") == "OK")
         primary.kill()
-        #expect(try healed(store, .recordOnce(used, now: .now())) == .belowFloor)
+        #expect(try lastingVerdicts([used], [store]) < now + 60)
         #expect(try record(once(2, at: now + 101), store) == .accepted)
-        #expect(try replica.command("HGET", "gatehouse:epoch", "floor") == "\(now + 100)")
     }
 
     @Test func aPrimaryThatBecomesAReplicaIsLeft() throws {
@@ -257,7 +432,8 @@ struct RedisFaultTests {
         #expect(try second.command("HEXISTS", "gatehouse:clients", "a") == "1")
     }
 
-    @Test func aFailoverOfTheSentinelsIsFollowed() throws {
+    @Test(arguments: ["by command", "by death"])
+    func aFailoverOfTheSentinelsIsFollowed(how: String) throws {
         let primary = try TestRedis()
         let replica = try TestRedis(["--replicaof", "127.0.0.1", "\(primary.port)"])
         let sentinel = try TestRedis(
@@ -273,6 +449,7 @@ struct RedisFaultTests {
         // A Sentinel that is away does no harm.
         location.addresses.insert(.ip(.v4(0x7F00_0001), port: try freePort()), at: 0)
         let store = try open(location)
+        try primary.forgetTheLoss()
         let now = WallTime.now().seconds
         let used = once(1, at: now + 100)
         #expect(try record(used, store) == .accepted)
@@ -280,8 +457,20 @@ struct RedisFaultTests {
         // The Sentinel knows of the replica once both have told it.
         #expect(
             try eventually(within: .seconds(60)) {
-                try sentinel.command("SENTINEL", "FAILOVER", "fleet") == "OK"
+                try sentinel.command("SENTINEL", "REPLICAS", "fleet").contains("\(replica.port)")
             })
+        if how == "by death" {
+            #expect(
+                try eventually(within: .seconds(20)) {
+                    try replica.command("HLEN", "gatehouse:clients") == "1"
+                })
+            primary.kill()
+        } else {
+            #expect(
+                try eventually(within: .seconds(60)) {
+                    try sentinel.command("SENTINEL", "FAILOVER", "fleet") == "OK"
+                })
+        }
         #expect(
             try eventually(within: .seconds(60)) {
                 try sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "fleet")
@@ -292,7 +481,7 @@ struct RedisFaultTests {
                 && (try? replica.command("HLEN", "gatehouse:clients")) == "2"
         }
         #expect(isReplicas)
-        #expect(try store.perform(.recordOnce(used, now: .now())) == .belowFloor)
+        _ = try lastingVerdicts([used], [store])
         #expect(try record(once(2, at: now + 101), store) == .accepted)
     }
 }

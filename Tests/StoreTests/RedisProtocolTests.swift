@@ -35,6 +35,12 @@ struct RedisProtocolTests {
         return values
     }
 
+    /// They may be secret.
+    @Test func theArgumentsOfAnUnknownCommandAreCutOff() throws {
+        let error = "-ERR unknown command `AUTH`, with args beginning with: `gate`, `s3cret`, \r\n"
+        #expect(try read([Array(error.utf8)]) == [.error("ERR unknown command `AUTH`")])
+    }
+
     @Test func repliesAreReadWhereverTheyAreCut() throws {
         let wire = Array(Self.wire.utf8)
         #expect(try read([wire]) == Self.values)

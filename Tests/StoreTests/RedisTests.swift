@@ -197,19 +197,75 @@ struct RedisTests {
         #expect(throws: StoreError.newerVersion(found: 99, known: 1)) { try open() }
     }
 
-    @Test func valuesThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
+    @Test func recordsThatSomebodySpoiltHoldNoOthersUp() throws {
         let store = try open()
-        for (name, field) in [("clients", "a"), ("signing_keys", "k")] {
-            for text in ["not JSON", "[]", "{}", #"{"id":"b"}"#] {
-                try server.command("HSET", bench.prefix + name, field, text)
-                let error = #expect(throws: StoreError.self) { try store.perform(.snapshot) }
-                guard case .corrupt = error else {
-                    Issue.record("\(text): \(String(describing: error))")
-                    continue
-                }
+        try store.perform(.addClient(try makeClient("good")))
+        try store.perform(.addSigningKey(makeKey("good", at: 100)))
+        let sound = try server.command("HGET", bench.prefix + "clients", "good")
+        let cases: [(String, StoreFault.Record)] = [
+            ("clients", .client(id: "bad")), ("signing_keys", .signingKey(kid: "bad")),
+        ]
+        for (name, record) in cases {
+            for text in ["not JSON", "[]", "{}", #"{"id":"b"}"#, sound] {
+                try server.command("HSET", bench.prefix + name, "bad", text)
+                let snapshot = try store.perform(.snapshot)
+                #expect(snapshot.faults.map(\.record).contains(record), "\(text)")
+                #expect(snapshot.clients.map(\.id) == ["good"])
+                #expect(snapshot.keys.map(\.kid) == ["good"])
             }
-            try server.command("HDEL", bench.prefix + name, field)
         }
+        try store.perform(.addSigningKey(makeKey("next", at: 200)))
+        #expect(try store.perform(.removeSigningKeys(endedBefore: WallTime(seconds: 201))) == 1)
+        #expect(try store.perform(.removeSigningKey(kid: "bad", now: monday)) == 1)
+        try store.perform(.removeClient(id: "bad"))
+        let healed = try store.perform(.snapshot)
+        #expect(healed.faults.isEmpty && healed.keys.map(\.kid) == ["next"])
+    }
+
+    @Test func whatIsLeftOfARevocationRevokes() throws {
+        let store = try open()
+        let before = WallTime.now()
+        let good = Revocation(
+            .token(issuer: "i", id: "good"), issuedBefore: monday, until: monday.after(60))
+        let client = Revocation(.client(id: "a"), issuedBefore: before, until: monday)
+        for revocation in [good, client] { try store.perform(.revoke(revocation)) }
+        // Whatever was meant: what has been issued until it was revoked.
+        for text in ["not JSON", "{}", ""] {
+            try server.command(
+                "HSET", bench.prefix + "revocations", #"["client","","a"]"#, text)
+            let news = try store.perform(.revocations(after: 0))
+            #expect(news.revocations.first == good)
+            #expect(news.faults.map(\.record) == [.revocation(of: "a")])
+            let left = try #require(news.revocations.last)
+            #expect(left.target == .client(id: "a") && left.until > monday)
+            #expect(left.issuedBefore > WallTime.now())
+            #expect(left.issuedBefore < before.after(120))
+        }
+        try server.command(
+            "EVAL", "return redis.call('ZADD', KEYS[1], '99999999999999', 'x')", "1",
+            bench.prefix + "revocations:order")
+        #expect(
+            try store.perform(.revocations(after: 0)).faults.map(\.record) == [
+                .revocation(of: "x"), .revocation(of: "a"),
+            ])
+        // Nor do numbers that are none keep anything back.
+        for name in ["revocations:last", "generation"] {
+            try server.command("SET", bench.prefix + name, "letter")
+        }
+        let seen = Seen()
+        try store.observeChanges(since: -1, revocationsSince: 1) { seen.add($0) }
+        try store.perform(
+            .revoke(Revocation(.client(id: "b"), issuedBefore: monday, until: monday)))
+        var told: [Revocation] = []
+        while !told.contains(where: { $0.target == .client(id: "b") }) {
+            let news = try #require(seen.next())
+            told += try news.get().revocations
+        }
+        #expect(told.contains(good))
+    }
+
+    @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
+        let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))
         try store.perform(.addToken(good))
         for text in ["not JSON", "[]", "{}", "\"x\"", "7", "null"] {

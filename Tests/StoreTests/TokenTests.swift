@@ -1,3 +1,4 @@
+import Cryptography
 import Dispatch
 import Foundation
 import Primitives
@@ -184,6 +185,24 @@ struct TokenTests {
         #expect(steps.allSatisfy { $0 <= 70 })
         #expect(try store.perform(.token(id: makeToken(255).id, now: monday)) != nil)
         #expect(try store.perform(.revocations(after: 0)).revocations.isEmpty)
+    }
+
+    /// Each is sealed by a key of its own; those of before, by the one key, still open.
+    @Test func theSecretsOfTokensSharePlacesAndKeysWithNobody() throws {
+        let key = try SecretsKey.generate().secret
+        let seal = Seal(key: key)
+        let secret = Secret(utf8: "a token's secret")
+        let (one, two) = (makeToken(1).id, makeToken(2).id)
+        let sealed = try seal.close(secret, .tokenSecret(id: one))
+        #expect(try seal.open(sealed, .tokenSecret(id: one)) == secret)
+        #expect(throws: StoreError.self) { try seal.open(sealed, .tokenSecret(id: two)) }
+        let place = Array("token.secret\0".utf8) + one
+        #expect(throws: CryptographyError.notAuthentic) {
+            try AESGCM.open(sealed, key: key, additionalData: place)
+        }
+        let old = try AESGCM.seal(secret.exposed, key: key, additionalData: place)
+        #expect(try seal.open(old, .tokenSecret(id: one)) == secret)
+        #expect(throws: StoreError.self) { try seal.open(old, .tokenSecret(id: two)) }
     }
 
     @Test(arguments: Backend.local)

@@ -242,6 +242,8 @@ extension Exchange {
             case .success(.accepted): exchange.provedOAuth1(claim)
             case .success(.reused): exchange.refuseOAuth1(.nonceReused)
             case .success(.belowFloor): exchange.refuseOAuth1(.timestampOutOfWindow)
+            // Nothing is wrong with the client's clock.
+            case .success(.forgotten): exchange.refuse(.storeUnavailable)
             // Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
             case .failure where isOurs: exchange.provedOAuth1(claim)
             case .failure: exchange.refuse(.storeUnavailable)

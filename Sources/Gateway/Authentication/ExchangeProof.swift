@@ -141,6 +141,7 @@ extension Exchange {
             case .success(.accepted): next(exchange)
             case .success(.reused): exchange.refuseProof(.reused)
             case .success(.belowFloor): exchange.refuseProof(.tooOld)
+            case .success(.forgotten): exchange.refuse(.storeUnavailable)
             case .failure: whenAway(exchange)
             }
         }

@@ -144,12 +144,13 @@ enum AuthorityEndpoints {
         let name = Array(assertion.clientID.utf8) + [0] + Array(assertion.tokenID.utf8)
         let id = OneTimeID(
             space: .clientAssertion, fingerprint: Digest.hash(name.span, .sha256),
-            timestamp: nil, expiresAt: WallTime(seconds: assertion.expiresAt + 60))
+            timestamp: assertion.issuedAt, expiresAt: WallTime(seconds: assertion.expiresAt + 60))
         exchange.require(.recordOnce(id, now: now)) { exchange, verdict in
-            guard verdict == .accepted else {
-                return refuse(exchange, .invalidClient(.assertionReused))
+            switch verdict {
+            case .accepted: next(exchange, proven.client)
+            case .reused, .belowFloor: refuse(exchange, .invalidClient(.assertionReused))
+            case .forgotten: exchange.refuse(.storeUnavailable)
             }
-            next(exchange, proven.client)
         }
     }
 

@@ -40,6 +40,8 @@ public final class GatewayServer {
     private var seenPulses: [Int] = []
     /// What was asked about keys shows by then.
     private var rotationPause = MonotonicInstant.now()
+    /// Of the store's records.
+    private var toldFaults: Set<String> = []
     /// When a secret of a client ends, and the clients must be known without it.
     private var nextExpiry: WallTime?
 
@@ -74,7 +76,7 @@ public final class GatewayServer {
         if let fault = opened.fault {
             errors.error("the store is away", ["cause": "\(fault)"])
             // Their tokens need no store (on_store_failure is about what does), and our own have no keys until then.
-            if !configuration.issuers.isEmpty {
+            if !configuration.issuers.isEmpty, !opened.areRevocationsKnown {
                 errors.error(
                     "what was revoked is not known until the store is back: tokens of outside issuers pass",
                     [:])
@@ -106,7 +108,8 @@ public final class GatewayServer {
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
         configuredAt = .now()
-        if let fault = snapshot.faults.first { throw StartError(.software, fault) }
+        for fault in opened.revocations.faults { errors.fault("\(fault)") }
+        tellFaults()
         let names = watchNames(configuration)
         try startWorkers(workers)
         configureIssuers()
@@ -148,11 +151,13 @@ public final class GatewayServer {
             ) { result in
                 switch result {
                 case .success(let change):
-                    shared.storeAnswered(true)
                     if !change.revocations.isEmpty {
                         shared.postToAll(.revoked(change.revocations))
                     }
-                    if let state = change.snapshot { news.put(state) }
+                    for fault in change.faults { shared.errors.fault("\(fault)") }
+                    guard let state = change.snapshot else { return }
+                    shared.storeAnswered(true)
+                    news.put(state)
                 case .failure(let error):
                     shared.storeAnswered(false)
                     shared.errors.error("the store is away", ["cause": "\(error)"])
@@ -382,9 +387,13 @@ public final class GatewayServer {
             tls: snapshot.tls, listeners: snapshot.listeners)
         publish()
         errors.info("changed", ["what": what])
-        for fault in snapshot.faults {
-            errors.error("a record of the store cannot be used", ["cause": fault])
-        }
+        tellFaults()
+    }
+
+    /// Once each, until it is gone and comes again.
+    private func tellFaults() {
+        for fault in snapshot.faults where !toldFaults.contains(fault) { errors.fault(fault) }
+        toldFaults = Set(snapshot.faults)
     }
 
     /// Certificates that were renewed are used for the connections that come; a broken or half-written file changes
@@ -441,5 +450,12 @@ public final class GatewayServer {
         } catch {
             errors.error("the nonces could not be saved", ["cause": "\(error)"])
         }
+    }
+}
+
+extension ErrorLog {
+    /// Something in the store is not what was written.
+    fileprivate func fault(_ cause: String) {
+        error("a record of the store cannot be used", ["cause": cause])
     }
 }

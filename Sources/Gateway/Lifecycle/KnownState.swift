@@ -18,7 +18,7 @@ struct KnownState: Sendable {
         // Where both know an id the conf counts, since it is what the operator sees.
         let clients = KnownState.stored(state, at: .now()).merging(material.clients) { $1 }
         self.clients = clients
-        var faults: [String] = []
+        var faults = state.faults.map(\.description)
         authority = configuration.authority.map { authority in
             AuthoritySnapshot(
                 authority, keys: KnownState.keys(state, &faults),

@@ -21,6 +21,7 @@ struct OpenedState {
     let proofNonceKey: Secret
     /// Why the store could not be asked.
     let fault: StoreError?
+    let areRevocationsKnown: Bool
 
     /// - Parameter isAway: a drill: nothing is asked of the store.
     /// - Throws: where the state is the machine's own and cannot be used. A store elsewhere may be away: the gateway
@@ -32,10 +33,23 @@ struct OpenedState {
             tokens = OpaqueTokens(key: try secretsKey.derived(for: "opaque tokens"))
             nonceKey = try secretsKey.derived(for: "oauth1 nonces").exposed
             proofNonceKey = try secretsKey.derived(for: "dpop nonces")
-            store = try StateStore(
+            let store = try StateStore(
                 location: isAway ? .absent : location, secretsKey: secretsKey, mayBeAway: true)
+            self.store = store
             guard !store.isShared, !isAway else {
-                (snapshot, revocations, fault) = OpenedState.whatIsThere(configuration, store)
+                var fault: StoreError?
+                // What was revoked counts whatever else cannot be read.
+                revocations =
+                    OpenedState.attempt(&fault) { () throws(StoreError) in
+                        try store.perform(.revocations(after: 0))
+                    } ?? StoreNews(revocations: [], through: 0)
+                areRevocationsKnown = fault == nil
+                snapshot =
+                    OpenedState.attempt(&fault) { () throws(StoreError) in
+                        try OpenedState.makeKeyIfNeeded(configuration, store)
+                        return try store.perform(.snapshot)
+                    } ?? .empty
+                self.fault = fault
                 replay = OpenedState.ownReplay(configuration, key: nonceKey)
                 return
             }
@@ -44,21 +58,20 @@ struct OpenedState {
             revocations = try store.perform(.revocations(after: 0))
             replay = try OpenedState.replay(configuration, store)
             fault = nil
+            areRevocationsKnown = true
         } catch {
             throw StartError(error)
         }
     }
 
-    private static func whatIsThere(
-        _ configuration: Configuration, _ store: StateStore
-    ) -> (StoreSnapshot, StoreNews, StoreError?) {
+    private static func attempt<Value>(
+        _ fault: inout StoreError?, _ body: () throws(StoreError) -> Value
+    ) -> Value? {
         do throws(StoreError) {
-            try makeKeyIfNeeded(configuration, store)
-            return (
-                try store.perform(.snapshot), try store.perform(.revocations(after: 0)), nil
-            )
+            return try body()
         } catch {
-            return (.empty, StoreNews(revocations: [], through: 0), error)
+            fault = error
+            return nil
         }
     }
 

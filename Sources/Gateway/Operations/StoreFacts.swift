@@ -15,12 +15,15 @@ public struct StoreFacts: Sendable {
 
     public let state: StoreSnapshot
     let revocations: RevocationList
+    /// What could not be read.
+    public let faults: [StoreFault]
     private let store: StateStore?
     private let isKnown: Bool
 
     private init(isKnown: Bool) {
         state = .empty
         revocations = RevocationList()
+        faults = []
         store = nil
         self.isKnown = isKnown
     }
@@ -35,8 +38,10 @@ public struct StoreFacts: Sendable {
     public init(of store: StateStore) throws(StoreError) {
         state = try store.perform(.snapshot)
         var revocations = RevocationList()
-        revocations.add(try store.perform(.revocations(after: 0)).revocations)
+        let revoked = try store.perform(.revocations(after: 0))
+        revocations.add(revoked.revocations)
         self.revocations = revocations
+        faults = state.faults + revoked.faults
         self.store = store
         isKnown = true
     }

@@ -18,6 +18,8 @@ public struct ClientAssertion: Sendable, Equatable {
     public let tokenID: String
     /// The `exp`, in seconds since the epoch: from then on it holds no more, so it need not be remembered.
     public let expiresAt: Int64
+    /// The `iat`, in seconds since the epoch; without one the first moment at which it could be shown.
+    public let issuedAt: Int64
 
     /// What is asked of an assertion.
     public struct Policy: Sendable, Equatable {
@@ -173,6 +175,9 @@ public struct ClientAssertion: Sendable, Equatable {
         self.clientID = clientID
         self.tokenID = tokenID
         self.expiresAt = expiresAt
+        issuedAt =
+            try ClientAssertion.seconds("iat", claims)
+            ?? (expiresAt - policy.lifetimeLimitSeconds - policy.clockSkewSeconds)
     }
 
     private static func seconds(

@@ -9,15 +9,17 @@ final class AbsentState: StateBackend {
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews { throw Self.reason }
 
     func addClient(_ client: StoredClient) throws(StoreError) { throw Self.reason }
-    func replaceClient(_ client: StoredClient) throws(StoreError) { throw Self.reason }
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
+        throw Self.reason
+    }
     func removeClient(id: String) throws(StoreError) { throw Self.reason }
 
     func addSigningKey(
         _ key: SigningKeyRecord, _ condition: SigningKeyCondition
     ) throws(StoreError) -> Bool { throw Self.reason }
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
-        throw Self.reason
-    }
+    func removeSigningKeys(
+        orDamaged kid: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) throws(StoreError) -> Int { throw Self.reason }
 
     func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
         throw Self.reason
@@ -25,7 +27,7 @@ final class AbsentState: StateBackend {
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int { 0 }
 
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) { throw Self.reason }
     func restore(_ clients: [StoredClient], _ keys: [SigningKeyRecord]) throws(StoreError) {
         throw Self.reason

@@ -40,9 +40,10 @@ final class MemoryState: StateBackend {
         changes += 1
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
-        guard let old = clients[client.id] else { throw .unknownClient(id: client.id) }
-        clients[client.id] = client.created(at: old.createdAt)
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
+        guard let found = clients[client.id] else { throw .unknownClient(id: client.id) }
+        guard old == nil || old == found else { throw .clientChanged(id: client.id) }
+        clients[client.id] = client.created(at: found.createdAt)
         changes += 1
     }
 
@@ -61,7 +62,9 @@ final class MemoryState: StateBackend {
         return true
     }
 
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) -> Int {
+    func removeSigningKeys(
+        orDamaged kid: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) -> Int {
         let before = keys.count
         keys.removeAll(where: isGone)
         if keys.count != before { changes += 1 }
@@ -91,11 +94,11 @@ final class MemoryState: StateBackend {
     }
 
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) {
         let snapshot = snapshot()
-        for client in snapshot.clients { try body(.client(client)) }
-        for key in snapshot.keys { try body(.key(key)) }
+        for client in snapshot.clients { try body(.success(.client(client))) }
+        for key in snapshot.keys { try body(.success(.key(key))) }
         try tokens.forEachRecord(liveAt: now, body)
     }
 

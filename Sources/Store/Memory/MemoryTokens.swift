@@ -50,13 +50,13 @@ struct MemoryTokens {
     }
 
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) {
-        for token in tokens.values where token.isLive(at: now) { try body(.token(token)) }
+        for token in tokens.values where token.isLive(at: now) { try body(.success(.token(token))) }
         for revocation in revocations(after: 0).revocations where now < revocation.until {
-            try body(.revocation(revocation))
+            try body(.success(.revocation(revocation)))
         }
-        for id in used.values where now < id.expiresAt { try body(.oneTimeID(id)) }
+        for id in used.values where now < id.expiresAt { try body(.success(.oneTimeID(id))) }
     }
 
     /// - Returns: how many were removed.

@@ -8,6 +8,18 @@ public struct StoreSnapshot: Sendable, Equatable {
     public let keys: [SigningKeyRecord]
     /// Grows with each change of a client or key, by whichever process.
     public let generation: Int64
+    /// Clients and keys that cannot be read; they are not among the others.
+    public let faults: [StoreFault]
+
+    init(
+        clients: [StoredClient], keys: [SigningKeyRecord], generation: Int64,
+        faults: [StoreFault] = []
+    ) {
+        self.clients = clients
+        self.keys = keys
+        self.generation = generation
+        self.faults = faults
+    }
 
     /// What a store without clients and keys holds.
     public static let empty = StoreSnapshot(clients: [], keys: [], generation: -1)
@@ -35,18 +47,24 @@ public struct StoreNews: Sendable, Equatable {
     public let revocations: [Revocation]
     /// Where the revocations end: ask for those after this next time.
     public let through: Int64
+    /// Revocations that cannot be read, or not whole: what of them can be is among the others.
+    public let faults: [StoreFault]
 
-    public init(snapshot: StoreSnapshot? = nil, revocations: [Revocation], through: Int64) {
+    public init(
+        snapshot: StoreSnapshot? = nil, revocations: [Revocation], through: Int64,
+        faults: [StoreFault] = []
+    ) {
         self.snapshot = snapshot
         self.revocations = revocations
         self.through = through
+        self.faults = faults
     }
 }
 
 /// How far a store has come; whoever has seen this has seen all.
 struct StoreMarks: Sendable, Equatable {
-    /// Of the snapshot.
-    var generation: Int64
+    /// Of the snapshot; nil where it cannot be read.
+    var generation: Int64?
     /// Of the revocations.
     var revocations: Int64
 }

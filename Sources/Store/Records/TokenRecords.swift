@@ -117,6 +117,8 @@ public enum OneTimeVerdict: String, Sendable, Equatable {
     /// It was not, and is from now on.
     case accepted
     case reused
-    /// Nobody can know any more: it is older than what the store remembers, or has expired.
+    /// It has expired: nobody would remember it.
     case belowFloor
+    /// The store has lost what it knew of that time, lately: it may have been. Time heals it.
+    case forgotten
 }

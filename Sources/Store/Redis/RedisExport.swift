@@ -6,23 +6,28 @@ extension RedisState {
     private static let page = 500
 
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) {
         giveTime()
         let snapshot = try snapshot()
-        for client in snapshot.clients { try body(.client(client)) }
-        for key in snapshot.keys { try body(.key(key)) }
+        for client in snapshot.clients { try body(.success(.client(client))) }
+        for key in snapshot.keys { try body(.success(.key(key))) }
         giveTime()
-        for revocation in try revocations(after: 0).revocations where now < revocation.until {
-            try body(.revocation(revocation))
+        let revoked = try revocations(after: 0)
+        for revocation in revoked.revocations where now < revocation.until {
+            try body(.success(.revocation(revocation)))
         }
+        for fault in snapshot.faults + revoked.faults { try body(.failure(fault)) }
         try scan(keys.tokens) { names throws(StoreError) in
             let replies = try ask(names.map { .command("GET", $0) })
             for reply in replies {
                 // One that has expired since its name was read is gone.
                 guard let bytes = reply.bytes else { continue }
-                let token = try token(of: bytes)
-                if token.isLive(at: now) { try body(.token(token)) }
+                switch try Self.read(.token, { () throws(StoreError) in try token(of: bytes) }) {
+                case .success(let token):
+                    if token.isLive(at: now) { try body(.success(.token(token))) }
+                case .failure(let fault): try body(.failure(fault))
+                }
             }
         }
         try scan(keys.onceIDs) { names throws(StoreError) in
@@ -32,7 +37,10 @@ extension RedisState {
                 guard let timestamp = replies[2 * index].string,
                     let left = replies[2 * index + 1].integer, left > 0
                 else { continue }
-                try body(.oneTimeID(try oneTimeID(name, timestamp, left, now)))
+                try body(
+                    try Self.read(.oneTimeID) { () throws(StoreError) in
+                        .oneTimeID(try oneTimeID(name, timestamp, left, now))
+                    })
             }
         }
     }

@@ -52,7 +52,9 @@ struct RedisFinder {
         let question = RedisCommand("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
         var reply = try connection.exchange([question], by: deadline)[0]
         if reply.error?.hasPrefix("NOAUTH") == true, let authentication {
-            reply = try connection.exchange([authentication, question], by: deadline)[1]
+            let replies = try connection.exchange([authentication, question], by: deadline)
+            try checkAuthentication(replies[0], address)
+            reply = replies[1]
         }
         if let error = reply.error { throw refusal(address, error) }
         guard let parts = reply.elements?.compactMap(\.string), parts.count == 2 else {
@@ -80,6 +82,7 @@ struct RedisFinder {
         let scripts = RedisScript.allCases
         let loads = scripts.map { RedisCommand("SCRIPT", "LOAD", $0.rawValue) }
         let replies = try connection.exchange(greeting + questions + loads, by: deadline)
+        if authentication != nil { try checkAuthentication(replies[0], endpoint) }
         for (index, reply) in replies.enumerated() {
             // Its own name is a convenience that a user need not be allowed.
             guard let error = reply.error, index != greeting.count - 1 else { continue }
@@ -107,8 +110,18 @@ struct RedisFinder {
         return command
     }
 
+    /// What a server says to AUTH may repeat the password, as it does of a command that it does not know: no text of it is
+    /// told but the code, and that only if it is one of Redis's.
+    private func checkAuthentication(
+        _ reply: RedisValue, _ endpoint: Endpoint
+    ) throws(StoreError) {
+        guard let error = reply.error else { return }
+        let code = ["WRONGPASS", "NOAUTH", "NOPERM", "LOADING", "ERR"].first(where: error.hasPrefix)
+        throw refusal(endpoint, "\(code ?? "an error"): AUTH was refused")
+    }
+
     /// A server that throws away what it likes when its memory is full forgets nonces without a word.
-    private func refuseEviction(
+    func refuseEviction(
         _ endpoint: Endpoint, _ facts: [String: String]
     ) throws(StoreError) {
         guard let policy = facts["maxmemory_policy"], policy != "noeviction",
@@ -129,7 +142,7 @@ struct RedisFinder {
     }
 
     /// The lines `name:value` of INFO.
-    private static func facts(_ reply: RedisValue) -> [String: String] {
+    static func facts(_ reply: RedisValue) -> [String: String] {
         var facts: [String: String] = [:]
         for line in (reply.string ?? "").split(whereSeparator: \.isNewline) {
             guard let colon = line.firstIndex(of: ":") else { continue }

@@ -4,11 +4,22 @@ import Primitives
 /// Tokens, revocations and what may be used once: all that wait in one round trip.
 ///
 /// What may be used once is safe although Redis may lose its last writes (an append-only file that is synced each
-/// second, a replica that lags, memory alone). A record, the epoch, holds a floor and the run_id of the
-/// process that served it; a gateway that finds it gone, or served by another process, begins a new epoch whose
-/// floor is the server's clock or the highest timestamp that the gateway has seen, whichever is later. Nothing at or
-/// below the floor passes, whether or not its record is still there. Others notice by the id, which each of
-/// their calls carries, and raise the floor to what they have seen when they join.
+/// second, a replica that lags, memory alone). A record, the epoch, holds the run_id of the process that served it, and
+/// a floor. A gateway that finds it gone, or served by another process, begins a new epoch: its floor lies three
+/// seconds ahead of the server's clock, and nothing passes before the clock is past it, nor anything at or below it
+/// ever. So honest clients wait for three seconds, however fast the clock of another client is.
+///
+/// Nothing passes twice, for:
+/// - What was accepted with a timestamp less than three seconds ahead of the server's clock lies at or below that floor:
+///   the clock only goes on, and a gateway that has seen a later time than the new server shows raises the floor.
+/// - What was accepted with one further ahead is in the memory of the gateway that accepted it. That one puts it back
+///   when it joins the new epoch, before it asks for anything there; it looks for a new epoch at each poll, so that it has
+///   joined, if it reaches Redis, before the floor is past.
+/// - If it does not come (it died in the same moment, or is cut off), the others know from their polls how far ahead
+///   it went (`ahead:` in the epoch): up to there nothing passes at all (`doubt`) until it has joined, or time is past it.
+///
+/// What remains: an id that far ahead which was accepted within the last poll before Redis lost it, by a gateway that
+/// did not come back either. It may pass once more.
 extension RedisState {
     func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
         var results = try performOnce(items, Array(items.indices))
@@ -85,13 +96,13 @@ extension RedisState {
                     ], try json(revocation.target.words), "\(revocation.issuedBefore.seconds)",
                     "\(revocation.until.seconds)"))
         case .recordOnce(let id, let now):
-            let left = Self.milliseconds(from: now, to: id.expiresAt)
-            guard left > 0 else { return .known(.verdict(.belowFloor)) }
-            let lifetime = left + Self.clockDifference
+            guard now < id.expiresAt else { return .known(.verdict(.belowFloor)) }
+            guard !memory.isFull(for: id.timestamp) else { return .known(.failed(.busy)) }
             return .question(
                 .script(
                     .once, keys: [keys.epoch, keys.once(id)], epoch,
-                    id.timestamp.map { "\($0)" } ?? "", "\(lifetime)"))
+                    id.timestamp.map { "\($0)" } ?? "",
+                    "\(Self.lifetime(from: now, to: id.expiresAt))", memory.name))
         case .recordFutureNonce:
             return .known(.failed(.noRun))
         }
@@ -115,18 +126,28 @@ extension RedisState {
                 return .failed(error)
             }
         case .recordOnce(let id, _):
-            switch reply.string {
-            case "accepted":
-                if let timestamp = id.timestamp {
-                    highestTimestamp = max(highestTimestamp ?? timestamp, timestamp)
-                }
+            let parts = reply.elements?.map(\.string) ?? []
+            guard parts.count == 2, let word = parts[0], let time = parts[1].flatMap({ Int64($0) })
+            else { return .failed(.corrupt(reason: "a verdict that is not known")) }
+            memory.saw(serverTime: time)
+            switch word {
+            case "accepted": return .verdict(.accepted)
+            case "ahead":
+                memory.keep(
+                    keys.once(id),
+                    RedisMemory.AheadID(timestamp: id.timestamp ?? 0, expiresAt: id.expiresAt))
                 return .verdict(.accepted)
             case "reused": return .verdict(.reused)
-            case "floor": return .verdict(.belowFloor)
+            case "forgotten": return .verdict(.forgotten)
             case "epoch": return nil
             default: return .failed(.corrupt(reason: "a verdict that is not known"))
             }
         }
+    }
+
+    /// How long the id of a request is kept, in milliseconds.
+    static func lifetime(from now: WallTime, to end: WallTime) -> Int64 {
+        max(milliseconds(from: now, to: end), 0) + clockDifference
     }
 
     /// Rounded up: what must be remembered is, until the very end.
@@ -150,7 +171,7 @@ extension RedisState {
     private static let revocationPage = 5000
 
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews {
-        var revocations: [Revocation] = []
+        var (revocations, faults): ([Revocation], [StoreFault]) = ([], [])
         var from = sequence
         while true {
             let reply = try ask(
@@ -158,30 +179,40 @@ extension RedisState {
                     .revocations,
                     keys: [keys.lastRevocation, keys.revocations, keys.revocationOrder],
                     "\(from)", "\(Self.revocationPage)"))
-            guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first,
-                let last = Int64(first)
-            else { throw .corrupt(reason: "the number of revocations is none") }
+            guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first
+            else { throw .corrupt(reason: "the revocations cannot be read") }
+            let last = Int64(first) ?? 0
             var through = last
             for index in stride(from: 1, to: parts.count - 2, by: 3) {
-                revocations.append(try revocation(parts[index + 1], parts[index + 2]))
                 through = Int64(parts[index]) ?? through
+                let read = self.revocations(parts[index + 1], parts[index + 2], number: through)
+                revocations += read.revocations
+                if let fault = read.fault { faults.append(fault) }
             }
             guard parts.count > 3 * Self.revocationPage else {
-                return StoreNews(revocations: revocations, through: last)
+                return StoreNews(revocations: revocations, through: last, faults: faults)
             }
             from = through
         }
     }
 
-    private func revocation(_ target: String, _ text: String) throws(StoreError) -> Revocation {
-        let words = try value([String].self, of: Array(target.utf8), "a revocation's target")
-        let moments = try value(RevocationMoments.self, of: Array(text.utf8), "a revocation")
-        guard words.count == 3,
-            let target = Revocation.Target(kind: words[0], issuer: words[1], subject: words[2])
-        else { throw .corrupt(reason: "a revocation of an unknown kind") }
-        return Revocation(
-            target, issuedBefore: WallTime(seconds: moments.issuedBefore),
-            until: WallTime(seconds: moments.until))
+    /// - Parameter number: the microsecond in which it was revoked, or a later one.
+    private func revocations(
+        _ target: String, _ text: String, number: Int64
+    ) -> (revocations: [Revocation], fault: StoreFault?) {
+        let decoder = JSONDecoder()
+        let words = try? decoder.decode([String].self, from: Data(target.utf8))
+        guard let words, words.count == 3 else {
+            return ([], StoreFault(.revocation(of: target), "nobody can say what it revokes"))
+        }
+        let moments = try? decoder.decode(RevocationMoments.self, from: Data(text.utf8))
+        return Revocation.Remains(
+            kind: words[0], issuer: words[1], subject: words[2],
+            issuedBefore: moments.map { WallTime(seconds: $0.issuedBefore) },
+            until: moments.map { WallTime(seconds: $0.until) },
+            // A client's removal revokes what is issued in the minute after it, too.
+            latest: WallTime(seconds: (number + Self.clockDifference * 1000) / 1_000_000 + 1)
+        ).read()
     }
 
     func purge(expiredAt now: WallTime, limit: Int) throws(StoreError) -> Int {

@@ -67,6 +67,12 @@ enum RedisValue: Sendable, Equatable {
         return .reply(value)
     }
 
+    /// An error without the arguments that Redis repeats in one of an unknown command: they may be secret.
+    private static func harmless(_ error: String) -> String {
+        guard let arguments = error.firstRange(of: ", with args") else { return error }
+        return String(error[..<arguments.lowerBound])
+    }
+
     /// A copy; hiredis bounds the depth of a reply, so this ends.
     private static func value(of reply: UnsafePointer<redisReply>) -> RedisValue? {
         switch unsafe reply.pointee.type {
@@ -74,7 +80,7 @@ enum RedisValue: Sendable, Equatable {
         case REDIS_REPLY_STATUS:
             return unsafe .status(String(decoding: text(of: reply), as: UTF8.self))
         case REDIS_REPLY_ERROR:
-            return unsafe .error(String(decoding: text(of: reply), as: UTF8.self))
+            return .error(Self.harmless(String(decoding: unsafe text(of: reply), as: UTF8.self)))
         case REDIS_REPLY_INTEGER: return unsafe .integer(reply.pointee.integer)
         case REDIS_REPLY_NIL: return .null
         case REDIS_REPLY_ARRAY:

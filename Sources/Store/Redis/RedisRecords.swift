@@ -4,24 +4,68 @@ import Primitives
 /// Clients and signing keys, as JSON in two hashes.
 extension RedisState {
     func marks() throws(StoreError) -> StoreMarks {
-        let reply = try ask(.command("MGET", keys.generation, keys.lastRevocation))
-        guard let numbers = reply.elements, numbers.count == 2 else {
+        let replies = try ask([
+            .command("MGET", keys.generation, keys.lastRevocation),
+            .command("HGETALL", keys.epoch), .command("TIME"),
+        ])
+        if let error = replies.compactMap(\.error).first { throw StoreError(redis: error) }
+        try noteEpoch(replies[1], time: replies[2])
+        try checkPolicy()
+        guard let numbers = replies[0].elements, numbers.count == 2 else {
             throw .corrupt(reason: "no generation")
         }
+        // What is no number somebody has spoilt; the next change writes one again.
         return StoreMarks(
-            generation: try Self.number(numbers[0]), revocations: try Self.number(numbers[1]))
+            generation: Self.number(numbers[0]), revocations: Self.number(numbers[1]))
     }
 
     func snapshot() throws(StoreError) -> StoreSnapshot {
         let texts = try readTexts()
+        var faults: [StoreFault] = []
         var clients: [StoredClient] = []
-        for text in texts.clients.values { clients.append(try text.record(seal)) }
+        for (id, text) in texts.clients {
+            let client = try Self.read(.client(id: id)) { () throws(StoreError) in
+                try text.get().record(seal)
+            }
+            switch client {
+            case .success(let client): clients.append(client)
+            case .failure(let fault): faults.append(fault)
+            }
+        }
         var signingKeys: [SigningKeyRecord] = []
-        for text in texts.keys.values { signingKeys.append(try text.record(seal)) }
+        for (kid, text) in texts.keys {
+            switch try signingKey(kid, text) {
+            case .success(let key): signingKeys.append(key)
+            case .failure(let fault): faults.append(fault)
+            }
+        }
         return StoreSnapshot(
             clients: clients.sorted { $0.id < $1.id },
             keys: signingKeys.sorted(by: SigningKeyRecord.comesFirst),
-            generation: Int64(texts.generation) ?? 0)
+            generation: Int64(texts.generation) ?? 0,
+            faults: faults.sorted { $0.description < $1.description })
+    }
+
+    /// What `body` makes of a value, or the value's fault.
+    ///
+    /// - Throws: when something else is to blame.
+    static func read<Record>(
+        _ record: StoreFault.Record, _ body: () throws(StoreError) -> Record
+    ) throws(StoreError) -> Result<Record, StoreFault> {
+        do throws(StoreError) {
+            return .success(try body())
+        } catch {
+            guard let fault = StoreFault(record, error) else { throw error }
+            return .failure(fault)
+        }
+    }
+
+    private func signingKey(
+        _ kid: String, _ text: Result<SigningKeyText, StoreError>
+    ) throws(StoreError) -> Result<SigningKeyRecord, StoreFault> {
+        try Self.read(.signingKey(kid: kid)) { () throws(StoreError) in
+            try text.get().record(seal)
+        }
     }
 
     // MARK: - Changes
@@ -33,10 +77,14 @@ extension RedisState {
         }
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
         try change { texts throws(StoreError) in
-            guard let old = texts.clients[client.id] else { throw .unknownClient(id: client.id) }
-            let aged = client.created(at: WallTime(seconds: old.createdAt))
+            guard let found = texts.clients[client.id] else {
+                throw .unknownClient(id: client.id)
+            }
+            let text = try found.get()
+            if let old, try text.record(seal) != old { throw .clientChanged(id: client.id) }
+            let aged = client.created(at: WallTime(seconds: text.createdAt))
             return [.client(client.id, try ClientText(aged, seal))]
         }
     }
@@ -53,7 +101,9 @@ extension RedisState {
     ) throws(StoreError) -> Bool {
         try change { texts throws(StoreError) in
             var records: [SigningKeyRecord] = []
-            for text in texts.keys.values { records.append(try text.record(seal)) }
+            for (kid, text) in texts.keys {
+                if case .success(let key) = try signingKey(kid, text) { records.append(key) }
+            }
             guard condition.holds(newest: records.first { $0.retiredAt == nil }) else { return [] }
             guard texts.keys[key.kid] == nil else { throw .keyExists(kid: key.kid) }
             let replaced = records.map { $0.replaced(by: key) }
@@ -65,11 +115,16 @@ extension RedisState {
         } > 0
     }
 
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
+    func removeSigningKeys(
+        orDamaged damaged: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) throws(StoreError) -> Int {
         try change { texts throws(StoreError) in
             var changes: [Change] = []
-            for text in texts.keys.values where isGone(try text.record(seal)) {
-                changes.append(.key(text.kid, nil))
+            for (kid, text) in texts.keys {
+                switch try signingKey(kid, text) {
+                case .success(let key): if isGone(key) { changes.append(.key(kid, nil)) }
+                case .failure: if kid == damaged { changes.append(.key(kid, nil)) }
+                }
             }
             return changes
         }
@@ -99,14 +154,29 @@ extension RedisState {
     private struct Texts {
         /// As it was read; '' where there is none.
         var generation: String
-        var clients: [String: ClientText]
-        var keys: [String: SigningKeyText]
+        /// Those that are not what was written are there, and are failures.
+        var clients: [String: Result<ClientText, StoreError>]
+        var keys: [String: Result<SigningKeyText, StoreError>]
     }
 
     private enum Change {
         /// Nil takes it away.
         case client(String, ClientText?)
         case key(String, SigningKeyText?)
+    }
+
+    /// A gateway that is asked for nothing joins a new epoch, too: others may wait for what it knows.
+    private func noteEpoch(_ epoch: RedisValue, time: RedisValue) throws(StoreError) {
+        let fields = Self.fields(epoch).map { field in
+            (name: field.0, value: String(decoding: field.1, as: UTF8.self))
+        }
+        guard fields.contains(where: { $0.name == "id" && $0.value == self.epoch }) else {
+            return try rejoin()
+        }
+        if let seconds = time.elements?.first?.string.flatMap({ Int64($0) }) {
+            memory.saw(serverTime: seconds)
+        }
+        memory.note(fields)
     }
 
     /// Clients and keys as they stand together.
@@ -116,21 +186,29 @@ extension RedisState {
         guard let parts = reply.elements, parts.count == 3 else {
             throw .corrupt(reason: "clients and keys cannot be read")
         }
-        var clients: [String: ClientText] = [:]
+        var clients: [String: Result<ClientText, StoreError>] = [:]
         for (id, bytes) in Self.fields(parts[1]) {
-            let text = try value(ClientText.self, of: bytes, "the client \(id)")
             // A value that was copied there gives nobody another's rights.
-            guard text.id == id else { throw .corrupt(reason: "the client \(id) is another") }
-            clients[id] = text
+            clients[id] = text(bytes) { $0.id == id }
         }
-        var signingKeys: [String: SigningKeyText] = [:]
+        var signingKeys: [String: Result<SigningKeyText, StoreError>] = [:]
         for (kid, bytes) in Self.fields(parts[2]) {
-            let text = try value(SigningKeyText.self, of: bytes, "the signing key \(kid)")
-            guard text.kid == kid else { throw .corrupt(reason: "the key \(kid) is another") }
-            signingKeys[kid] = text
+            signingKeys[kid] = text(bytes) { $0.kid == kid }
         }
         return Texts(
             generation: parts[0].string ?? "", clients: clients, keys: signingKeys)
+    }
+
+    private func text<Text: Decodable>(
+        _ bytes: [UInt8], _ isOwn: (Text) -> Bool
+    ) -> Result<Text, StoreError> {
+        do throws(StoreError) {
+            let text = try value(Text.self, of: bytes, "it")
+            guard isOwn(text) else { throw .corrupt(reason: "it is another's") }
+            return .success(text)
+        } catch {
+            return .failure(error)
+        }
     }
 
     /// Tries this often when others change something at the same time.
@@ -174,10 +252,8 @@ extension RedisState {
         }
     }
 
-    private static func number(_ reply: RedisValue) throws(StoreError) -> Int64 {
-        guard let text = reply.string else { return 0 }
-        guard let number = Int64(text) else { throw .corrupt(reason: "a generation is no number") }
-        return number
+    private static func number(_ reply: RedisValue) -> Int64 {
+        reply.string.flatMap { Int64($0) } ?? 0
     }
 
     // MARK: - JSON

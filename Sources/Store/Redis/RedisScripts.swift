@@ -21,31 +21,93 @@ enum RedisScript: String, CaseIterable, Sendable {
         """
 
     /// Joins the epoch, or begins one where what was there may be incomplete: there is none, or another process
-    /// serves it than the one that it was begun on. Whoever joins raises the floor to what it has seen.
-    /// KEYS: epoch. ARGV: the id that is known, run_id, the highest timestamp seen or '', a new id.
+    /// serves it than the one that it was begun on. Whoever joins an epoch that is new to it brings what it knows.
+    ///
+    /// Fields of an epoch: `id`, `run_id`; `floor` and `doubt`, at or below which nothing passes; `ahead:NAME`, the
+    /// highest timestamp that the gateway NAME saw accepted ahead of the clock, all of them being here; `missing:NAME`,
+    /// the same where they are not here.
+    ///
+    /// KEYS: epoch, then what this gateway saw accepted ahead of the clock. ARGV: the id that is known, run_id, a new
+    /// id, the gateway's name, its highest timestamp ahead, the latest time of a server that it has seen, how many
+    /// other gateways it knows of; for each of them the name and the highest timestamp ahead; for each further key the
+    /// value and milliseconds.
     case join = """
-        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor', 'run_id')
-        local floor = tonumber(ARGV[3]) or 0
-        if epoch[2] then floor = math.max(floor, tonumber(epoch[2]) or 0) end
-        if epoch[1] and epoch[3] == ARGV[2] then
-            if epoch[1] ~= ARGV[1] then
-                redis.call('HSET', KEYS[1], 'floor', string.format('%.0f', floor))
+        local time = tonumber(redis.call('TIME')[1])
+        local fields, id, run = {}, nil, nil
+        local stored = redis.call('HGETALL', KEYS[1])
+        for i = 1, #stored, 2 do fields[stored[i]] = stored[i + 1] end
+        id = fields.id
+        if not id or fields.run_id ~= ARGV[2] then
+            id = ARGV[3]
+            local floor = math.max(tonumber(fields.floor or '') or 0,
+                time + 3)
+            for i = 1, #stored, 2 do
+                local gateway = string.match(stored[i], '^ahead:(.+)$')
+                if gateway then
+                    redis.call('HDEL', KEYS[1], stored[i])
+                    fields[stored[i]] = nil
+                    fields['missing:' .. gateway] = stored[i + 1]
+                end
             end
-            return epoch[1]
+            fields.id, fields.run_id, fields.floor = id, ARGV[2], string.format('%.0f', floor)
         end
-        floor = math.max(floor, tonumber(redis.call('TIME')[1]))
-        redis.call('HSET', KEYS[1], 'id', ARGV[4], 'floor', string.format('%.0f', floor),
-            'run_id', ARGV[2])
-        return ARGV[4]
+        if id ~= ARGV[1] then
+            local floor = math.max(tonumber(fields.floor or '') or 0, tonumber(ARGV[6]))
+            fields.floor = string.format('%.0f', floor)
+            local peers = tonumber(ARGV[7])
+            for i = 8, 6 + 2 * peers, 2 do
+                local missing = 'missing:' .. ARGV[i]
+                if not fields['ahead:' .. ARGV[i]] then
+                    local known = tonumber(fields[missing] or '') or 0
+                    local highest = math.max(known, tonumber(ARGV[i + 1]))
+                    fields[missing] = string.format('%.0f', highest)
+                end
+            end
+            for i = 2, #KEYS do
+                local at = 8 + 2 * peers + 2 * (i - 2)
+                redis.call('SET', KEYS[i], ARGV[at], 'NX', 'PX', ARGV[at + 1])
+            end
+            fields['missing:' .. ARGV[4]] = nil
+            redis.call('HDEL', KEYS[1], 'missing:' .. ARGV[4])
+            if tonumber(ARGV[5]) > time then fields['ahead:' .. ARGV[4]] = ARGV[5] end
+        end
+        local doubt = 0
+        for name, value in pairs(fields) do
+            if string.match(name, '^missing:') or string.match(name, '^ahead:') then
+                if tonumber(value) <= time then
+                    redis.call('HDEL', KEYS[1], name)
+                    fields[name] = false
+                elseif string.match(name, '^missing:') then
+                    doubt = math.max(doubt, tonumber(value))
+                end
+            end
+        end
+        fields.doubt = string.format('%.0f', doubt)
+        for name, value in pairs(fields) do
+            if value then redis.call('HSET', KEYS[1], name, value) end
+        end
+        return id
         """
 
-    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds.
+    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds, the gateway's name.
     case once = """
-        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor')
-        if epoch[1] ~= ARGV[1] then return 'epoch' end
-        if ARGV[2] ~= '' and tonumber(ARGV[2]) <= tonumber(epoch[2]) then return 'floor' end
-        if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return 'accepted' end
-        return 'reused'
+        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor', 'doubt')
+        if epoch[1] ~= ARGV[1] then return {'epoch', '0'} end
+        local seconds = redis.call('TIME')[1]
+        local time, timestamp = tonumber(seconds), tonumber(ARGV[2])
+        local floor, doubt = tonumber(epoch[2]), tonumber(epoch[3] or '0')
+        if timestamp and (time <= floor or timestamp <= math.max(floor, doubt)) then
+            return {'forgotten', seconds}
+        end
+        if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
+            return {'reused', seconds}
+        end
+        if not timestamp or timestamp < time + 3 then return {'accepted', seconds} end
+        local ahead = 'ahead:' .. ARGV[4]
+        if timestamp > tonumber(redis.call('HGET', KEYS[1], ahead) or '0') then
+            redis.call('HSET', KEYS[1], ahead, ARGV[2])
+        end
+        return {'ahead', seconds}
         """
 
     /// KEYS: the token that goes, the one that comes. ARGV: now in seconds, the one that comes, milliseconds.
@@ -77,7 +139,7 @@ enum RedisScript: String, CaseIterable, Sendable {
             ends = math.max(ends, old['until'])
         end
         local time = redis.call('TIME')
-        local last = math.max(tonumber(redis.call('GET', KEYS[1]) or '0') + 1,
+        local last = math.max((tonumber(redis.call('GET', KEYS[1]) or '0') or 0) + 1,
             time[1] * 1000000 + time[2])
         redis.call('SET', KEYS[1], string.format('%.0f', last))
         redis.call('HSET', KEYS[2], ARGV[1],
@@ -92,7 +154,7 @@ enum RedisScript: String, CaseIterable, Sendable {
     case revocations = """
         local last = redis.call('GET', KEYS[1]) or '0'
         local from = '(' .. ARGV[1]
-        if tonumber(ARGV[1]) > tonumber(last) then from = '-inf' end
+        if tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
         local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES',
             'LIMIT', 0, ARGV[2])
         local answer = {last}

@@ -19,14 +19,15 @@ final class RedisState: StateBackend {
     private var retryAt: MonotonicInstant
     private var retryDelay = RedisState.shortestDelay
     private var lastFailure = StoreError.closed
+    private var policyIsDue = MonotonicInstant.now()
 
     /// The epoch that this gateway has joined, '' for none.
     private(set) var epoch = ""
-    /// The highest timestamp of what this gateway saw accepted.
-    var highestTimestamp: Int64?
+    var memory = RedisMemory()
 
     private static let shortestDelay: Duration = .milliseconds(50)
     private static let longestDelay: Duration = .seconds(2)
+    private static let policyPause: Duration = .seconds(2)
 
     /// - Parameter mayBeAway: it may come later; what a wrong password or another key says is told all the same.
     init(
@@ -180,10 +181,19 @@ final class RedisState: StateBackend {
         } catch {
             throw .unavailable(reason: "no random bytes")
         }
+        var names = [keys.epoch]
+        var words = [
+            epoch, server.runID, HexBytes(fresh).text, memory.name, "\(memory.highest)",
+            "\(memory.floor)", "\(memory.others.count)",
+        ]
+        for (name, highest) in memory.others { words += [name, "\(highest)"] }
+        let now = WallTime.now()
+        for (key, id) in memory.ahead {
+            names.append(key)
+            words += ["\(id.timestamp)", "\(Self.lifetime(from: now, to: id.expiresAt))"]
+        }
         let reply = try once(
-            .script(
-                .join, keys: [keys.epoch], epoch, server.runID,
-                highestTimestamp.map { "\($0)" } ?? "", HexBytes(fresh).text), server)
+            .script(.join, keys: names, arguments: words.map { Array($0.utf8) }), server)
         guard let id = reply.string, !id.isEmpty else {
             throw .corrupt(reason: "the epoch has no id")
         }
@@ -195,6 +205,21 @@ final class RedisState: StateBackend {
         let server = try connected()
         do throws(StoreError) {
             try join(server)
+        } catch {
+            drop(error)
+            throw error
+        }
+    }
+
+    /// What was right when the connection opened may be configured otherwise since.
+    func checkPolicy() throws(StoreError) {
+        let now = MonotonicInstant.now()
+        guard now >= policyIsDue else { return }
+        policyIsDue = now + Self.policyPause
+        let server = try connected()
+        let facts = RedisFinder.facts(try ask(.command("INFO", "memory")))
+        do throws(StoreError) {
+            try finder.refuseEviction(server.connection.endpoint, facts)
         } catch {
             drop(error)
             throw error

@@ -5,28 +5,36 @@ import Primitives
 /// All of it at once, for an export, and back.
 extension SQLiteState {
     func forEachRecord(
-        liveAt now: WallTime, _ body: (StoredRecord) throws(StoreError) -> Void
+        liveAt now: WallTime, _ body: (Result<StoredRecord, StoreFault>) throws(StoreError) -> Void
     ) throws(StoreError) {
         try read { database in
             let clients = try Row.fetchCursor(database, sql: "SELECT * FROM client ORDER BY id")
-            while let row = try clients.next() { try body(.client(try client(of: row))) }
+            while let row = try clients.next() { try body(try readClient(row).map { .client($0) }) }
             let keys = try Row.fetchCursor(
                 database, sql: "SELECT * FROM signing_key ORDER BY activates_at")
-            while let row = try keys.next() { try body(.key(try signingKey(of: row))) }
+            while let row = try keys.next() {
+                try body(try readSigningKey(row).map { .key($0) })
+            }
             let tokens = try Row.fetchCursor(
                 database, sql: "SELECT * FROM token WHERE expires_at > ?",
                 arguments: [now.seconds])
-            while let row = try tokens.next() { try body(.token(try token(of: row))) }
+            while let row = try tokens.next() {
+                try body(try Self.read(.token) { .token(try token(of: row)) })
+            }
             let revocations = try Row.fetchCursor(
                 database, sql: "SELECT * FROM revocation WHERE until > ? ORDER BY sequence",
                 arguments: [now.seconds])
             while let row = try revocations.next() {
-                try body(.revocation(try Self.revocation(of: row)))
+                let read = try Self.revocations(of: row)
+                for revocation in read.revocations { try body(.success(.revocation(revocation))) }
+                if let fault = read.fault { try body(.failure(fault)) }
             }
             let ids = try Row.fetchCursor(
                 database, sql: "SELECT * FROM one_time_id WHERE expires_at > ?",
                 arguments: [now.seconds])
-            while let row = try ids.next() { try body(.oneTimeID(try Self.oneTimeID(of: row))) }
+            while let row = try ids.next() {
+                try body(try Self.read(.oneTimeID) { .oneTimeID(try Self.oneTimeID(of: row)) })
+            }
         }
     }
 

@@ -6,22 +6,67 @@ import Primitives
 extension SQLiteState {
     func marks() throws(StoreError) -> StoreMarks {
         try read { database in
+            // One that cannot be read is the snapshot's failure, and not that of the revocations.
             StoreMarks(
-                generation: try Self.generation(database),
+                generation: try? Self.generation(database),
                 revocations: try Self.lastRevocation(database))
         }
     }
 
     func snapshot() throws(StoreError) -> StoreSnapshot {
         try read { database in
+            var faults: [StoreFault] = []
             let clients = try Row.fetchAll(database, sql: "SELECT * FROM client ORDER BY id")
+                .compactMap { try Self.sound(try readClient($0), &faults) }
             let keys = try Row.fetchAll(database, sql: "SELECT * FROM signing_key")
+                .compactMap { try Self.sound(try readSigningKey($0), &faults) }
             return StoreSnapshot(
-                clients: try clients.map { try client(of: $0) },
-                keys: try keys.map { try signingKey(of: $0) }
-                    .sorted(by: SigningKeyRecord.comesFirst),
-                generation: try Self.generation(database))
+                clients: clients, keys: keys.sorted(by: SigningKeyRecord.comesFirst),
+                generation: try Self.generation(database), faults: faults)
         }
+    }
+
+    /// A record, or nil and a further fault.
+    private static func sound<Record>(
+        _ result: Result<Record, StoreFault>, _ faults: inout [StoreFault]
+    ) throws -> Record? {
+        switch result {
+        case .success(let record): return record
+        case .failure(let fault):
+            faults.append(fault)
+            return nil
+        }
+    }
+
+    /// What `body` makes of a row, or the row's fault.
+    ///
+    /// - Throws: when the database or the machine is to blame.
+    static func read<Record>(
+        _ record: StoreFault.Record, _ body: () throws -> Record
+    ) throws -> Result<Record, StoreFault> {
+        do {
+            return .success(try body())
+        } catch let error as StoreError {
+            guard let fault = StoreFault(record, error) else { throw error }
+            return .failure(fault)
+        } catch let error as DatabaseError {
+            throw error
+        } catch {
+            // GRDB's own words would repeat the row.
+            return .failure(StoreFault(record, "a column is of another type"))
+        }
+    }
+
+    func readClient(_ row: Row) throws -> Result<StoredClient, StoreFault> {
+        try Self.read(.client(id: Self.name(in: row, "id"))) { try client(of: row) }
+    }
+
+    func readSigningKey(_ row: Row) throws -> Result<SigningKeyRecord, StoreFault> {
+        try Self.read(.signingKey(kid: Self.name(in: row, "kid"))) { try signingKey(of: row) }
+    }
+
+    private static func name(in row: Row, _ column: String) -> String {
+        String.fromDatabaseValue(row[column] ?? .null) ?? "?"
     }
 
     private static func generation(_ database: Database) throws -> Int64 {
@@ -53,8 +98,15 @@ extension SQLiteState {
             arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
     }
 
-    func replaceClient(_ client: StoredClient) throws(StoreError) {
+    func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError) {
         try write { database in
+            if let old,
+                let row = try Row.fetchOne(
+                    database, sql: "SELECT * FROM client WHERE id = ?", arguments: [client.id]),
+                try readClient(row) != .success(old)
+            {
+                throw StoreError.clientChanged(id: client.id)
+            }
             try database.execute(
                 sql: """
                     UPDATE client SET secrets = ?, scopes = ?, audiences = ?, auth_method = ?,
@@ -88,7 +140,7 @@ extension SQLiteState {
         ]
     }
 
-    func client(of row: Row) throws -> StoredClient {
+    private func client(of row: Row) throws -> StoredClient {
         try ClientText(
             id: try row.decode(forColumn: "id"),
             secrets: try Self.value(in: row, "secrets", as: "a list of secrets"),
@@ -132,9 +184,8 @@ extension SQLiteState {
         return try write { database in
             let newest = try Row.fetchOne(
                 database, sql: "SELECT * FROM signing_key WHERE retired_at IS NULL")
-            guard condition.holds(newest: try newest.map { try signingKey(of: $0) }) else {
-                return false
-            }
+            let sound = try newest.map { try readSigningKey($0) }
+            guard condition.holds(newest: try? sound?.get()) else { return false }
             let isKnown = try Row.fetchOne(
                 database, sql: "SELECT 1 FROM signing_key WHERE kid = ?", arguments: [key.kid])
             guard isKnown == nil else { throw StoreError.keyExists(kid: key.kid) }
@@ -156,19 +207,28 @@ extension SQLiteState {
         }
     }
 
-    func removeSigningKeys(where isGone: (SigningKeyRecord) -> Bool) throws(StoreError) -> Int {
+    func removeSigningKeys(
+        orDamaged kid: String?, where isGone: (SigningKeyRecord) -> Bool
+    ) throws(StoreError) -> Int {
         try write { database in
-            let keys = try Row.fetchAll(database, sql: "SELECT * FROM signing_key")
-                .map { try signingKey(of: $0) }.filter(isGone)
-            for key in keys {
-                try database.execute(
-                    sql: "DELETE FROM signing_key WHERE kid = ?", arguments: [key.kid])
+            let rows = try Row.fetchAll(database, sql: "SELECT * FROM signing_key")
+            var kids: [String] = []
+            for row in rows {
+                switch try readSigningKey(row) {
+                case .success(let key): if isGone(key) { kids.append(key.kid) }
+                case .failure(let fault):
+                    if let kid, fault.record == .signingKey(kid: kid) { kids.append(kid) }
+                }
             }
-            return keys.count
+            for kid in kids {
+                try database.execute(
+                    sql: "DELETE FROM signing_key WHERE kid = ?", arguments: [kid])
+            }
+            return kids.count
         }
     }
 
-    func signingKey(of row: Row) throws -> SigningKeyRecord {
+    private func signingKey(of row: Row) throws -> SigningKeyRecord {
         let kid: String = try row.decode(forColumn: "kid")
         let sealed: Data = try row.decode(forColumn: "sealed_private_key")
         let retiredAt: Int64? = try row.decode(forColumn: "retired_at")

@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import Glibc
 import Primitives
+import Synchronization
 
 /// The state in a SQLite database: WAL, synchronous FULL, so that a change is on the disk when it returns.
 ///
@@ -13,17 +14,20 @@ final class SQLiteState: StateBackend {
     /// Held from `beginRun` to `endRun`.
     var runLock: RunLock?
 
-    private let busyTimeout: Duration
+    private let patience: Patience
     /// Nil after a failure that the connection may not get over; the next use opens the file again.
     private var connection: DatabaseQueue?
 
-    init(path: String, secretsKey: SecretsKey, busyTimeout: Duration) throws(StoreError) {
+    /// - Parameter timeout: how long the opening may wait for another process that writes.
+    init(path: String, secretsKey: SecretsKey, timeout: Duration) throws(StoreError) {
         self.path = path
         self.seal = Seal(key: secretsKey.secret)
-        self.busyTimeout = busyTimeout
+        patience = Patience(until: MonotonicInstant.now() + timeout)
         try Self.makeFile(path: path)
-        self.connection = try Self.open(path: path, seal: seal, busyTimeout: busyTimeout)
+        self.connection = try Self.open(path: path, seal: seal, patience)
     }
+
+    func hasTime(until deadline: MonotonicInstant) { patience.end(at: deadline) }
 
     /// After a failure that closed the file nothing is open until somebody asks for something.
     var isOpen: Bool { connection != nil }
@@ -54,7 +58,7 @@ final class SQLiteState: StateBackend {
             guard unsafe access(path, F_OK) == 0 else {
                 throw .cannotOpen(path: path, reason: "it is gone")
             }
-            connection = try Self.open(path: path, seal: seal, busyTimeout: busyTimeout)
+            connection = try Self.open(path: path, seal: seal, patience)
             self.connection = connection
         }
         do {
@@ -73,11 +77,11 @@ final class SQLiteState: StateBackend {
     // MARK: - Opening
 
     private static func open(
-        path: String, seal: Seal, busyTimeout: Duration
+        path: String, seal: Seal, _ patience: Patience
     ) throws(StoreError) -> DatabaseQueue {
         var configuration = Configuration()
         configuration.label = "gatehouse.store"
-        configuration.busyMode = .timeout(Double(busyTimeout.wholeNanoseconds) / 1e9)
+        configuration.busyMode = .callback { patience.waits(afterTries: $0) }
         configuration.prepareDatabase { database in
             // A schema that someone else wrote runs no function with side effects in our process.
             try database.execute(sql: "PRAGMA trusted_schema = OFF")
@@ -134,6 +138,29 @@ final class SQLiteState: StateBackend {
         }
         try database.execute(
             sql: "INSERT INTO canary VALUES (?)", arguments: [Data(try seal.makeCanary())])
+    }
+}
+
+/// How long to wait for a lock that another process has: until whoever has asked is told no. SQLite's own timeout would
+/// begin anew with each statement, and one request would wait for all those before it.
+private final class Patience: Sendable {
+    private let deadline: Mutex<MonotonicInstant>
+
+    init(until deadline: MonotonicInstant) {
+        self.deadline = Mutex(deadline)
+    }
+
+    func end(at deadline: MonotonicInstant) { self.deadline.withLock { $0 = deadline } }
+
+    /// Waits for a moment, longer each time.
+    ///
+    /// - Returns: false when there is no time left.
+    func waits(afterTries count: Int) -> Bool {
+        let left = (deadline.withLock { $0 } - MonotonicInstant.now()).wholeNanoseconds
+        guard left > 0 else { return false }
+        let step = min(Int64(count + 1), 25) * 1_000_000
+        usleep(UInt32(min(step, Int64(clamping: left)) / 1000 + 1))
+        return true
     }
 }
 

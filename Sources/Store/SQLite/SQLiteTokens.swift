@@ -126,7 +126,12 @@ extension SQLiteState {
             database,
             sql: "SELECT * FROM revocation WHERE kind = ? AND issuer = ? AND subject = ?",
             arguments: [kind, issuer, subject])
-        let old = try row.map { try Self.revocation(of: $0) }
+        let old = try row.map { row in
+            Revocation(
+                revocation.target,
+                issuedBefore: WallTime(seconds: try row.decode(forColumn: "issued_before")),
+                until: WallTime(seconds: try row.decode(forColumn: "until")))
+        }
         let joined = old.map { revocation.joined(with: $0) } ?? revocation
         guard joined != old else { return }
         // A new row, with a new number, so that whoever has seen the old one hears of it.
@@ -146,8 +151,13 @@ extension SQLiteState {
             let rows = try Row.fetchAll(
                 database, sql: "SELECT * FROM revocation WHERE sequence > ? ORDER BY sequence",
                 arguments: [sequence > through ? 0 : sequence])
-            return StoreNews(
-                revocations: try rows.map { try Self.revocation(of: $0) }, through: through)
+            var (revocations, faults): ([Revocation], [StoreFault]) = ([], [])
+            for row in rows {
+                let read = try Self.revocations(of: row)
+                revocations += read.revocations
+                if let fault = read.fault { faults.append(fault) }
+            }
+            return StoreNews(revocations: revocations, through: through, faults: faults)
         }
     }
 
@@ -157,19 +167,19 @@ extension SQLiteState {
             database, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'revocation'") ?? 0
     }
 
-    static func revocation(of row: Row) throws -> Revocation {
+    /// The table is STRICT and takes no NULL: whatever a row says, it says in the types of its columns.
+    static func revocations(
+        of row: Row
+    ) throws -> (revocations: [Revocation], fault: StoreFault?) {
         let issuer: Data = try row.decode(forColumn: "issuer")
         let subject: Data = try row.decode(forColumn: "subject")
-        let target = Revocation.Target(
+        let issuedBefore = WallTime(seconds: try row.decode(forColumn: "issued_before"))
+        return Revocation.Remains(
             kind: try row.decode(forColumn: "kind"),
             issuer: String(decoding: issuer, as: UTF8.self),
-            subject: String(decoding: subject, as: UTF8.self))
-        guard let target else {
-            throw StoreError.corrupt(reason: "a revocation of an unknown kind")
-        }
-        return Revocation(
-            target, issuedBefore: WallTime(seconds: try row.decode(forColumn: "issued_before")),
-            until: WallTime(seconds: try row.decode(forColumn: "until")))
+            subject: String(decoding: subject, as: UTF8.self), issuedBefore: issuedBefore,
+            until: WallTime(seconds: try row.decode(forColumn: "until")), latest: issuedBefore
+        ).read()
     }
 
     // MARK: - What has expired
@@ -187,6 +197,8 @@ extension SQLiteState {
                     """, arguments: [now.seconds]) ?? false
         }
         guard isDue else { return 0 }
+        // Whoever writes now is not waited for, and nobody waits behind this.
+        hasTime(until: .now())
         return try write { database in
             try Self.purge(database, expiredAt: now, limit: limit)
         }

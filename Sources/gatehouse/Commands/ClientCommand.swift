@@ -110,7 +110,7 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            let clients = try access.perform(.snapshot).clients
+            let clients = try access.snapshot().clients
             // The conf's first, as they count where both have an id.
             let all = access.configuration.clients.map(Facts.of) + clients.map(Facts.of)
             if json { return try Output.json(all) }
@@ -150,7 +150,8 @@ struct ClientCommand: ParsableCommand {
 
         func run() throws {
             let access = try StoreAccess(options)
-            _ = try find(id, access)
+            let isDamaged = try access.perform(.snapshot).isDamaged(id)
+            if !isDamaged { _ = try find(id, access) }
             // The tokens of the name are those of the conf's client, which stays.
             let isDeclared = access.isDeclared(id)
             if !isDeclared {
@@ -203,26 +204,7 @@ struct ClientCommand: ParsableCommand {
             if let jwks { return try replaceKeys(try PublicKeys.read(jwks), access) }
             let secret = try ClientSecret.generate()
             try access.alone {
-                var client = try find(id, access)
-                try demandSecret(client)
-                let now = WallTime.now()
-                let end = grace.flatMap(ConfDuration.init).map {
-                    WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
-                }
-                // Newest first: what falls off the end is the one before the last.
-                let kept = StoredClient.secretLimit - 1
-                if oauth1 {
-                    let before = client.liveOAuth1Secrets(at: now).prefix(kept)
-                    client.oauth1Secrets =
-                        [StoredSharedSecret(secret: secret, createdAt: now)]
-                        + before.map { secret in end.map(secret.expiring) ?? secret }
-                } else {
-                    let before = client.liveSecrets(at: now).prefix(kept)
-                    client.secrets =
-                        [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
-                        + before.map { secret in end.map(secret.expiring) ?? secret }
-                }
-                try access.perform(.replaceClient(client))
+                while try !rotate(secret, access) {}
             }
             access.warnIfDeclared(id)
             try Secrets.show(
@@ -235,12 +217,15 @@ struct ClientCommand: ParsableCommand {
 
         private func replaceKeys(_ jwks: String, _ access: StoreAccess) throws {
             try access.alone {
-                var client = try find(id, access)
-                guard client.jwks != nil else {
-                    throw refusal("\(id) has no keys: it proves itself otherwise")
+                while true {
+                    let old = try find(id, access)
+                    guard old.jwks != nil else {
+                        throw refusal("\(id) has no keys: it proves itself otherwise")
+                    }
+                    var client = old
+                    client.jwks = jwks
+                    if try replace(old, with: client, access) { break }
                 }
-                client.jwks = jwks
-                try access.perform(.replaceClient(client))
             }
             access.warnIfDeclared(id)
             if json { return try Output.json(["client_id": id]) }
@@ -268,13 +253,63 @@ struct ClientCommand: ParsableCommand {
             Diagnostics.write("gatehouse: \(text)")
             return ExitCode(64)
         }
+
+        private func rotate(_ secret: Secret, _ access: StoreAccess) throws -> Bool {
+            let old = try find(id, access)
+            try demandSecret(old)
+            var client = old
+            let now = WallTime.now()
+            let end = grace.flatMap(ConfDuration.init).map {
+                WallTime(seconds: now.seconds + $0.duration.wholeSeconds)
+            }
+            // Newest first: what falls off the end is the one before the last.
+            let kept = StoredClient.secretLimit - 1
+            if oauth1 {
+                let before = client.liveOAuth1Secrets(at: now).prefix(kept)
+                client.oauth1Secrets =
+                    [StoredSharedSecret(secret: secret, createdAt: now)]
+                    + before.map { secret in end.map(secret.expiring) ?? secret }
+            } else {
+                let before = client.liveSecrets(at: now).prefix(kept)
+                client.secrets =
+                    [StoredSecret(hash: try ClientSecret.hash(secret), createdAt: now)]
+                    + before.map { secret in end.map(secret.expiring) ?? secret }
+            }
+            return try replace(old, with: client, access)
+        }
+
+        /// - Returns: false when another host has changed the client meanwhile: what somebody was shown there must not be
+        ///   undone.
+        private func replace(
+            _ old: StoredClient, with client: StoredClient, _ access: StoreAccess
+        ) throws -> Bool {
+            do throws(StoreError) {
+                try access.store.perform(.replaceClient(client, ifStill: old))
+                return true
+            } catch .clientChanged {
+                return false
+            } catch {
+                throw access.exit(error)
+            }
+        }
+    }
+}
+
+extension StoreSnapshot {
+    /// Whether there is such a client, of which nothing can be read.
+    fileprivate func isDamaged(_ id: String) -> Bool {
+        faults.contains { $0.record == .client(id: id) }
     }
 }
 
 extension ParsableCommand {
     fileprivate func find(_ id: String, _ access: StoreAccess) throws -> StoredClient {
-        let clients = try access.perform(.snapshot).clients
-        guard let client = clients.first(where: { $0.id == id }) else {
+        let snapshot = try access.snapshot()
+        guard let client = snapshot.clients.first(where: { $0.id == id }) else {
+            if snapshot.isDamaged(id) {
+                Diagnostics.write("gatehouse: remove it with `gatehouse client remove`")
+                throw ExitCode(69)
+            }
             let isDeclared = access.configuration.clients.contains { $0.id == id }
             Diagnostics.write(
                 isDeclared
@@ -289,9 +324,11 @@ extension ParsableCommand {
 extension StoreAccess {
     /// A slip of the pen must not pass for a revocation.
     func warnIfUnknown(_ id: String) throws {
-        guard !configuration.clients.contains(where: { $0.id == id }),
-            try !perform(.snapshot).clients.contains(where: { $0.id == id })
-        else { return }
+        guard !configuration.clients.contains(where: { $0.id == id }) else { return }
+        let snapshot = try snapshot()
+        guard !snapshot.clients.contains(where: { $0.id == id }), !snapshot.isDamaged(id) else {
+            return
+        }
         Diagnostics.write("gatehouse: there is no client \(id) now; it may have been removed")
     }
 

@@ -54,7 +54,11 @@ struct KeyCommand: ParsableCommand {
         )
 
         @OptionGroup var options: ConfigOption
-        @Flag(name: .long, help: "Sign with it within a second: the last one is not to be trusted.")
+        @Flag(
+            name: .long,
+            help:
+                "Sign with it within a second, in a fleet within three: the last one is not to be trusted."
+        )
         var now = false
         @Flag(name: .long, help: "Print JSON.") var json = false
 
@@ -64,7 +68,7 @@ struct KeyCommand: ParsableCommand {
                 Diagnostics.write("gatehouse: the conf has no authority block")
                 throw ExitCode(78)
             }
-            let keys = try access.perform(.snapshot).keys
+            let keys = try access.snapshot().keys
             guard keys.count < AuthorityConfiguration.signingKeyLimit else {
                 Diagnostics.write(
                     "gatehouse: there are \(keys.count) signing keys, and those who verify take no more: "
@@ -75,15 +79,30 @@ struct KeyCommand: ParsableCommand {
             let isFirst = keys.isEmpty
             let key = try SigningKeyRecord.make(
                 authority.signingAlgorithm,
-                activatesAt: now || isFirst ? nil : authority.nextKeyActivatesAt(.now()))
+                activatesAt: isFirst ? nil : activation(authority, access.store))
             try access.perform(.addSigningKey(key))
-            let state = now || isFirst ? "current" : "next"
+            let state = KeyCommand.state(of: key)
             let facts = [
                 "kid": key.kid, "algorithm": key.algorithm, "state": state,
                 "activates_at": Output.time(key.activatesAt),
             ]
             if json { return try Output.json(facts) }
             try Output.write("\(key.kid) \(key.algorithm) \(state)")
+            if now, state == "next" {
+                Diagnostics.write(
+                    "it signs from \(Output.time(key.activatesAt)) on, when every gateway knows it")
+            }
+        }
+
+        /// - Returns: nil is at once.
+        private func activation(
+            _ authority: AuthorityConfiguration, _ store: StateStore
+        ) -> WallTime? {
+            let time = WallTime.now()
+            guard now else { return authority.nextKeyActivatesAt(time) }
+            // Of a fleet each gateway hears of it within a second: none may see a token of a key that it does not know. The
+            // store keeps whole seconds, so that this is two at least.
+            return store.isShared ? time.adding(seconds: 3) : nil
         }
     }
 
@@ -101,17 +120,21 @@ struct KeyCommand: ParsableCommand {
             let access = try StoreAccess(options)
             if try access.perform(.removeSigningKey(kid: kid, now: .now())) == 0 {
                 let key = try access.perform(.snapshot).keys.first { $0.kid == kid }
-                let problem =
-                    key.map {
-                        "is the \(KeyCommand.state(of: $0)) one: `gatehouse key rotate --now` retires it"
-                    }
-                    ?? "is not in the store"
-                Diagnostics.write("gatehouse: signing key \(kid) \(problem)")
+                Diagnostics.write("gatehouse: signing key \(kid) \(problem(key))")
                 throw ExitCode(64)
             }
             if json { return try Output.json(["removed": kid]) }
             try Output.write(
                 "removed \(kid): tokens that it has signed are refused within a second")
+        }
+
+        private func problem(_ key: SigningKeyRecord?) -> String {
+            guard let key else { return "is not in the store" }
+            let state = KeyCommand.state(of: key)
+            guard let end = key.retiredAt else {
+                return "is the \(state) one: `gatehouse key rotate --now` retires it"
+            }
+            return "is the \(state) one until \(Output.time(end)): try again then"
         }
     }
 

@@ -39,6 +39,18 @@ struct StoreAccess {
         }
     }
 
+    /// Clients and keys; what of them cannot be read is said.
+    func snapshot() throws -> StoreSnapshot {
+        let snapshot = try perform(.snapshot)
+        StoreAccess.tell(snapshot.faults)
+        return snapshot
+    }
+
+    /// Others' damage is no reason to refuse a command, nor to be silent of it.
+    static func tell(_ faults: [StoreFault]) {
+        for fault in faults { Diagnostics.write("gatehouse: \(fault)") }
+    }
+
     /// Says what went wrong, and with which code to end.
     func exit(_ error: StoreError) -> ExitCode {
         Diagnostics.write("gatehouse: \(error)")
@@ -94,6 +106,7 @@ struct CurrentFacts {
             } catch {
                 throw access.exit(error)
             }
+            StoreAccess.tell(facts.faults)
         }
     }
 }

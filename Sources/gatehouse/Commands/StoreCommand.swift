@@ -32,9 +32,9 @@ struct StoreCommand: ParsableCommand {
         func run() throws {
             let access = try StoreAccess(options)
             let isLost = Mutex(false)
-            let count: Int
+            let (count, faults): (Int, [StoreFault])
             do throws(StoreError) {
-                count = try access.store.export { line in
+                (count, faults) = try access.store.export { line in
                     isLost.withLock { isLost in
                         if !isLost { isLost = (try? Output.write(line)) == nil }
                     }
@@ -45,6 +45,9 @@ struct StoreCommand: ParsableCommand {
             // Output has said so.
             if isLost.withLock({ $0 }) { throw ExitCode(70) }
             Diagnostics.write("\(count) records")
+            StoreAccess.tell(faults)
+            // EX_DATAERR: what was written is good, and not all.
+            if !faults.isEmpty { throw ExitCode(65) }
         }
     }
 

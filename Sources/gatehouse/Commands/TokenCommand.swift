@@ -193,7 +193,9 @@ struct TokenCommand: ParsableCommand {
 
         private func snapshot(_ access: StoreAccess) throws(StartError) -> StoreSnapshot {
             do throws(StoreError) {
-                return try access.store.perform(.snapshot)
+                let snapshot = try access.store.perform(.snapshot)
+                StoreAccess.tell(snapshot.faults)
+                return snapshot
             } catch {
                 throw StartError(error)
             }
