@@ -16,6 +16,8 @@ extension Exchange {
             connection: connectionFacts,
             trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
+        // A call's server may leave its head out until the client's last message.
+        if head.isGRPC, !body.isFinished { endWithCredential() }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
     }
