@@ -75,7 +75,9 @@ extension Exchange {
     func upstreamSpeaksHTTP2(_ connection: HTTP2UpstreamConnection) {
         guard stage == .forwarding else { return }
         do throws(UpstreamError) {
-            upstream = try connection.begin(self, outgoing.span, outgoingRequest)
+            // Repeating it is out of the question for a connection that has just begun.
+            upstream = try connection.begin(
+                self, outgoing.span, outgoingRequest, mayRepeat: true)
             requestBegun()
             upstreamIsWritable()
         } catch {
