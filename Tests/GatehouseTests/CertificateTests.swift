@@ -51,6 +51,8 @@ struct CertificateTests {
                     route / { upstream app; authenticate bearer; }
                     route /machines { upstream app; authenticate certificate; require scope read; }
                     route /either { upstream app; authenticate any certificate bearer; }
+                    route /together { upstream app; authenticate all bearer certificate; }
+                    route /three { upstream app; authenticate all oauth1 certificate bearer; }
                     route /bound { upstream app; authenticate bearer; require certificate_bound; }
                     route /meant { upstream app; authenticate any bearer certificate oauth1; require audience https://localhost; }
                     """), in: authority.folder,
@@ -230,6 +232,54 @@ struct CertificateTests {
         #expect(try open.curl("/machines", as: "self", []).0 == 403)
     }
 
+    /// Both hold and name the same client, or nobody passes; what the token grants is what counts.
+    @Test func aRouteTakesTokenAndCertificateTogether() throws {
+        let house = try House()
+        let own = try house.token("robot", as: "robot")
+        let robot = try #require(own.body["access_token"] as? String, "\(own)")
+        let other = try house.token("plain", as: nil, ["-u", "plain:s3cret"])
+        let plain = try #require(other.body["access_token"] as? String)
+        let (status, seen) = try house.get("/together", robot, as: "robot")
+        #expect(status == 200, "\(seen)")
+        #expect(seen.contains("X-Auth-Scheme: bearer\r\nX-Auth-Client: robot\r\n"))
+        // Another's token, to which the certificate does not belong; the names of nobody and of another.
+        #expect(try house.get("/together", plain, as: "robot").0 == 403)
+        let line = try house.gateway.accessLine { $0["status"] as? Int == 403 }
+        #expect(line["reason"] as? String == "client_not_allowed")
+        for (name, reason) in [("other", "invalid_credentials"), (nil, "no_credentials")] {
+            let (status, problem) = try house.get("/together", plain, as: name)
+            #expect(status == 403 && problem.contains(reason), "\(problem)")
+        }
+        // A token that does not hold, or none, is told as where it stands alone.
+        #expect(try house.get("/together", "wrong", as: "robot").0 == 401)
+        #expect(try house.curl("/together", as: "robot", []).0 == 401)
+        // One of three is missing.
+        #expect(try house.get("/three", robot, as: "robot").0 == 401)
+    }
+
+    @Test func explainTellsOfTokenAndCertificate() throws {
+        let house = try House()
+        let folder = house.authority.folder
+        let reply = try house.token("plain", as: nil, ["-u", "plain:s3cret"])
+        let token = try #require(reply.body["access_token"] as? String)
+        try folder.write(
+            "request",
+            "GET /together HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \(token)\r\n\r\n")
+        func explain(_ more: [String]) throws -> String {
+            try run(
+                gatehouseBinary(),
+                ["explain", "--config", folder.file("gateway.conf")]
+                    + ["--request", folder.file("request")] + more
+            ).output
+        }
+        let alone = try explain([])
+        #expect(alone.contains("the certificate that the route wants beside it is missing"))
+        #expect(alone.contains("no_credentials"), "\(alone)")
+        let another = try explain(["--certificate", folder.file("robot.crt")])
+        #expect(another.contains("names another client than the request does"), "\(another)")
+        #expect(another.contains("client_not_allowed"))
+    }
+
     // MARK: Time and change
 
     /// Whoever has a session need not prove the certificate's key again: no longer than two hours after it was proven.
@@ -307,6 +357,7 @@ struct CertificateTests {
             changed = changed.components(separatedBy: "\n").filter {
                 !$0.contains("certificate_bound") && !$0.contains("tls_client_auth")
                     && !$0.contains("any certificate bearer") && !$0.contains("/meant")
+                    && !$0.contains("authenticate all")
             }.joined(separator: "\n")
         }
         try folder.write("gateway.conf", changed)

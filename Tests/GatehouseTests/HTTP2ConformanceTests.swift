@@ -57,4 +57,18 @@ struct HTTP2ConformanceTests {
         #expect(lines.last == "24 passed, 0 failed")
         #expect(gateway.process.exitStatus == nil)
     }
+
+    @Test func floodsEndAtABoundOverTLSToo() throws {
+        let floods = [
+            "rapid_reset", "continuation_endless", "hpack_bomb", "pings",
+            "setting_after_setting", "empty_data",
+        ]
+        let lines = try lines(
+            of: "http2_floods.py",
+            ["\(gateway.process.pid)", "\(gateway.port)"] + floods,
+            environment: ["TLS_AUTHORITY": authority.certificate])
+        #expect(lines.filter { $0.hasPrefix("FAIL") } == [])
+        #expect(lines.last == "6 passed, 0 failed")
+        #expect(gateway.process.exitStatus == nil)
+    }
 }

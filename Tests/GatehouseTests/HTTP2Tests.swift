@@ -4,12 +4,14 @@ import Testing
 
 /// HTTP/2 in clear by prior knowledge, to an HTTP/1.1 upstream.
 struct HTTP2Tests {
-    private static func peer(_ test: String, _ gateway: Gateway) throws -> RunningProcess {
+    private static func peer(
+        _ test: String, _ gateway: Gateway, _ more: [String] = []
+    ) throws -> RunningProcess {
         let python = try requirePython(module: "h2", package: "python3-h2")
         _ = try requirePython(module: "wsproto", package: "python3-wsproto")
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("http2_peer.py").path
-        return try RunningProcess(python, [script, test, "\(try gateway.port)"])
+        return try RunningProcess(python, [script, test, "\(try gateway.port)"] + more)
     }
 
     /// What a case of the script prints, from its start to its end.
@@ -198,6 +200,21 @@ struct HTTP2Tests {
         let echo = try EchoServer()
         let gateway = try Self.gateway(port: echo.port)
         #expect(try Self.result("websocket", gateway) == "200 [0, 5, 70000, 1000000]\n")
+    }
+
+    @Test func webSocketByExtendedConnectOverTLS() throws {
+        let authority = try TestAuthority()
+        try authority.issue("one", ["DNS:localhost"])
+        let echo = try EchoServer()
+        let gateway = try Gateway(
+            testConf(
+                listener: "tls { certificate one.crt; key one.key; }",
+                """
+                upstream app { server 127.0.0.1:\(echo.port); }
+                route / { upstream app; authenticate none; websocket on; }
+                """), in: authority.folder)
+        let peer = try Self.peer("websocket", gateway, ["--ca", authority.certificate])
+        #expect(try Self.result(peer) == "200 [0, 5, 70000, 1000000]\n")
     }
 
     @Test func aTunnelOnAStreamHasItsEnds() throws {

@@ -329,6 +329,7 @@ struct HTTP2UpstreamTests {
         let pair = try Pair()
         #expect(try pair.get("/x").status == 200)
         pair.server.process.signal(SIGSTOP)
+        try pair.server.process.waitUntilStopped()
         #expect(try pair.get("/x").status == 504)
         pair.server.process.signal(SIGCONT)
         #expect(try pair.get("/x").status == 200)

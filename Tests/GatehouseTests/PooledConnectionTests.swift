@@ -131,9 +131,14 @@ struct PooledConnectionTests {
 
 extension Gateway {
     /// Waits until SIGSTOP has taken effect.
+    func waitUntilStopped() throws { try process.waitUntilStopped() }
+}
+
+extension RunningProcess {
+    /// Waits until SIGSTOP has taken effect.
     func waitUntilStopped() throws {
-        try process.waitUntil("SIGSTOP") {
-            let stat = try String(contentsOfFile: "/proc/\(process.pid)/stat", encoding: .utf8)
+        try waitUntil("SIGSTOP") {
+            let stat = try String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
             return stat.components(separatedBy: ") ").last?.hasPrefix("T") == true
         }
     }

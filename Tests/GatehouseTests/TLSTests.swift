@@ -452,6 +452,18 @@ struct TLSTests {
         #expect(one.status == .code(18) || one.status == .code(56), "\(one.error)")
     }
 
+    /// An end of TLS is answered by an end, behind which nothing can come.
+    @Test func anAnswerComesBeforeTheEndThatCameWithItsRequest() throws {
+        let house = try House(route: "route /elsewhere { upstream app; authenticate none; }")
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("tls_client.py").path
+        let result = try run(
+            requireTool("python3", package: "python3"),
+            [script, "answer_before_end", "\(house.gateway.port)", house.authority.folder.path])
+        let line = "HTTP/1.1 404 then an answer\n"
+        #expect(result.output == line + line, "\(result.error)")
+    }
+
     // MARK: Signatures
 
     @Test func anOAuth1SignatureCoversTheScheme() throws {

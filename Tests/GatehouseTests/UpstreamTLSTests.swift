@@ -25,6 +25,7 @@ struct UpstreamTLSTests {
                     ssl_certificate \(files.certificate);
                     ssl_certificate_key \(files.key);
                     \(server)
+                    location /session { return 200 "$ssl_session_reused $ssl_protocol"; }
                     location / { return 200 "$ssl_server_name $ssl_client_s_dn $ssl_protocol"; }
                 }
                 """, in: authority.folder)
@@ -152,6 +153,15 @@ struct UpstreamTLSTests {
         let line = try gateway.accessLine { $0["path"] as? String == "/cut" }
         #expect(line["reason"] as? String == "upstream_reset")
         _ = consume server
+    }
+
+    /// Without a kept connection each request makes a new one: `r` says that its session was taken up again, `.` that it
+    /// was made anew.
+    @Test(arguments: ["TLSv1.2", "TLSv1.3"]) func aSessionIsTakenUpAgain(version: String) throws {
+        let house = try House(
+            "ca ca.pem;", server: "ssl_protocols \(version); keepalive_timeout 0;")
+        #expect(text(try house.get("/session").body) == ". \(version)")
+        for _ in 0..<3 { #expect(text(try house.get("/session").body) == "r \(version)") }
     }
 
     @Test func manyRequestsKeepTheirConnections() throws {

@@ -2,6 +2,7 @@
 
     grpc_peer.py serve [CERT KEY]       prints its port
     grpc_peer.py PORT TOKEN [CA]        prints a line for each call
+    grpc_peer.py wait PORT PATH SECONDS [TOKEN]     sends one message of many, and prints how the call ends
 """
 import sys
 import threading
@@ -21,6 +22,7 @@ class Service(grpc.GenericRpcHandler):
             "Unary": (grpc.unary_unary_rpc_method_handler, self.unary),
             "Down": (grpc.unary_stream_rpc_method_handler, self.down),
             "Up": (grpc.stream_unary_rpc_method_handler, self.up),
+            "Hear": (grpc.stream_unary_rpc_method_handler, self.hear),
             "Both": (grpc.stream_stream_rpc_method_handler, self.both),
             "Slow": (grpc.unary_unary_rpc_method_handler, self.slow),
             "Fail": (grpc.unary_unary_rpc_method_handler, self.fail),
@@ -42,6 +44,11 @@ class Service(grpc.GenericRpcHandler):
     def up(self, requests, context):
         return b"%d" % sum(len(request) for request in requests)
 
+    def hear(self, requests, context):
+        """Says nothing before the client's end, as is usual where there is one answer to many messages."""
+        print("hears", next(requests).decode(), flush=True)
+        return b"%d" % sum(len(request) for request in requests)
+
     def both(self, requests, context):
         for request in requests:
             yield request[::-1]
@@ -55,7 +62,7 @@ class Service(grpc.GenericRpcHandler):
 
     def watch(self, requests, context):
         """Says that it is there, and nothing more while the client is."""
-        next(requests)
+        print("hears", next(requests).decode(), flush=True)
         yield b"watching"
         for request in requests:
             yield request
@@ -134,7 +141,26 @@ def call(port, token, authority):
         refusal(name, other, request=b"x", timeout=10, metadata=with_token)
 
 
+def wait(port, path, seconds, token=None):
+    ended = threading.Event()
+
+    def messages():
+        yield b"first"
+        ended.wait(60)
+
+    channel = grpc.insecure_channel("127.0.0.1:" + port)
+    metadata = (("authorization", "Bearer " + token),) if token else ()
+    try:
+        list(channel.stream_stream(path, same, same)(messages(), timeout=float(seconds), metadata=metadata))
+        print("OK")
+    except grpc.RpcError as error:
+        print(error.code().name, error.details().split(":")[0])
+    ended.set()
+
+
 if sys.argv[1] == "serve":
     serve(sys.argv[2:])
+elif sys.argv[1] == "wait":
+    wait(*sys.argv[2:])
 else:
     call(sys.argv[1], sys.argv[2], (sys.argv[3:] or [None])[0])

@@ -1,9 +1,11 @@
 """Clients that try to cost a server more than they pay (threats.md, Exhaustion), while another is served.
 
-    http2_floods.py PORT PID        prints a line for each flood, then `N passed, N failed`
+    http2_floods.py PORT PID [CLEAR_PORT FLOOD...]      prints a line for each flood, then `N passed, N failed`
+
+With TLS_AUTHORITY the floods come over TLS, and the bystander by the port that is in clear.
 
 A flood is bounded in frames and time. It passes when the connection is ended (or, where nothing is wrong with it, held
-up), the server's memory grew by less than 64 MB, and the bystander was answered all the while.
+up), the server's memory grew by less than 64 MB, and the bystander was answered all the while and afterwards.
 """
 import socket
 import sys
@@ -11,7 +13,7 @@ import threading
 import time
 
 from http2_frames import (
-    ACK, CONTINUATION, DATA, END_HEADERS, GET, GOAWAY, HEADERS, PADDED, PING, POST, PREFACE,
+    ACK, AUTHORITY, CONTINUATION, DATA, END_HEADERS, GET, GOAWAY, HEADERS, PADDED, PING, POST, PREFACE,
     PRIORITY, RST, SETTINGS, WINDOW, Connection, frame, headers, raw, settings,
 )
 
@@ -37,6 +39,15 @@ class Bystander(threading.Thread):
         self.answers = 0
         self.failures = 0
         self.stopped = threading.Event()
+
+    def measure(self, answers):
+        """The slowest of so many answers from now on, in seconds; `None` when they do not come in time."""
+        self.slowest, goal, until = 0.0, self.answers + answers, time.monotonic() + 5
+        while self.answers < goal:
+            if self.failures or time.monotonic() > until:
+                return None
+            time.sleep(0.005)
+        return self.slowest
 
     def run(self):
         client = socket.create_connection(("127.0.0.1", self.port), timeout=5)
@@ -259,32 +270,35 @@ def attack(port, flood, reads):
     return connection, ended.is_set(), sent
 
 
-def main(port, pid):
+def main(port, pid, clear_port=None, *names):
     passed = failed = 0
     for flood in ENDING + WAITING:
+        if names and flood.__name__ not in names:
+            continue
         before = memory(pid)
-        bystander = Bystander(port)
+        bystander = Bystander(int(clear_port or port))
         bystander.start()
-        time.sleep(0.1)
-        calm = bystander.slowest
+        calm = bystander.measure(20)
         bystander.slowest = 0.0
-        connection, ended, sent = attack(port, flood, flood is not unread_socket)
+        # A connection of TLS is one thread's.
+        connection, ended, sent = attack(port, flood, flood is not unread_socket and not AUTHORITY)
         peak = memory(pid)
         storm = bystander.slowest
         connection.socket.close()
+        after = bystander.measure(20)
         answers = bystander.answers
         bystander.stopped.set()
         bystander.join()
         good = (
-            bystander.failures == 0 and answers > 10 and peak - before < GROWTH_KB
+            bystander.failures == 0 and calm is not None and after is not None and peak - before < GROWTH_KB
             and (ended or flood not in ENDING))
         passed += good
         failed += not good
         print(
             f"{'ok  ' if good else 'FAIL'} {flood.__name__}: {'ended' if ended else 'held up'} after"
-            f" {sent} bytes, memory {before} kB + {peak - before}, bystander {calm * 1000:.1f} ms before,"
-            f" {storm * 1000:.1f} ms at most during, {answers} answers", flush=True)
+            f" {sent} bytes, memory {before} kB + {peak - before}, bystander {(calm or 9) * 1000:.1f} ms before,"
+            f" {storm * 1000:.1f} ms at most during, {(after or 9) * 1000:.1f} ms after, {answers} answers", flush=True)
     print(f"{passed} passed, {failed} failed")
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -1,8 +1,9 @@
 """Clients that speak HTTP/2 frame by frame (python3-h2), for what curl and nghttp cannot be told to do.
 
-    http2_peer.py CASE PORT     prints what it saw, one line
+    http2_peer.py CASE PORT [--ca FILE]     prints what it saw, one line; with a certificate it speaks TLS
 """
 import socket
+import ssl
 import sys
 import time
 
@@ -22,9 +23,20 @@ from h2.events import (
 from h2.settings import SettingCodes, Settings
 
 
+AUTHORITY = None
+if "--ca" in sys.argv:
+    AUTHORITY = sys.argv.pop(sys.argv.index("--ca") + 1)
+    sys.argv.remove("--ca")
+
+
 class Client:
     def __init__(self, port, window=None, outbound_checks=True):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        if AUTHORITY:
+            context = ssl.create_default_context(cafile=AUTHORITY)
+            context.set_alpn_protocols(["h2"])
+            self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+            assert self.socket.selected_alpn_protocol() == "h2"
         config = H2Configuration(
             validate_outbound_headers=outbound_checks,
             normalize_outbound_headers=outbound_checks,
@@ -42,7 +54,7 @@ class Client:
 
     def headers(self, method="GET", path="/", *more):
         return [
-            (":method", method), (":scheme", "http"), (":authority", "h.example"),
+            (":method", method), (":scheme", "https" if AUTHORITY else "http"), (":authority", "h.example"),
             (":path", path), *more,
         ]
 

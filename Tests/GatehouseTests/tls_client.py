@@ -131,4 +131,45 @@ def changed():
     print("closed" if connection.sock.recv(1) == b"" else "open", flush=True)
 
 
+def answer_before_end():
+    """A request and the end of TLS in one segment: whether the answer comes before the gateway's own end."""
+    for version in VERSIONS:
+        context = ssl._create_unverified_context()
+        context.minimum_version = context.maximum_version = version
+        raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(coming, going, server_hostname="localhost")
+
+        def until(function):
+            while True:
+                try:
+                    return function()
+                except ssl.SSLWantReadError:
+                    raw.sendall(going.read())
+                    data = raw.recv(65536)
+                    if not data:
+                        return None
+                    coming.write(data)
+
+        until(tls.do_handshake)
+        # Whatever is said behind a handshake comes before the first answer.
+        tls.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        before = until(lambda: tls.read(65536))
+        tls.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        try:
+            tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        raw.sendall(going.read())
+        records = b""
+        while data := raw.recv(65536):
+            records += data
+        sizes = []
+        while records:
+            size = int.from_bytes(records[3:5], "big")
+            sizes.append(size)
+            records = records[5 + size:]
+        print(before[:12].decode(), "then an answer" if sizes and sizes[0] > 100 else f"then {sizes}")
+
+
 globals()[CASE]()

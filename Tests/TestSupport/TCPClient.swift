@@ -161,6 +161,11 @@ public final class TCPClient {
         return isAtEnd && received.isEmpty
     }
 
+    /// Whether something comes within that time: bytes, or the end of the stream.
+    public func isReadable(within limit: Duration) -> Bool {
+        socket.wait(for: POLLIN, until: .now + limit)
+    }
+
     private func readChunks(into reply: inout HTTPReply) throws {
         while true {
             let line = text(try read(through: "\r\n")).dropLast(1)

@@ -156,6 +156,28 @@ struct EventLoopTests {
         _ = close(replacement)
     }
 
+    /// The number of a descriptor is given again at once: who had it must not turn its successor's handler or interest.
+    @Test func aRegistrationThatHasEndedMovesNothing() throws {
+        let loop = try EventLoop()
+        let pair = try Pair()
+        defer { pair.end() }
+        let (old, new) = (Recorder(loop), Recorder(loop))
+        let ended = try loop.register(pair.near, [.readable], old)
+        loop.unregister(ended)
+        let current = try loop.register(pair.near, [.readable], new)
+        #expect(!loop.replace(ended, with: old))
+        loop.modify(ended, [])
+        loop.unregister(ended)
+        loop.schedule(ended, at: loop.now)
+        loop.readAgain(ended)
+        new.onReady = { $0.loop.stop() }
+        _ = write(pair.far, "x", 1)
+        loop.run { nil }
+        #expect(new.readiness == [.readable] && new.deadlines == 0)
+        #expect(old.readiness.isEmpty && old.deadlines == 0)
+        #expect(loop.replace(current, with: old))
+    }
+
     @Test func mailFromSeveralThreadsArrivesWholeAndInEachOnesOrder() throws {
         let mailbox = try Mailbox<(Int, Int)>()
         let loop = try EventLoop()

@@ -1,6 +1,6 @@
 /// What a route asks of a request: `authenticate` and `require`.
 extension Interpreter {
-    /// `authenticate [any|all] bearer oauth1;` or `authenticate none;`
+    /// `authenticate [any|all] bearer oauth1 certificate;` or `authenticate none;`
     mutating func authentication(_ arguments: [Argument]) -> AuthenticationPolicy? {
         var rest = arguments[...]
         var needsAll = false
@@ -28,13 +28,6 @@ extension Interpreter {
                 .flatMap(CredentialKind.init(rawValue:))
         }
         if let certificate = rest.first(where: { $0.text == "certificate" }) {
-            if needsAll {
-                sink.error(
-                    "'authenticate all' with a certificate is not in this version of Gatehouse",
-                    at: certificate.span,
-                    "'require certificate_bound' asks for a token and its certificate")
-                return nil
-            }
             certificateUses.append(certificate.span)
         }
         return kinds.map { needsAll ? .all($0) : .any($0) }

@@ -26,6 +26,7 @@ enum CredentialPlan: Equatable {
         _ policy: AuthenticationPolicy, _ credentials: PresentedCredentials,
         hasCertificate: Bool = false, mayHoldForm: Bool = false
     ) {
+        let policy = policy.ofRequest
         if hasCertificate, policy.takesCertificate {
             let isElsewhere =
                 switch credentials {
@@ -78,6 +79,24 @@ extension CredentialPlan {
 extension AuthenticationPolicy {
     var takesOAuth1: Bool { takes(.oauth1) }
     var takesCertificate: Bool { takes(.certificate) }
+
+    /// What the request itself must carry. Where a certificate must stand beside it, that is looked at once the rest is
+    /// proven.
+    fileprivate var ofRequest: AuthenticationPolicy {
+        guard takesCertificateBeside, case .all(let kinds) = self else { return self }
+        return .all(kinds.filter { $0 != .certificate })
+    }
+
+    /// Whether it wants a certificate together with something else.
+    var takesCertificateBeside: Bool {
+        guard case .all(let kinds) = self else { return false }
+        return kinds.count > 1 && kinds.contains(.certificate)
+    }
+
+    var takesTokenAndSignature: Bool {
+        guard case .all(let kinds) = self else { return false }
+        return kinds.contains(.bearer) && kinds.contains(.oauth1)
+    }
 
     func takes(_ kind: CredentialKind) -> Bool {
         switch self {

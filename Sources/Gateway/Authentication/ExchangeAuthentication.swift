@@ -125,7 +125,9 @@ extension Exchange {
             !worker.authenticator.oauth1.detects(form: heldBody)
         {
             // Nothing in the request itself: now the certificate counts, where the route takes one.
-            if route?.authentication.takesCertificate == true, hasCertificate {
+            if let policy = route?.authentication, policy.takesCertificate,
+                !policy.takesCertificateBeside, hasCertificate
+            {
                 return proveCertificate()
             }
             return refuse(missingCredential)
@@ -324,8 +326,8 @@ extension Exchange {
 
     // MARK: Proven
 
-    /// One credential holds. Where the route wants both, the other is proven and must name the same client; what the
-    /// token grants is what counts.
+    /// One credential holds. Where the route wants all, the others are proven and must name the same client; what the token
+    /// grants is what counts.
     private func proved(_ principal: Principal) {
         record.scheme =
             if principal.schemes.contains(.bearer) {
@@ -333,17 +335,32 @@ extension Exchange {
             } else {
                 principal.schemes.contains(.oauth1) ? .oauth1 : .certificate
             }
-        if case .all(let kinds)? = route?.authentication, kinds.count > 1 {
-            guard let token = self.principal?.token else {
-                self.principal = principal
-                return proveOAuth1()
-            }
-            guard
-                let both = Principal.bearerAndOAuth1(token, clientID: principal.clientID)
-            else { return refuse(Refusal(.clientNotAllowed, status: 403)) }
-            return authorizeAndForward(both)
+        guard route?.authentication.takesTokenAndSignature == true else {
+            return provedByRequest(principal)
         }
-        authorizeAndForward(principal)
+        guard let token = self.principal?.token else {
+            self.principal = principal
+            return proveOAuth1()
+        }
+        guard let both = Principal.bearerAndOAuth1(token, clientID: principal.clientID) else {
+            return refuse(Refusal(.clientNotAllowed, status: 403))
+        }
+        provedByRequest(both)
+    }
+
+    /// All that the request itself had to carry holds; its connection's certificate may have to stand beside it.
+    private func provedByRequest(_ principal: Principal) {
+        guard route?.authentication.takesCertificateBeside == true else {
+            return authorizeAndForward(principal)
+        }
+        // No challenge asks for a certificate, and another token would not do either: 403, as for a certificate alone.
+        guard hasCertificate, let certificate else {
+            return refuse(Refusal(missingCredential, status: 403))
+        }
+        switch snapshot.join(principal, with: certificate) {
+        case .principal(let joined): authorizeAndForward(joined)
+        case .refused(let reason): refuse(Refusal(reason, status: 403))
+        }
     }
 
     private func authorizeAndForward(_ principal: Principal?) {
@@ -367,6 +384,12 @@ extension Exchange {
     }
 }
 
+/// What comes of a request and a certificate that a route wants together.
+enum JoinedCredentials {
+    case principal(Principal)
+    case refused(Reason)
+}
+
 extension GatewaySnapshot {
     /// What may have signed: the consumer's secrets, with that of its token where it names one. A token that is not known,
     /// or is another's, has none, and no signature holds then.
@@ -386,6 +409,22 @@ extension GatewaySnapshot {
         guard let client = named.first, named.count == 1 else { return nil }
         return .certificate(
             clientID: client.id, scopes: scopes(of: client), audiences: audiences(of: client))
+    }
+
+    /// What the request has proven, together with the certificate on its connection. A token must be of our own authority:
+    /// nobody else's names are those of our clients.
+    func join(
+        _ principal: Principal, with certificate: ClientCertificate
+    ) -> JoinedCredentials {
+        guard let named = self.principal(of: certificate) else { return .refused(.unknownClient) }
+        let ours = authority?.policy.issuer ?? ""
+        if let token = principal.token, !token.issuer.utf8.elementsEqual(ours.utf8) {
+            return .refused(.clientNotAllowed)
+        }
+        guard let joined = principal.withCertificate(ofClient: named.clientID) else {
+            return .refused(.clientNotAllowed)
+        }
+        return .principal(joined)
     }
 
     /// What a client has that shows no token: as much as a token of ours would grant it.

@@ -114,6 +114,17 @@ public final class Principal: Sendable {
             subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,
             audiences: token.audiences, token: token)
     }
+
+    /// The same, proven by the certificate on its connection too, for `authenticate all`.
+    ///
+    /// - Parameter clientID: whom the certificate names.
+    /// - Returns: `nil` when that is another client.
+    public func withCertificate(ofClient clientID: String) -> Principal? {
+        guard clientBytes.elementsEqual(clientID.utf8) else { return nil }
+        return Principal(
+            schemes: schemes.union(.certificate), scheme: scheme, clientID: self.clientID,
+            subject: subject, issuer: issuer, scopes: scopes, audiences: audiences, token: token)
+    }
 }
 
 extension VerifiedToken {

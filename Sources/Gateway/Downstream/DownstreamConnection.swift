@@ -41,8 +41,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
     var pendingInput = ByteQueue()
     var output = ByteQueue()
-    /// Where the worker has an answer of this turn; -1: nowhere.
-    private var putOff: Int32 = -1
+    /// Where the worker has an answer of this turn, not written yet.
+    private var putOff: TurnWrites.Place?
     private var isProcessing = false
     private var discarded = 0
     /// The client has ended its side of a tunnel, which goes on the other way.
@@ -226,6 +226,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
 
     /// The peer ended its side. Like nginx we take that as leaving: nobody is there to read an answer.
     private func peerEnded() {
+        // The answer to what came before the end; behind our own end it could not follow any more.
+        writePutOff()
         switch state {
         case .exchanging:
             if let exchange, exchange.isTunnel, !hasPeerEnded {
@@ -257,7 +259,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     /// Writes what ends an answer, at the end of the turn where it is small.
     func writeLast(_ bytes: Span<UInt8>) {
         guard state != .closed, bytes.count > 0 else { return }
-        if putOff < 0, output.isEmpty, let place = worker.putOff(bytes, of: self) {
+        if putOff == nil, output.isEmpty, let place = worker.putOff(bytes, of: self) {
             putOff = place
         } else {
             write(bytes)
@@ -266,13 +268,13 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
 
     /// Writes now what was put off: something else must come behind it.
     private func writePutOff() {
-        guard putOff >= 0 else { return }
+        guard let putOff else { return }
         let bytes = worker.takeBack(putOff)
         writePutOff(bytes.span)
     }
 
     func writePutOff(_ bytes: Span<UInt8>) {
-        putOff = -1
+        putOff = nil
         write(bytes)
     }
 

@@ -58,11 +58,16 @@ extension Exchange {
         }
     }
 
-    /// Whether the client may be silent for as long as it likes: a call of gRPC that was let in and that its server has heard
-    /// of. Nobody else may, whatever the content type says.
+    /// Whether the client may be silent for as long as it likes: a call of gRPC that its server has heard of, and that was
+    /// let in for its credential or that its server has begun to answer as one. Nobody else may, whatever the content type
+    /// says: anybody can write that, to a server that knows of no calls.
     var isOpenCall: Bool {
-        guard stage == .forwarding || stage == .answering, head.isGRPC else { return false }
-        return upstream?.mayBeSilent == true
+        guard head.isGRPC, upstream?.mayBeSilent == true else { return false }
+        switch stage {
+        case .forwarding: return permit?.principal != nil
+        case .answering: return true
+        case .idle, .holding, .suspended, .ended: return false
+        }
     }
 
     /// Whether all of the request has been read from the client.

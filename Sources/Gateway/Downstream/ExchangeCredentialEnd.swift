@@ -5,9 +5,9 @@ import Telemetry
 /// Streams without an end of their own (WebSockets, server-sent events, calls of gRPC) end with what let them in
 /// (`end_streams_with_credential`): when its time is over, and when it is withdrawn.
 extension Exchange {
-    /// The stream has begun. From now on the worker tells it of what is withdrawn.
+    /// The stream has begun, or may have. From now on the worker tells it of what is withdrawn.
     func endWithCredential() {
-        guard let route = permit?.route, route.streamGrace != nil,
+        guard !isWatched, let route = permit?.route, route.streamGrace != nil,
             let principal = permit?.principal
         else { return }
         let (end, reason) = credentialEnd(of: principal)
@@ -22,7 +22,7 @@ extension Exchange {
 
     /// Tokens were revoked, or the conf, the clients or the certificates' rules have changed.
     func judgeCredentialAnew() {
-        guard stage == .answering, let reason = withdrawal else { return }
+        guard stage == .forwarding || stage == .answering, let reason = withdrawal else { return }
         endStream(in: .zero, because: reason)
     }
 

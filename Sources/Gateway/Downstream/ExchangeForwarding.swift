@@ -16,6 +16,8 @@ extension Exchange {
             connection: connectionFacts,
             trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
+        // A call's server may leave its head out until the client's last message.
+        if head.isGRPC, !body.isFinished { endWithCredential() }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
     }
@@ -73,7 +75,9 @@ extension Exchange {
     func upstreamSpeaksHTTP2(_ connection: HTTP2UpstreamConnection) {
         guard stage == .forwarding else { return }
         do throws(UpstreamError) {
-            upstream = try connection.begin(self, outgoing.span, outgoingRequest)
+            // Repeating it is out of the question for a connection that has just begun.
+            upstream = try connection.begin(
+                self, outgoing.span, outgoingRequest, mayRepeat: true)
             requestBegun()
             upstreamIsWritable()
         } catch {

@@ -69,8 +69,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         earnedAt = worker.loop.now
         heardAt = worker.loop.now
         session = try HTTP2ServerSession(settings: listener.http2Settings)
-        session.delegate = self
         guard worker.loop.replace(registration, with: self) else { throw .library(0) }
+        // The two keep each other until the end, of which one that was never told of has none.
+        session.delegate = self
         setOwnDeadline(after: listener.limits.headerTimeout)
     }
 

@@ -10,50 +10,90 @@ protocol TurnWriter: AnyObject {
 ///
 /// Who wakes up then, a server or a client with many connections, finds all of them and need not be woken for each: on a
 /// busy gateway a wake-up costs more than the write that causes it. One a worker; a turn later nothing of it is left.
-struct TurnWrites {
+final class TurnWrites {
     /// Larger ones go at once: there the copy costs more than it saves.
     static let limitBytes = 8 << 10
     /// What a turn may put off.
     private static let totalBytes = 1 << 20
 
-    private struct Entry {
-        /// `nil`: it has been written, or will never be.
-        var writer: (any TurnWriter)?
-        let range: Range<Int>
+    /// Where something was put off.
+    struct Place: Equatable {
+        fileprivate let turn: UInt32
+        fileprivate let index: Int32
     }
 
-    private var bytes: [UInt8] = []
-    private var entries: [Entry] = []
+    /// What one turn has put off.
+    private final class Turn {
+        struct Entry {
+            /// `nil`: it has been written, or will never be.
+            var writer: (any TurnWriter)?
+            let range: Range<Int>
+        }
 
-    var isEmpty: Bool { entries.isEmpty }
+        var number: UInt32
+        var bytes: [UInt8] = []
+        var entries: [Entry] = []
+
+        init(number: UInt32) {
+            self.number = number
+        }
+
+        /// Takes one out; `nil`: it is not this turn's, or not there any more.
+        func remove(_ place: Place) -> [UInt8]? {
+            let index = Int(place.index)
+            guard place.turn == number, index < entries.count, entries[index].writer != nil else {
+                return nil
+            }
+            entries[index].writer = nil
+            return Array(bytes[entries[index].range])
+        }
+
+        func writeAll() {
+            for index in entries.indices {
+                guard let writer = entries[index].writer else { continue }
+                entries[index].writer = nil
+                writer.writePutOff(bytes.span.extracting(entries[index].range))
+            }
+        }
+
+        /// The room stays, for the turns to come.
+        func begin(_ number: UInt32) {
+            self.number = number
+            bytes.removeAll(keepingCapacity: true)
+            entries.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private var collecting = Turn(number: 0)
+    private var leaving = Turn(number: 1)
+    private var lastNumber: UInt32 = 1
+
+    var isEmpty: Bool { collecting.entries.isEmpty }
 
     /// - Returns: its place, to call it back by; `nil`: it must be written at once.
-    mutating func add(_ writer: any TurnWriter, _ text: Span<UInt8>) -> Int32? {
+    func add(_ writer: any TurnWriter, _ text: Span<UInt8>) -> Place? {
+        let turn = collecting
         guard text.count <= TurnWrites.limitBytes,
-            bytes.count + text.count <= TurnWrites.totalBytes
+            turn.bytes.count + text.count <= TurnWrites.totalBytes
         else { return nil }
-        let start = bytes.count
-        bytes.append(text)
-        entries.append(Entry(writer: writer, range: start..<bytes.count))
-        return Int32(entries.count - 1)
+        let start = turn.bytes.count
+        turn.bytes.append(text)
+        turn.entries.append(Turn.Entry(writer: writer, range: start..<turn.bytes.count))
+        return Place(turn: turn.number, index: Int32(turn.entries.count - 1))
     }
 
-    /// Takes one out before its time.
-    mutating func remove(_ place: Int32) -> [UInt8] {
-        let index = Int(place)
-        guard index < entries.count, entries[index].writer != nil else { return [] }
-        entries[index].writer = nil
-        return Array(bytes[entries[index].range])
+    /// Takes one out before its time: from this turn's, or from those that are being written just now.
+    func remove(_ place: Place) -> [UInt8] {
+        collecting.remove(place) ?? leaving.remove(place) ?? []
     }
 
-    /// Writes all of them, in their order. What that sets going belongs into another.
-    func writeAll() {
-        for entry in entries { entry.writer?.writePutOff(bytes.span.extracting(entry.range)) }
+    /// Ends the turn: what is put off from now on belongs to the next.
+    func beginLeaving() {
+        swap(&collecting, &leaving)
+        lastNumber &+= 1
+        collecting.begin(lastNumber)
     }
 
-    /// The room stays, for the turns to come.
-    mutating func removeAll() {
-        bytes.removeAll(keepingCapacity: true)
-        entries.removeAll(keepingCapacity: true)
-    }
+    /// Writes all of the turn that has ended, in their order.
+    func writeAll() { leaving.writeAll() }
 }

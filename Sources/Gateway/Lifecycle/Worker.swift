@@ -82,8 +82,7 @@ final class Worker {
     private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
     /// What leaves at the end of this turn.
-    private var turnWrites = TurnWrites()
-    private var leavingWrites = TurnWrites()
+    private let turnWrites = TurnWrites()
     /// Of the traffic listeners alone: a drain does not wait for the admin's.
     private var connections = 0
     private var httpDate = HTTPDate()
@@ -131,12 +130,12 @@ final class Worker {
     /// Puts a small write off to the end of the turn.
     ///
     /// - Returns: its place; `nil`: it must be written at once.
-    func putOff(_ bytes: Span<UInt8>, of writer: any TurnWriter) -> Int32? {
+    func putOff(_ bytes: Span<UInt8>, of writer: any TurnWriter) -> TurnWrites.Place? {
         turnWrites.add(writer, bytes)
     }
 
     /// Takes back what was put off: its turn has come early, or never comes.
-    func takeBack(_ place: Int32) -> [UInt8] { turnWrites.remove(place) }
+    func takeBack(_ place: TurnWrites.Place) -> [UInt8] { turnWrites.remove(place) }
 
     private func flushConnections() {
         // What one flush sets going may ask for another.
@@ -144,9 +143,8 @@ final class Worker {
             let connections = unflushed
             unflushed = []
             for connection in connections { connection.flush() }
-            swap(&turnWrites, &leavingWrites)
-            leavingWrites.writeAll()
-            leavingWrites.removeAll()
+            turnWrites.beginLeaving()
+            turnWrites.writeAll()
         }
     }
 

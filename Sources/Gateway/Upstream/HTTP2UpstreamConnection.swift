@@ -42,6 +42,9 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var streams: [Int32: HTTP2UpstreamStream] = [:]
     private var output = ByteQueue()
     private var isFlushNeeded = false
+    /// A request that cannot be sent again is about to leave on a connection that had rested: what the server has said by
+    /// then, an end perhaps, must be heard first.
+    private var looksBeforeWriting = false
     /// No further stream is opened here.
     private var isDraining = false
     /// Whether any stream was opened before the one in question.
@@ -93,10 +96,10 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         self.registration = registration
         heardAt = worker.loop.now
         session = try HTTP2UpstreamConnection.makeSession()
-        session.delegate = self
         guard worker.loop.replace(registration, with: self) else {
             throw .connectionTerminated
         }
+        session.delegate = self
         state = .open
         interest = []
         restOrWork()
@@ -132,9 +135,11 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
 
     /// Begins an exchange.
     ///
-    /// - Parameter request: the head as HTTP/1.1 has it, with the content behind it where that is whole.
+    /// - Parameters:
+    ///   - request: the head as HTTP/1.1 has it, with the content behind it where that is whole.
+    ///   - mayRepeat: whether it could be sent again, should the connection turn out to be closed.
     func begin(
-        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest
+        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest, mayRepeat: Bool
     ) throws(UpstreamError) -> HTTP2UpstreamStream {
         let headCount = HTTP2UpstreamConnection.headCount(of: request)
         let hasContent = !outgoing.isWhole || headCount < request.count
@@ -149,6 +154,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         let stream = HTTP2UpstreamStream(
             id: streamID, connection: self, exchange: exchange, isReused: hasServed,
             isRequestOut: !hasContent)
+        if !mayRepeat, streams.isEmpty { looksBeforeWriting = true }
         streams[streamID] = stream
         stream.begun()
         watchForLife()
@@ -286,6 +292,11 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     func flush() {
         isFlushNeeded = false
         guard state == .open else { return }
+        if looksBeforeWriting {
+            looksBeforeWriting = false
+            if socket.isReadable { readInput() }
+            guard state == .open else { return }
+        }
         while true {
             if output.isEmpty {
                 worker.frames.removeAll(keepingCapacity: true)

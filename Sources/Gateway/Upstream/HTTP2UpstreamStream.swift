@@ -148,11 +148,17 @@ final class HTTP2UpstreamStream: UpstreamStream {
         guard let exchange else { return }
         self.exchange = nil
         deadline = nil
-        if !hasAnswer, !isHeadOut, error == .responseTimeout {
-            // The server never heard of it: another may, as when there had been no connection.
-            return exchange.upstreamFailed(.connectionTimeout)
+        guard !hasAnswer else { return exchange.upstreamFailed(.responseIncomplete) }
+        // Not `isHeadOut`, which is told of a write that has ended well alone.
+        let isUnsent = !connection.session.isSent(id)
+        // The server never heard of it: another may, as when there had been no connection.
+        switch error {
+        case .responseTimeout where !isHeadOut: exchange.upstreamFailed(.connectionTimeout)
+        case .connectionTerminated where isUnsent:
+            // A server that ends new connections unheard is not tried without end.
+            exchange.upstreamFailed(isReused ? .requestUnsent : .requestUnprocessed)
+        default: exchange.upstreamFailed(error)
         }
-        exchange.upstreamFailed(hasAnswer ? .responseIncomplete : error)
     }
 
     /// The connection has written: goes on where the exchange was held back.

@@ -38,8 +38,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private let head = ResponseHead()
     private var body = BodyReader()
     private var output = ByteQueue()
-    /// Where the worker has a request of this turn; -1: nowhere.
-    private var putOff: Int32 = -1
+    /// Where the worker has a request of this turn, not written yet.
+    private var putOff: TurnWrites.Place?
     private var interims = 0
     private var requestFraming = BodyFraming.none
     /// Both sides have gone over to another protocol; its silence is limited by the client's connection.
@@ -69,10 +69,13 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
 
     /// Begins an exchange with the bytes of its head (and of its body, if it was held back).
     ///
-    /// - Parameter framing: of the content that is still to come.
-    func begin(_ exchange: Exchange, request: Span<UInt8>, framing: BodyFraming) {
+    /// - Parameter mayRepeat: whether the request could be sent again. One that could not leaves at once: its connection was
+    ///   looked at just now, and by the end of the turn its server may have closed it.
+    func begin(
+        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest, mayRepeat: Bool
+    ) {
         self.exchange = exchange
-        requestFraming = framing
+        requestFraming = outgoing.framing
         hasAnswered = false
         interims = 0
         isReadingPaused = false
@@ -81,17 +84,21 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             return
         }
         state = .awaitingHead
-        if let place = worker.putOff(request, of: self) { putOff = place } else { send(request) }
+        if mayRepeat, let place = worker.putOff(request, of: self) {
+            putOff = place
+        } else {
+            send(request)
+        }
     }
 
     func writePutOff(_ bytes: Span<UInt8>) {
-        putOff = -1
+        putOff = nil
         send(bytes)
     }
 
     /// Something must come behind it.
     private func writePutOff() {
-        guard putOff >= 0 else { return }
+        guard let putOff else { return }
         let request = worker.takeBack(putOff)
         writePutOff(request.span)
     }
@@ -192,8 +199,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         guard state != .closed else { return }
         state = .closed
         output.removeAll()
-        if putOff >= 0 { _ = worker.takeBack(putOff) }
-        putOff = -1
+        if let putOff { _ = worker.takeBack(putOff) }
+        putOff = nil
         if let registration { worker.loop.unregister(registration) }
         registration = nil
         socket.close()
@@ -301,7 +308,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             return
         }
         // Nor is it an answer while nothing has been asked.
-        guard putOff < 0 else { return fail(.requestUnsent) }
+        guard putOff == nil else { return fail(.requestUnsent) }
         hasAnswered = true
         var offset = 0
         do throws(HTTP1Error) {
@@ -404,7 +411,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     }
 
     /// Nobody has acted upon a request that was still put off.
-    private var lost: UpstreamError { putOff >= 0 ? .requestUnsent : .connectionTerminated }
+    private var lost: UpstreamError { putOff != nil ? .requestUnsent : .connectionTerminated }
 
     /// Ends an idle connection.
     private func leave() {

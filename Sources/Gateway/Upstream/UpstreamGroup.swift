@@ -109,7 +109,7 @@ final class UpstreamGroup {
             }
             let connection: HTTP2UpstreamConnection
             if let open { connection = open } else { connection = try share(server) }
-            let stream = try connection.begin(exchange, request, outgoing)
+            let stream = try connection.begin(exchange, request, outgoing, mayRepeat: mayRepeat)
             if isRetired { connection.retire() }
             return stream
         }
@@ -120,7 +120,7 @@ final class UpstreamGroup {
         } else {
             connection = try connect(server, isForUpgrade: exchange.upgrade != nil)
         }
-        connection.begin(exchange, request: request, framing: outgoing.framing)
+        connection.begin(exchange, request, outgoing, mayRepeat: mayRepeat)
         return connection
     }
 

@@ -55,6 +55,21 @@ struct PresentedCredentialsTests {
             #expect(CredentialPlan(.any([.bearer, .oauth1]), found) == .bearer(token))
             #expect(CredentialPlan(.any([.oauth1]), found) == .refuse(.noCredentials))
             #expect(CredentialPlan(.all([.bearer, .oauth1]), found) == .refuse(.noCredentials))
+            // A certificate stands beside the token, never in its place.
+            for hasCertificate in [false, true] {
+                #expect(
+                    CredentialPlan(
+                        .all([.bearer, .certificate]), found, hasCertificate: hasCertificate)
+                        == .bearer(token))
+                #expect(
+                    CredentialPlan(
+                        .all([.certificate, .bearer]), .none, hasCertificate: hasCertificate)
+                        == .searchForm)
+                #expect(
+                    CredentialPlan(
+                        .all([.oauth1, .certificate]), found, hasCertificate: hasCertificate)
+                        == .refuse(.noCredentials))
+            }
             #expect(
                 CredentialPlan(.any([.certificate]), found, hasCertificate: true) == .certificate)
         }

@@ -6,43 +6,80 @@ import Testing
 struct TurnWritesTests {
     private final class Writer: TurnWriter {
         var written: [String] = []
+        var whenWritten: () -> Void = {}
 
         func writePutOff(_ bytes: Span<UInt8>) {
             var copy: [UInt8] = []
             copy.append(bytes)
             written.append(String(decoding: copy, as: UTF8.self))
+            whenWritten()
         }
     }
 
-    private func add(_ text: String, _ writer: Writer, _ writes: inout TurnWrites) -> Int32? {
+    private let writes = TurnWrites()
+
+    private func add(_ text: String, _ writer: Writer) -> TurnWrites.Place? {
         let bytes = Array(text.utf8)
         return writes.add(writer, bytes.span)
     }
 
-    @Test func eachIsWrittenOnceUnlessItIsTakenBack() {
-        var writes = TurnWrites()
+    private func endTurn() {
+        writes.beginLeaving()
+        writes.writeAll()
+    }
+
+    @Test func eachIsWrittenOnceUnlessItIsTakenBack() throws {
         let (one, two, three) = (Writer(), Writer(), Writer())
-        #expect(add("one", one, &writes) == 0)
-        #expect(add("second", two, &writes) == 1)
-        #expect(add("third", three, &writes) == 2)
-        #expect(writes.remove(1) == Array("second".utf8))
-        #expect(writes.remove(1).isEmpty)
-        writes.writeAll()
+        #expect(add("one", one) != nil)
+        let second = try #require(add("second", two))
+        #expect(add("third", three) != nil)
+        #expect(writes.remove(second) == Array("second".utf8))
+        #expect(writes.remove(second).isEmpty)
+        endTurn()
         #expect(one.written == ["one"] && two.written.isEmpty && three.written == ["third"])
-        // The places count anew.
-        writes.removeAll()
-        #expect(writes.isEmpty && writes.remove(0).isEmpty)
-        #expect(add("next", two, &writes) == 0)
-        writes.writeAll()
+        #expect(writes.isEmpty)
+        #expect(add("next", two) != nil)
+        endTurn()
+        endTurn()
         #expect(two.written == ["next"] && one.written == ["one"])
     }
 
+    /// Nor once as many turns have passed as there are buffers.
+    @Test func aPlaceIsGoodForItsOwnTurn() throws {
+        let (mine, other) = (Writer(), Writer())
+        let place = try #require(add("mine", mine))
+        for _ in 0..<4 {
+            endTurn()
+            #expect(add("other", other) != place)
+            #expect(writes.remove(place).isEmpty)
+        }
+        endTurn()
+        #expect(mine.written == ["mine"] && other.written.count == 4)
+    }
+
+    /// What one write sets going may call back another that has not had its turn, and put off something new.
+    @Test func oneThatIsLeavingCanBeTakenBack() throws {
+        let (first, second, third) = (Writer(), Writer(), Writer())
+        var (place, taken): (TurnWrites.Place?, [UInt8]) = (nil, [])
+        first.whenWritten = {
+            first.whenWritten = {}
+            #expect(add("new", third) != nil)
+            if let place { taken = writes.remove(place) }
+        }
+        #expect(add("first", first) != nil)
+        place = add("second", second)
+        endTurn()
+        #expect(taken == Array("second".utf8))
+        #expect(second.written.isEmpty && third.written.isEmpty)
+        endTurn()
+        #expect(second.written.isEmpty && third.written == ["new"])
+    }
+
     @Test func aLargeOneAndOneTooManyGoAtOnce() {
-        var writes = TurnWrites()
         let writer = Writer()
         let limit = String(repeating: "x", count: TurnWrites.limitBytes)
-        #expect(add(limit + "x", writer, &writes) == nil)
-        for place in 0..<128 { #expect(add(limit, writer, &writes) == Int32(place)) }
-        #expect(add("x", writer, &writes) == nil)
+        #expect(add(limit + "x", writer) == nil)
+        for _ in 0..<128 { #expect(add(limit, writer) != nil) }
+        #expect(add("x", writer) == nil)
     }
 }

@@ -7,6 +7,30 @@ import Telemetry
 /// Authentication and Authorization, told.
 extension Explainer {
     mutating func authenticate(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
+        let principal = try authenticateRequest(route)
+        guard route.authentication.takesCertificateBeside else { return principal }
+        guard let certificate, certificate.isVerified else {
+            say(.authentication, "the certificate that the route wants beside it is missing")
+            throw ExplainedRefusal(missingCredential(route), status: 403)
+        }
+        switch snapshot.join(principal, with: certificate) {
+        case .principal(let joined):
+            say(.authentication, "the certificate names the same client")
+            return joined
+        case .refused(let reason):
+            say(
+                .authentication,
+                reason == .unknownClient
+                    ? "no client, or more than one, has a name that stands in the certificate"
+                    : "the certificate names another client than the request does")
+            throw ExplainedRefusal(reason, status: 403)
+        }
+    }
+
+    /// What the request itself carries, or the certificate where that is enough.
+    private mutating func authenticateRequest(
+        _ route: CompiledRoute
+    ) throws(ExplainedRefusal) -> Principal {
         say(.authentication, "the route takes \(names(route.authentication))")
         if let certificate {
             say(
@@ -72,7 +96,10 @@ extension Explainer {
         let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
         guard oauth1.detects(form: body) else {
             say(.authentication, "nor has the form oauth_signature")
-            if route.authentication.takesCertificate, certificate?.isVerified == true {
+            let policy = route.authentication
+            if policy.takesCertificate, !policy.takesCertificateBeside,
+                certificate?.isVerified == true
+            {
                 return try proveCertificate(route)
             }
             throw ExplainedRefusal(missingCredential(route))
