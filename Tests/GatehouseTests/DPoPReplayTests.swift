@@ -105,6 +105,59 @@ struct DPoPReplayTests {
         #expect(try house.get("/items", token, answered).status == 200)
     }
 
+    /// What was signed for a shorter lifetime is past; what is new passes at once.
+    @Test func aReloadThatLengthensTheLifetimeRefusesNothingNew() throws {
+        let house = try House(more: "dpop { proof_lifetime 1s; clock_skew 1s; }")
+        let (key, token) = try house.bound()
+        let used = try Self.proofs(house, key, token, 20)
+        for proof in used { #expect(try house.get("/items", token, proof).status == 200) }
+        // Long enough for what was remembered to be dropped.
+        let begin = ContinuousClock.now
+        _ = try eventually(within: .seconds(40)) {
+            for proof in try Self.proofs(house, key, token, 50) {
+                #expect(try house.get("/items", token, proof).status == 200)
+            }
+            return ContinuousClock.now - begin > .seconds(7)
+        }
+        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        try house.folder.write(
+            "gateway.conf", conf.replacing("proof_lifetime 1s;", with: "proof_lifetime 1h;"))
+        house.gateway.process.signal(SIGHUP)
+        try house.gateway.waitForLog("reloaded")
+        for proof in try Self.proofs(house, key, token, 50) {
+            #expect(try house.get("/items", token, proof).status == 200)
+            #expect(try house.get("/items", token, proof).status == 401)
+        }
+        for proof in used { #expect(try house.get("/items", token, proof).status == 401) }
+    }
+
+    /// A clean stop hands on the names that were used.
+    @Test func alsoWithALongerLifetimeItStaysUsedOverARestart() throws {
+        let house = try House(more: "dpop { proof_lifetime 30s; }")
+        let (key, token) = try house.bound()
+        let used = try Self.proofs(house, key, token, 1, #"{"jti":"named"}"#)[0]
+        #expect(try house.get("/items", token, used).status == 200)
+        let port = try house.gateway.port
+        house.gateway.process.signal(SIGTERM)
+        _ = house.gateway.process.waitForExit(within: .seconds(20))
+        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        let again = try Gateway(
+            conf.replacing("proof_lifetime 30s;", with: "proof_lifetime 5m;"), in: house.folder)
+        func status(_ proof: String) throws -> Int {
+            try again.request(
+                "GET /items HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nConnection: close\r\n"
+                    + "Authorization: DPoP \(token)\r\nDPoP: \(proof)\r\n\r\n"
+            ).status
+        }
+        let twin = try DPoPTests.client(
+            "proof", key, "GET", "http://127.0.0.1:\(port)/items", token, "1",
+            #"{"jti":"named","iat":1}"#)[0]
+        for proof in [used, twin] { #expect(try status(proof) == 401) }
+        let fresh = try DPoPTests.client(
+            "proof", key, "GET", "http://127.0.0.1:\(port)/items", token, "1")[0]
+        #expect(try status(fresh) == 200)
+    }
+
     // MARK: Fleets
 
     private struct Fleet {

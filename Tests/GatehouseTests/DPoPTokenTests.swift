@@ -39,7 +39,9 @@ struct DPoPTokenTests {
         say("unsaid", #","token_type":"DPoP""#)
         say("another", #","cnf":{"jkt":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#)
         say("bearer", "")
-        #expect(try get("bound") == 200 && get("bound") == 200)
+        // With the store in memory no proof passes of the moments around the start.
+        #expect(try eventually(within: .seconds(15)) { try get("bound") == 200 })
+        #expect(try get("bound") == 200)
         #expect(try get("bound", "Bearer") == 401)
         #expect(try get("untyped") == 200)
         #expect(try get("unsaid") == 401 && get("another") == 401 && get("bearer") == 401)

@@ -186,7 +186,7 @@ extension Exchange {
             return provedOAuth1(claim)
         }
         if worker.shared.store.isShared { return claimSharedNonce(claim, timestamp, nonce) }
-        let replay = worker.authenticator.replay
+        let replay = worker.shared.replay.nonces
         let verdict = replay.claim(
             consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
             nonce: nonce, now: worker.loop.wallNow)
@@ -211,7 +211,7 @@ extension Exchange {
         // Where it may come to our own memory it must know all that passed, also while the store was there.
         var isOurs = false
         if snapshot.configuration.oauth1.onStoreFailure == .local {
-            switch worker.authenticator.replay.claimDurable(
+            switch worker.shared.replay.nonces.claimDurable(
                 consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
                 nonce: nonce, now: now)
             {
@@ -274,7 +274,7 @@ extension Exchange {
         guard let timestamp = claim.timestamp, let nonce = claim.nonce else {
             return refuse(.internalError)
         }
-        let verdict = worker.authenticator.replay.claimDurable(
+        let verdict = worker.shared.replay.nonces.claimDurable(
             consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
             nonce: nonce, now: worker.loop.wallNow)
         switch verdict {

@@ -99,7 +99,7 @@ extension Exchange {
     /// Only what is signed comes here: a stranger burns nobody's proof.
     func use(_ proof: DPoPProof, then next: @escaping (Exchange) -> Void) {
         if worker.shared.store.isShared { return useInStore(proof, next) }
-        let verdict = worker.authenticator.replay.claim(
+        let verdict = worker.shared.replay.proofs.claim(
             consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
             nonce: proof.tokenID, now: worker.loop.wallNow)
         switch verdict {
@@ -155,7 +155,7 @@ extension Exchange {
     }
 
     private func useHere(_ proof: DPoPProof, _ next: (Exchange) -> Void) {
-        let verdict = worker.authenticator.replay.claimDurable(
+        let verdict = worker.shared.replay.proofs.claimDurable(
             consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
             nonce: proof.tokenID, now: worker.loop.wallNow)
         judge(verdict, proof, next)
@@ -165,32 +165,11 @@ extension Exchange {
         _ verdict: ReplayGuard.Verdict, _ proof: DPoPProof, _ next: (Exchange) -> Void
     ) {
         switch verdict {
-        case .accepted:
-            switch takeName(of: proof) {
-            case .accepted: next(self)
-            case .reused: refuseProof(.reused)
-            case .belowFloor: refuseProof(.tooOld)
-            case .full, .aboveCeiling: refuse(.storeUnavailable)
-            }
+        case .accepted: next(self)
         case .reused: refuseProof(.reused)
         case .belowFloor: refuseProof(.tooOld)
         case .full, .aboveCeiling: refuse(.storeUnavailable)
         }
-    }
-
-    /// Takes the name of a proof, which no other of its key may have as long as this one could be used. Time is cut into spans
-    /// that are as long as that; a name is taken in its span and in the one before, so that two of one name meet in one.
-    private func takeName(of proof: DPoPProof) -> ReplayGuard.Verdict {
-        let now = worker.loop.wallNow
-        let length = worker.authenticator.proofs.liveSeconds
-        let span = now.seconds / length
-        for number in [span - 1, span] {
-            let verdict = worker.shared.proofNames.claim(
-                consumer: proof.replaySpace, token: proof.replayKey, timestamp: number * length,
-                nonce: proof.tokenID, now: now)
-            guard verdict == .accepted else { return verdict }
-        }
-        return .accepted
     }
 }
 
@@ -230,17 +209,9 @@ extension DPoPProof.Policy {
         nonces = DPoPNonce(
             key: nonceKey, rotationSeconds: configuration.nonceRotation.wholeSeconds)
     }
-
-    /// For how long a proof could be used at most.
-    fileprivate var liveSeconds: Int64 { ageLimitSeconds + leadLimitSeconds + 1 }
 }
 
 extension Configuration {
-    /// How long the nonce of a request has to be remembered: as long as a request of either kind could be used again.
-    var replayWindowSeconds: Int64 {
-        max(oauth1.timestampWindow.wholeSeconds, dpop.liveSeconds)
-    }
-
     /// Whether a token for the audience is good with a proof alone wherever the gateway takes it.
     func requiresProofs(for audience: String) -> Bool {
         let concerned = (routes + hosts.flatMap(\.routes)).filter { route in
@@ -253,23 +224,10 @@ extension Configuration {
     }
 }
 
-extension DPoPConfiguration {
-    /// From the earliest `iat` that is taken to the latest.
-    fileprivate var liveSeconds: Int64 { DPoPProof.Policy(self, nonceKey: nil).liveSeconds }
-}
-
 extension GatewaySnapshot {
     var proofOrigins: [PublicOrigin] {
         let own = configuration.dpop.publicURLs
         return own.isEmpty ? oauth1.publicOrigins : own.compactMap(PublicOrigin.init)
-    }
-}
-
-extension SharedState {
-    /// A reload may have changed how long nonces have to be remembered; before requests are judged by it.
-    func setReplayWindows(_ configuration: Configuration) {
-        replay.setWindow(seconds: configuration.replayWindowSeconds)
-        proofNames.setWindow(seconds: 3 * configuration.dpop.liveSeconds)
     }
 }
 
