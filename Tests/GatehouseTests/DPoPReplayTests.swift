@@ -245,6 +245,30 @@ struct DPoPReplayTests {
         #expect(try fleet.redis.command("KEYS", "gatehouse:once:dpop:*").isEmpty == false)
     }
 
+    /// What Redis was told for ten seconds it has forgotten when one of the gateways takes older proofs.
+    @Test func aReloadThatLengthensTheLifetimeLetsNoneOfAFleetPassAgain() throws {
+        let fleet = try Fleet("proof_lifetime 10s;")
+        let token = try fleet.token()
+        try fleet.redis.command("HSET", "gatehouse:epoch", "floor", "0")
+        let used = try fleet.proofs(token, 1, #"{"iat":-6}"#)[0]
+        let made = ContinuousClock.now
+        #expect(try fleet.get(0, token, used).status == 200)
+        #expect(try fleet.get(1, token, used).status == 401)
+        let script = """
+            for _, key in ipairs(redis.call('KEYS', 'gatehouse:once:*')) do redis.call('DEL', key) end
+            """
+        try fleet.redis.command("EVAL", script, "0")
+        let file = fleet.gateways[1].folder.file("gateway.conf")
+        let conf = try String(contentsOfFile: file, encoding: .utf8)
+        try conf.replacing("proof_lifetime 10s;", with: "proof_lifetime 1h;")
+            .write(toFile: file, atomically: true, encoding: .utf8)
+        fleet.gateways[1].process.signal(SIGHUP)
+        try fleet.gateways[1].waitForLog("reloaded")
+        #expect(eventually { ContinuousClock.now - made > .seconds(5) })
+        #expect(try fleet.get(1, token, used).status == 401)
+        #expect(try fleet.get(1, token, fleet.proofs(token, 1)[0]).status == 200)
+    }
+
     @Test(arguments: ["refuse", "local"]) func whileTheStoreIsAway(rule: String) throws {
         let fleet = try Fleet("on_store_failure \(rule);")
         let token = try fleet.token()

@@ -229,7 +229,7 @@ extension Exchange {
         // As long as any gateway could take its timestamp, with clocks a minute apart.
         let id = OneTimeID(
             space: .oauth1Nonce, fingerprint: fingerprint, timestamp: timestamp,
-            expiresAt: WallTime(seconds: timestamp + window + 60))
+            expiresAt: WallTime(seconds: timestamp + window + 60), windowSeconds: window)
         ask(.recordOnce(id, now: now)) { exchange, result in
             switch result {
             case .success(.accepted): exchange.provedOAuth1(claim)

@@ -135,7 +135,7 @@ extension Exchange {
         // As long as any gateway could take it, with clocks a minute apart.
         let id = OneTimeID(
             space: .dpop, fingerprint: fingerprint, timestamp: proof.issuedAt,
-            expiresAt: WallTime(seconds: proof.issuedAt + lifetime + 60))
+            expiresAt: WallTime(seconds: proof.issuedAt + lifetime + 60), windowSeconds: lifetime)
         ask(.recordOnce(id, now: worker.loop.wallNow)) { exchange, result in
             switch result {
             case .success(.accepted): next(exchange)

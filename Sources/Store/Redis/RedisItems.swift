@@ -9,6 +9,11 @@ import Primitives
 /// floor is the server's clock or the highest timestamp that the gateway has seen, whichever is later. Nothing at or
 /// below the floor passes, whether or not its record is still there. Others notice by the id, which each of
 /// their calls carries, and raise the floor to what they have seen when they join.
+///
+/// A record lives as long as its gateway could accept the same again, and no longer. The epoch therefore knows
+/// by which windows records were made, and up to which timestamp each: by a longer window nothing passes that
+/// lies within those and is too old for them, since its record may be gone. So a conf may change, by reloads or
+/// restarts, and where gateways differ the shortest window counts.
 extension RedisState {
     func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
         var results = try performOnce(items, Array(items.indices))
@@ -91,7 +96,8 @@ extension RedisState {
             return .question(
                 .script(
                     .once, keys: [keys.epoch, keys.once(id)], epoch,
-                    id.timestamp.map { "\($0)" } ?? "", "\(lifetime)"))
+                    id.timestamp.map { "\($0)" } ?? "", "\(lifetime)",
+                    id.windowSeconds.map { "\($0)" } ?? "", "windows:\(id.space.rawValue)"))
         case .recordFutureNonce:
             return .known(.failed(.noRun))
         }

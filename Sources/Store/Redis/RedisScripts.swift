@@ -39,11 +39,36 @@ enum RedisScript: String, CaseIterable, Sendable {
         return ARGV[4]
         """
 
-    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds.
+    /// The windows are kept as `SECONDS:TIMESTAMP …`, without those that a shorter one with a later timestamp
+    /// covers; more than eight become the one that covers all.
+    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds, window in seconds or '', the
+    /// epoch's field of windows.
     case once = """
-        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor')
+        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor', ARGV[5])
         if epoch[1] ~= ARGV[1] then return 'epoch' end
-        if ARGV[2] ~= '' and tonumber(ARGV[2]) <= tonumber(epoch[2]) then return 'floor' end
+        local timestamp, window = tonumber(ARGV[2]), tonumber(ARGV[4])
+        if timestamp and timestamp <= tonumber(epoch[2]) then return 'floor' end
+        if timestamp and window then
+            local now = tonumber(redis.call('TIME')[1])
+            local kept, isCovered = {}, false
+            local shortest, latest = window, timestamp
+            for seconds, last in string.gmatch(epoch[3] or '', '(%d+):(%d+)') do
+                seconds, last = tonumber(seconds), tonumber(last)
+                if seconds < window and timestamp <= last and timestamp <= now - seconds then
+                    return 'floor'
+                end
+                if seconds <= window and last >= timestamp then isCovered = true end
+                if seconds < window or last > timestamp then
+                    kept[#kept + 1] = string.format('%.0f:%.0f', seconds, last)
+                end
+                shortest, latest = math.min(shortest, seconds), math.max(latest, last)
+            end
+            if not isCovered then
+                kept[#kept + 1] = string.format('%.0f:%.0f', window, timestamp)
+                if #kept > 8 then kept = {string.format('%.0f:%.0f', shortest, latest)} end
+                redis.call('HSET', KEYS[1], ARGV[5], table.concat(kept, ' '))
+            end
+        end
         if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return 'accepted' end
         return 'reused'
         """
