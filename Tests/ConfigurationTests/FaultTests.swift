@@ -521,6 +521,11 @@ import Testing
             report: "4:1: warning: this route needs a bearer token, but there is no issuer of any"),
         Doubt(
             conf:
+                "authority { issuer https://a; } route /x { upstream app; authenticate bearer; require dpop; }",
+            report:
+                "4:79: warning: a proof for any host is taken that a request names in Host"),
+        Doubt(
+            conf:
                 "authority { issuer https://a; scopes r; } client c { secret_file /k/secret; scopes w; }",
             report: "4:84: warning: the authority never grants the scope 'w'"),
     ]

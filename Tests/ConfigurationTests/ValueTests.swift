@@ -298,7 +298,7 @@ import Testing
         Value("oauth1.on_store_failure", "oauth1 { on_store_failure local; }") {
             $0.oauth1.onStoreFailure == .local
         },
-        Value("route.require", route("require dpop;")) {
+        Value("route.require", route("require dpop;") + "dpop { public_url https://a; }") {
             $0.routes[1].requirements == [.dpop]
         },
         Value("top.dpop", "dpop { }") { $0.dpop == DPoPConfiguration() },

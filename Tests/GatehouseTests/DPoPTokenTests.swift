@@ -84,7 +84,8 @@ struct DPoPTokenTests {
             more: "client partner { oauth1_secret_file secret; scopes read; }")
         let (key, _) = try house.bound()
         let url = try house.base + "/oauth2/token"
-        let proofs = try DPoPTests.client("proof", key, "POST", url, "-", "2")
+        let proofs = try DPoPTests.client(
+            "proof", key, "POST", "https://as.test/oauth2/token", "-", "2")
         let python = try requirePython(module: "oauthlib", package: "python3-oauthlib")
         let sign = """
             import sys

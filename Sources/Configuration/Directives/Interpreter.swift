@@ -17,6 +17,8 @@ struct Interpreter {
     var clientScopes: [Argument] = []
     var issuerURLs: [String: SourceSpan] = [:]
     var bearerOnlyRoutes: [SourceSpan] = []
+    /// `require dpop` on routes that any host reaches.
+    var openProofs: [SourceSpan] = []
     /// Where a client's certificate is counted on.
     var certificateUses: [SourceSpan] = []
     var listenerNames: Set<String> = []

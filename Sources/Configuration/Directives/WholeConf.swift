@@ -10,6 +10,7 @@ extension Interpreter {
         if isComplete { checkPresence(names) }
         if !names.contains("secrets") { checkStore() }
         checkAuthority()
+        checkProofTargets()
         let takesCertificates = configuration.listeners.contains {
             ($0.tls?.clientCertificate ?? .off) != .off
         }

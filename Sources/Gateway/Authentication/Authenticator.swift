@@ -11,8 +11,6 @@ final class Authenticator {
     let oauth1: OAuth1Verifier
     /// What proofs of possession are held to.
     let proofs: DPoPProof.Policy
-    /// What clients name in them instead of the connection's scheme and Host.
-    let proofOrigins: [PublicOrigin]
     private let snapshot: GatewaySnapshot
     private var fetchedKeys: FetchedKeys = [:]
 
@@ -24,7 +22,6 @@ final class Authenticator {
         cache = bytes > 0 ? TokenCache(byteLimit: bytes) : nil
         oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
         proofs = DPoPProof.Policy(snapshot.configuration.dpop, nonceKey: shared.proofNonceKey)
-        proofOrigins = snapshot.proofOrigins
     }
 
     /// Takes over keys that were fetched. Tokens that are remembered stay so unless a key of their issuer is gone.

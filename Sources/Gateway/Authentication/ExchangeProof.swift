@@ -19,7 +19,7 @@ extension Exchange {
         }
         do throws(DPoPError) {
             let proof = try readProof(
-                proofTargets, isForToken: true, worker.authenticator.proofs)
+                proofTargets.ofRequest, isForToken: true, worker.authenticator.proofs)
             guard proof.keyThumbprint == thumbprint else {
                 return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
             }
@@ -29,10 +29,11 @@ extension Exchange {
         }
     }
 
-    /// What the client may know the request's target as.
-    private var proofTargets: [DPoPTarget] {
-        DPoPTarget.all(
-            of: head, from: origin, publicOrigins: worker.authenticator.proofOrigins)
+    private var proofTargets: ProofTargets {
+        let isOurTLS = forwarded == nil && downstream?.tls != nil
+        return ProofTargets(
+            head: head, origin: origin, snapshot: snapshot,
+            certificates: isOurTLS ? listener.tls : nil)
     }
 
     // MARK: Of a token request
@@ -41,14 +42,9 @@ extension Exchange {
     /// bearer token is asked for.
     func proofOfTokenRequest() throws(TokenRequestError) -> DPoPProof? {
         guard head.value(of: .dpop) != nil else { return nil }
-        // By its own address, or by the one that the metadata name.
-        let issuer = snapshot.authority.map { AuthorityMetadata.origin(of: $0.policy.issuer) }
-        let published = issuer.flatMap(PublicOrigin.init).map {
-            DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
-        }
         do throws(DPoPError) {
             return try readProof(
-                proofTargets + (published ?? []), isForToken: false, worker.authenticator.proofs)
+                proofTargets.ofTokenRequest, isForToken: false, worker.authenticator.proofs)
         } catch {
             tellNonce(after: error)
             throw .invalidProof(error)
@@ -221,13 +217,6 @@ extension Configuration {
             }
         }
         return !concerned.isEmpty && concerned.allSatisfy { $0.requirements.contains(.dpop) }
-    }
-}
-
-extension GatewaySnapshot {
-    var proofOrigins: [PublicOrigin] {
-        let own = configuration.dpop.publicURLs
-        return own.isEmpty ? oauth1.publicOrigins : own.compactMap(PublicOrigin.init)
     }
 }
 

@@ -19,7 +19,7 @@ extension Explainer {
         case (let thumbprint?, .dpop):
             let proof: DPoPProof
             do throws(DPoPError) {
-                proof = try judgeProof(proofTargets, beside: shown.range)
+                proof = try judgeProof(proofTargets.ofRequest, beside: shown.range)
             } catch {
                 throw ExplainedRefusal(error.reason, status: 401)
             }
@@ -34,26 +34,23 @@ extension Explainer {
     /// What can be said of the proof where the token itself cannot be judged here.
     mutating func tellProof(beside shown: PresentedToken) {
         guard shown.scheme == .dpop else { return }
-        _ = try? judgeProof(proofTargets, beside: shown.range)
+        _ = try? judgeProof(proofTargets.ofRequest, beside: shown.range)
     }
 
     /// `nil`: there is none, and a bearer token is asked for.
-    mutating func proofOfTokenRequest(
-        _ authority: AuthoritySnapshot
-    ) throws(ExplainedRefusal) -> DPoPProof? {
+    mutating func proofOfTokenRequest() throws(ExplainedRefusal) -> DPoPProof? {
         guard head.value(of: .dpop) != nil else { return nil }
-        let published = PublicOrigin(AuthorityMetadata.origin(of: authority.policy.issuer)).map {
-            DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
-        }
         do throws(DPoPError) {
-            return try judgeProof(proofTargets + (published ?? []), beside: nil)
+            return try judgeProof(proofTargets.ofTokenRequest, beside: nil)
         } catch {
             throw refused(.invalidProof(error))
         }
     }
 
-    private var proofTargets: [DPoPTarget] {
-        DPoPTarget.all(of: head, from: origin, publicOrigins: snapshot.proofOrigins)
+    private var proofTargets: ProofTargets {
+        ProofTargets(
+            head: head, origin: origin, snapshot: snapshot,
+            certificates: isForwarded ? nil : snapshot.tls.servers[listener.name])
     }
 
     private mutating func judgeProof(
@@ -81,7 +78,10 @@ extension Explainer {
             say(.authentication, "DPoP proof: refused: \(ProofReport.sentence(error))")
             if error == .wrongTarget {
                 let known = targets.map(\.text).joined(separator: " or ")
-                say(.authentication, "the request's target is \(known.isEmpty ? "none" : known)")
+                say(
+                    .authentication,
+                    "the request's target is \(known.isEmpty ? "none that is known for ours" : known)"
+                )
                 if snapshot.proofOrigins.isEmpty {
                     say(
                         .authentication,
