@@ -211,6 +211,7 @@ struct DPoPTests {
                 """)
         #expect(
             try Self.client("assertion", house.base, key) == [
+                "401 invalid_client False", "401 invalid_client False",
                 "400 use_dpop_nonce", "200 DPoP", "401",
             ])
     }

@@ -308,6 +308,13 @@ def assertion(base, file):
     form = {
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "client_assertion": jwt.encode(claims, load(file).private, "ES256")}
+    # Who is not proven learns nothing of a proof, however it is.
+    forged = {**form, "client_assertion": jwt.encode(claims, Key().private, "ES256")}
+    for proof in ["junk", maker.proof("POST", TOKEN)]:
+        fields = [("DPoP", proof)]
+        status, headers, body = send(base, "POST", "/oauth2/token", fields,
+                                     {"grant_type": "client_credentials", **forged})
+        print(status, json.loads(body)["error"], "DPoP-Nonce" in headers)
     status, headers, body = ask(base, maker, [], form)
     print(status, json.loads(body)["error"])
     nonce = headers["DPoP-Nonce"]
