@@ -200,6 +200,28 @@ struct DPoPTests {
         #expect(line["status"] as? Int == 401 || line["status"] as? Int == 400)
     }
 
+    /// An upstream's nonce is for who sends it proofs; where we ask for nonces there are but ours.
+    @Test func anUpstreamsNonceIsPassedOnWithTheProofAlone() throws {
+        let upstream = try ScriptedUpstream { _ in
+            [.respond(fields: ["DPoP-Nonce: theirs"], body: "ok")]
+        }
+        for (conf, told) in [("", ["theirs"]), ("dpop { require_nonce on; }", [])] {
+            let folder = try TemporaryDirectory()
+            let gateway = try Gateway(
+                testConf(
+                    """
+                    \(conf)
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate none; }
+                    route /forward { upstream up; authenticate none; authorization forward; }
+                    """), in: folder)
+            for (path, expected) in [("/", []), ("/forward", told)] {
+                let reply = try gateway.request("GET \(path) HTTP/1.1\r\n\(hostLine)\r\n")
+                #expect(reply.status == 200 && reply.values("DPoP-Nonce") == expected)
+            }
+        }
+    }
+
     @Test func aNonceThatIsAskedForUsesUpNoAssertion() throws {
         let folder = try TemporaryDirectory()
         let key = folder.file("client")
