@@ -256,7 +256,7 @@ struct DPoPTokenTests {
             ),
             (
                 ("DPoP", try proof(otherKey, url)), 401, "proof_mismatch",
-                "it is bound to another key"
+                "the token is bound to another key"
             ),
             (bearer, 401, "proof_mismatch", "it is good by the scheme DPoP, with a proof, alone"),
         ]

@@ -19,11 +19,11 @@ extension Exchange {
         }
         do throws(DPoPError) {
             let proof = try readProof(
-                proofTargets.ofRequest, isForToken: true, worker.authenticator.proofs)
-            guard proof.keyThumbprint == thumbprint else {
-                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
-            }
+                proofTargets.ofRequest, boundTo: thumbprint, worker.authenticator.proofs)
             use(proof) { exchange in exchange.provedPossession(of: token, principal) }
+        } catch .wrongKey {
+            // It may be a good proof: the token is not its key's.
+            refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
         } catch {
             refuseProof(error)
         }
@@ -44,7 +44,7 @@ extension Exchange {
         guard head.value(of: .dpop) != nil else { return nil }
         do throws(DPoPError) {
             return try readProof(
-                proofTargets.ofTokenRequest, isForToken: false, worker.authenticator.proofs)
+                proofTargets.ofTokenRequest, boundTo: nil, worker.authenticator.proofs)
         } catch {
             tellNonce(after: error)
             throw .invalidProof(error)
@@ -54,13 +54,15 @@ extension Exchange {
     // MARK: Both
 
     /// Judges the one proof of the request by itself; whether it was used before is not looked at.
+    ///
+    /// - Parameter thumbprint: of the key that the request's token is bound to; `nil` at the token endpoint.
     private func readProof(
-        _ targets: [DPoPTarget], isForToken: Bool, _ policy: DPoPProof.Policy
+        _ targets: [DPoPTarget], boundTo thumbprint: [UInt8]?, _ policy: DPoPProof.Policy
     ) throws(DPoPError) -> DPoPProof {
         let now = worker.loop.wallNow
         let proof = try DPoPProof.find(
-            in: head, targets: targets, accessToken: isForToken ? bearerToken : nil, now: now,
-            policy: policy)
+            in: head, targets: targets, accessToken: thumbprint == nil ? nil : bearerToken,
+            boundTo: thumbprint, now: now, policy: policy)
         if let nonce = proof.nonce, let current = try? policy.nonces?.current(at: now),
             nonce != current
         {
@@ -172,10 +174,12 @@ extension Exchange {
 extension DPoPProof {
     /// Finds the one proof of a request and judges it by itself.
     ///
-    /// - Parameter accessToken: where the token lies that comes with it, of the head's bytes.
+    /// - Parameters:
+    ///   - accessToken: where the token lies that comes with it, of the head's bytes.
+    ///   - thumbprint: of the key that this token is bound to; `nil` is not looked at.
     static func find(
-        in head: RequestHead, targets: [DPoPTarget], accessToken: Range<Int>?, now: WallTime,
-        policy: Policy
+        in head: RequestHead, targets: [DPoPTarget], accessToken: Range<Int>?,
+        boundTo thumbprint: [UInt8]?, now: WallTime, policy: Policy
     ) throws(DPoPError) -> DPoPProof {
         guard let line = head.value(of: .dpop) else { throw .missing }
         guard head.count(of: .dpop) == 1 else { throw .repeated }
@@ -186,7 +190,7 @@ extension DPoPProof {
         }
         return try verify(
             head.span(of: line.value), method: head.span(of: head.methodRange), targets: targets,
-            accessToken: head.span(accessToken), now: now, policy: policy)
+            accessToken: head.span(accessToken), boundTo: thumbprint, now: now, policy: policy)
     }
 
     /// Where it is remembered: no consumer of OAuth 1.0 has a control in its name.
@@ -235,6 +239,7 @@ extension DPoPError {
         case .invalid(.badAlgorithm): .badAlgorithm
         case .invalid: .invalidProof
         case .wrongMethod, .wrongTarget: .wrongProofTarget
+        case .wrongKey: .proofMismatch
         case .tooOld, .fromFuture: .timestampOutOfWindow
         case .nonceRequired: .nonceRequired
         case .reused: .nonceReused

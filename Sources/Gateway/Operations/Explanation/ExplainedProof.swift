@@ -17,16 +17,18 @@ extension Explainer {
                 .authentication,
                 "it is bound to a key: it is good by the scheme DPoP, with a proof, alone")
         case (let thumbprint?, .dpop):
-            let proof: DPoPProof
             do throws(DPoPError) {
-                proof = try judgeProof(proofTargets.ofRequest, beside: shown.range)
+                _ = try judgeProof(
+                    proofTargets.ofRequest, beside: shown.range, boundTo: thumbprint)
+                return
             } catch {
+                if error == .wrongKey {
+                    say(
+                        .authentication,
+                        "the token is bound to another key, \(Base64.encode(thumbprint, .url))")
+                }
                 throw ExplainedRefusal(error.reason, status: 401)
             }
-            if proof.keyThumbprint == thumbprint { return }
-            say(
-                .authentication,
-                "it is bound to another key, \(Base64.encode(thumbprint, .url))")
         }
         throw ExplainedRefusal(.proofMismatch, status: 401)
     }
@@ -54,7 +56,7 @@ extension Explainer {
     }
 
     private mutating func judgeProof(
-        _ targets: [DPoPTarget], beside token: Range<Int>?
+        _ targets: [DPoPTarget], beside token: Range<Int>?, boundTo thumbprint: [UInt8]? = nil
     ) throws(DPoPError) -> DPoPProof {
         let configuration = snapshot.configuration.dpop
         if let line = head.value(of: .dpop) {
@@ -64,7 +66,7 @@ extension Explainer {
         }
         do throws(DPoPError) {
             let proof = try DPoPProof.find(
-                in: head, targets: targets, accessToken: token, now: now,
+                in: head, targets: targets, accessToken: token, boundTo: thumbprint, now: now,
                 policy: DPoPProof.Policy(configuration, nonceKey: nil))
             if configuration.requiresNonce, proof.nonce == nil { throw .nonceRequired }
             say(
@@ -123,6 +125,7 @@ enum ProofReport {
         case .tooOld: "its iat is too long ago (proof_lifetime)"
         case .fromFuture: "its iat is too far ahead (clock_skew)"
         case .wrongToken: "its ath is missing, or of another token"
+        case .wrongKey: "it is not by the token's key"
         case .nonceRequired: "it has no nonce of ours (require_nonce)"
         case .reused: "its jti was used before"
         }
