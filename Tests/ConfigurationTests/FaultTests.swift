@@ -259,6 +259,9 @@ import Testing
             "client c { secret_file /k/secret; allow_plaintext yes; }",
             "51: unknown value 'yes' (expected on or off)"),
         Fault(
+            "client c { secret_file /k/secret; dpop_bound_access_tokens 1; }",
+            "60: unknown value '1' (expected on or off)"),
+        Fault(
             "issuer i { }", "1: 'issuer' needs 'issuer'", "1: 'issuer' needs 'audience'",
             "1: the issuer 'i' has no keys (expected jwks_file FILE; jwks_uri URL; or discovery on;)"
         ),

@@ -114,6 +114,39 @@ struct DPoPTokenTests {
         #expect(try house.get("/x", token, proof).status == 200)
     }
 
+    /// Who is registered for bound tokens gets no other (RFC 9449 section 5.2), by whatever it proves itself.
+    @Test func aClientMayHaveToBringAProof() throws {
+        let house = try House(
+            more: """
+                client strict { secret_file secret; scopes read; dpop_bound_access_tokens on; }
+                """)
+        let key = house.folder.file("key")
+        _ = try DPoPTests.client("key", key, "ES256")
+        let proofs = try DPoPTests.client(
+            "proof", key, "POST", "https://as.test/oauth2/token", "-", "2")
+        let form = "grant_type=client_credentials&client_id=strict&client_secret="
+        for (secret, proof, status, words) in [
+            ("s3cret", nil, 400, #""invalid_dpop_proof""#),
+            ("wrong", nil, 401, #""invalid_client""#),
+            ("s3cret", proofs[0], 200, #""token_type":"DPoP""#),
+        ] {
+            let request =
+                "POST /oauth2/token HTTP/1.1\r\n\(hostLine)"
+                + (proof.map { "DPoP: \($0)\r\n" } ?? "")
+                + "Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n"
+                + "Content-Length: \(form.utf8.count + secret.utf8.count)\r\n\r\n\(form)\(secret)"
+            let told = try run(
+                gatehouseBinary(),
+                ["explain", "--request", "-", "--config", house.folder.file("gateway.conf")],
+                input: request)
+            let verdict = status == 200 ? "passes" : "refused, \(status)"
+            #expect(told.output.contains("verdict: \(verdict)"), "\(told.output)\(told.error)")
+            let reply = try house.gateway.request(request)
+            #expect(reply.status == status && reply.text.contains(words), "\(reply.text)")
+        }
+        #expect(try house.ask(nil).status == 200)
+    }
+
     /// A signature of OAuth 1.0 beside the token, where a route wants both.
     @Test func bothCredentialsMayBeAskedFor() throws {
         let house = try House(

@@ -163,6 +163,9 @@ enum AuthorityEndpoints {
         exchange.record.client = Array(client.id.utf8)
         do throws(TokenRequestError) {
             if exchange.proof == nil { exchange.proof = try exchange.proofOfTokenRequest() }
+            guard exchange.proof != nil || !client.requiresProof else {
+                throw .invalidProof(.missing)
+            }
         } catch {
             return refuse(exchange, error)
         }

@@ -106,7 +106,7 @@ struct Material: Sendable {
                             "client \(client.id): \(path): no JWK set of public keys")
                     }
                     return keys
-                }),
+                }, requiresProof: client.requiresProof),
             oauth1: oauth1)
     }
 

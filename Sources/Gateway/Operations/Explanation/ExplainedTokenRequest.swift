@@ -75,6 +75,10 @@ extension Explainer {
             throw refused(error)
         }
         let proof = try proofOfTokenRequest()
+        if proof == nil, client.requiresProof {
+            say(.authentication, "the client gets tokens with a DPoP proof alone")
+            throw refused(.invalidProof(.missing))
+        }
         guard authority.configuration.tokenFormat == .opaque || authority.signingKey(at: now) != nil
         else {
             say(.authorization, "the store holds no key to sign with")
