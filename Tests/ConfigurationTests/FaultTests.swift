@@ -259,6 +259,9 @@ import Testing
             "client c { secret_file /k/secret; allow_plaintext yes; }",
             "51: unknown value 'yes' (expected on or off)"),
         Fault(
+            "client c { secret_file /k/secret; dpop_bound_access_tokens 1; }",
+            "60: unknown value '1' (expected on or off)"),
+        Fault(
             "issuer i { }", "1: 'issuer' needs 'issuer'", "1: 'issuer' needs 'audience'",
             "1: the issuer 'i' has no keys (expected jwks_file FILE; jwks_uri URL; or discovery on;)"
         ),
@@ -541,6 +544,11 @@ import Testing
         Doubt(
             conf: "route /x { upstream app; authenticate bearer; }",
             report: "4:1: warning: this route needs a bearer token, but there is no issuer of any"),
+        Doubt(
+            conf:
+                "authority { issuer https://a; } route /x { upstream app; authenticate bearer; require dpop; }",
+            report:
+                "4:79: warning: a proof for any host is taken that a request names in Host"),
         Doubt(
             conf:
                 "authority { issuer https://a; scopes r; } client c { secret_file /k/secret; scopes w; }",

@@ -224,6 +224,9 @@ import Testing
         Value("client.allow_plaintext", client("allow_plaintext on;")) {
             $0.clients[0].allowPlaintext
         },
+        Value("client.dpop_bound_access_tokens", client("dpop_bound_access_tokens on;")) {
+            $0.clients[0].requiresProof
+        },
         Value("issuer.issuer", issuer("")) { $0.issuers[0].issuer == "https://i" },
         Value("issuer.audience", issuer("")) { $0.issuers[0].audiences == ["a"] },
         Value("issuer.jwks_file", issuer("")) { $0.issuers[0].jwksFile == "/k/keys.jwks" },
@@ -298,7 +301,7 @@ import Testing
         Value("oauth1.on_store_failure", "oauth1 { on_store_failure local; }") {
             $0.oauth1.onStoreFailure == .local
         },
-        Value("route.require", route("require dpop;")) {
+        Value("route.require", route("require dpop;") + "dpop { public_url https://a; }") {
             $0.routes[1].requirements == [.dpop]
         },
         Value("top.dpop", "dpop { }") { $0.dpop == DPoPConfiguration() },
@@ -548,7 +551,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 149)
+        #expect(known.count == 150)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

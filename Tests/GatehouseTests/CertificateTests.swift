@@ -417,7 +417,8 @@ struct CertificateTests {
         func proof(_ method: String, _ path: String, _ token: String) throws -> String {
             try DPoPTests.client("proof", key, method, base + path, token, "1")[0]
         }
-        let asked = try proof("POST", "/oauth2/token", "-")
+        let asked = try DPoPTests.client(
+            "proof", key, "POST", "https://localhost/oauth2/token", "-", "1")[0]
         let (status, body) = try house.token(
             "robot", as: "robot", ["-d", "client_id=robot", "-H", "DPoP: \(asked)"])
         #expect(status == 200 && body["token_type"] as? String == "DPoP", "\(body)")
@@ -430,6 +431,30 @@ struct CertificateTests {
             #expect(try house.curl("/bound", as: name, fields).0 == status)
         }
         #expect(try house.get("/bound", token, as: "robot").0 == 401)
+        // Somebody to whom the client has spoken, with a name that no certificate of ours has.
+        for (host, status) in [
+            ("evil.example", 401), ("localhost.evil.example", 401), ("127.0.0.1", 200),
+            ("127.0.0.2", 401),
+            ("LOCALHOST:1", 200),
+        ] {
+            let url = "https://\(host)/bound"
+            let made = try DPoPTests.client("proof", key, "GET", url, token, "2")
+            let fields = ["-H", "Host: \(host)", "-H", "Authorization: DPoP \(token)", "-H"]
+            #expect(
+                try house.curl("/bound", as: "robot", fields + ["DPoP: \(made[0])"]).0 == status,
+                "\(host)")
+            let told = try run(
+                gatehouseBinary(),
+                [
+                    "explain", "--request", "-", "--config",
+                    house.authority.folder.file("gateway.conf"),
+                    "--certificate", house.authority.folder.file("robot.crt"),
+                ],
+                input: "GET /bound HTTP/1.1\r\nHost: \(host)\r\nAuthorization: DPoP \(token)\r\n"
+                    + "DPoP: \(made[1])\r\n\r\n")
+            let verdict = status == 200 ? "passes" : "refused, 401 dpop_target_mismatch"
+            #expect(told.output.contains("verdict: \(verdict)"), "\(told.output)\(told.error)")
+        }
     }
 
     @Test func explainIsShownTheCertificate() throws {

@@ -105,6 +105,59 @@ struct DPoPReplayTests {
         #expect(try house.get("/items", token, answered).status == 200)
     }
 
+    /// What was signed for a shorter lifetime is past; what is new passes at once.
+    @Test func aReloadThatLengthensTheLifetimeRefusesNothingNew() throws {
+        let house = try House(more: "dpop { proof_lifetime 1s; clock_skew 1s; }")
+        let (key, token) = try house.bound()
+        let used = try Self.proofs(house, key, token, 20)
+        for proof in used { #expect(try house.get("/items", token, proof).status == 200) }
+        // Long enough for what was remembered to be dropped.
+        let begin = ContinuousClock.now
+        _ = try eventually(within: .seconds(40)) {
+            for proof in try Self.proofs(house, key, token, 50) {
+                #expect(try house.get("/items", token, proof).status == 200)
+            }
+            return ContinuousClock.now - begin > .seconds(7)
+        }
+        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        try house.folder.write(
+            "gateway.conf", conf.replacing("proof_lifetime 1s;", with: "proof_lifetime 1h;"))
+        house.gateway.process.signal(SIGHUP)
+        try house.gateway.waitForLog("reloaded")
+        for proof in try Self.proofs(house, key, token, 50) {
+            #expect(try house.get("/items", token, proof).status == 200)
+            #expect(try house.get("/items", token, proof).status == 401)
+        }
+        for proof in used { #expect(try house.get("/items", token, proof).status == 401) }
+    }
+
+    /// A clean stop hands on the names that were used.
+    @Test func alsoWithALongerLifetimeItStaysUsedOverARestart() throws {
+        let house = try House(more: "dpop { proof_lifetime 30s; }")
+        let (key, token) = try house.bound()
+        let used = try Self.proofs(house, key, token, 1, #"{"jti":"named"}"#)[0]
+        #expect(try house.get("/items", token, used).status == 200)
+        let port = try house.gateway.port
+        house.gateway.process.signal(SIGTERM)
+        _ = house.gateway.process.waitForExit(within: .seconds(20))
+        let conf = try String(contentsOfFile: house.folder.file("gateway.conf"), encoding: .utf8)
+        let again = try Gateway(
+            conf.replacing("proof_lifetime 30s;", with: "proof_lifetime 5m;"), in: house.folder)
+        func status(_ proof: String) throws -> Int {
+            try again.request(
+                "GET /items HTTP/1.1\r\nHost: 127.0.0.1:\(port)\r\nConnection: close\r\n"
+                    + "Authorization: DPoP \(token)\r\nDPoP: \(proof)\r\n\r\n"
+            ).status
+        }
+        let twin = try DPoPTests.client(
+            "proof", key, "GET", "http://127.0.0.1:\(port)/items", token, "1",
+            #"{"jti":"named","iat":1}"#)[0]
+        for proof in [used, twin] { #expect(try status(proof) == 401) }
+        let fresh = try DPoPTests.client(
+            "proof", key, "GET", "http://127.0.0.1:\(port)/items", token, "1")[0]
+        #expect(try status(fresh) == 200)
+    }
+
     // MARK: Fleets
 
     private struct Fleet {
@@ -190,6 +243,30 @@ struct DPoPReplayTests {
         #expect(try fleet.get(0, token, twins[0]).status == 200)
         #expect(try fleet.get(1, token, twins[1]).status == 401)
         #expect(try fleet.redis.command("KEYS", "gatehouse:once:dpop:*").isEmpty == false)
+    }
+
+    /// What Redis was told for ten seconds it has forgotten when one of the gateways takes older proofs.
+    @Test func aReloadThatLengthensTheLifetimeLetsNoneOfAFleetPassAgain() throws {
+        let fleet = try Fleet("proof_lifetime 10s;")
+        let token = try fleet.token()
+        try fleet.redis.command("HSET", "gatehouse:epoch", "floor", "0")
+        let used = try fleet.proofs(token, 1, #"{"iat":-6}"#)[0]
+        let made = ContinuousClock.now
+        #expect(try fleet.get(0, token, used).status == 200)
+        #expect(try fleet.get(1, token, used).status == 401)
+        let script = """
+            for _, key in ipairs(redis.call('KEYS', 'gatehouse:once:*')) do redis.call('DEL', key) end
+            """
+        try fleet.redis.command("EVAL", script, "0")
+        let file = fleet.gateways[1].folder.file("gateway.conf")
+        let conf = try String(contentsOfFile: file, encoding: .utf8)
+        try conf.replacing("proof_lifetime 10s;", with: "proof_lifetime 1h;")
+            .write(toFile: file, atomically: true, encoding: .utf8)
+        fleet.gateways[1].process.signal(SIGHUP)
+        try fleet.gateways[1].waitForLog("reloaded")
+        #expect(eventually { ContinuousClock.now - made > .seconds(5) })
+        #expect(try fleet.get(1, token, used).status == 401)
+        #expect(try fleet.get(1, token, fleet.proofs(token, 1)[0]).status == 200)
     }
 
     @Test(arguments: ["refuse", "local"]) func whileTheStoreIsAway(rule: String) throws {

@@ -167,8 +167,10 @@ struct DPoPTests {
             ("junk", "400 invalid_dpop_proof", "invalid_dpop_proof"),
             ("htm", "400 invalid_dpop_proof", "dpop_target_mismatch"),
             ("htu", "400 invalid_dpop_proof", "dpop_target_mismatch"),
-            // As the metadata name it.
-            ("issuer", "200 DPoP", ""), ("none", "400 invalid_dpop_proof", "bad_algorithm"),
+            // As the metadata name it, not as the request does: whoever was sent the proof for a token endpoint of its own
+            // could send it on.
+            ("host", "400 invalid_dpop_proof", "dpop_target_mismatch"),
+            ("none", "400 invalid_dpop_proof", "bad_algorithm"),
             ("private", "400 invalid_dpop_proof", "invalid_dpop_proof"),
             ("old", "400 invalid_dpop_proof", "timestamp_out_of_window"),
         ]
@@ -198,6 +200,28 @@ struct DPoPTests {
         #expect(line["status"] as? Int == 401 || line["status"] as? Int == 400)
     }
 
+    /// An upstream's nonce is for who sends it proofs; where we ask for nonces there are but ours.
+    @Test func anUpstreamsNonceIsPassedOnWithTheProofAlone() throws {
+        let upstream = try ScriptedUpstream { _ in
+            [.respond(fields: ["DPoP-Nonce: theirs"], body: "ok")]
+        }
+        for (conf, told) in [("", ["theirs"]), ("dpop { require_nonce on; }", [])] {
+            let folder = try TemporaryDirectory()
+            let gateway = try Gateway(
+                testConf(
+                    """
+                    \(conf)
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate none; }
+                    route /forward { upstream up; authenticate none; authorization forward; }
+                    """), in: folder)
+            for (path, expected) in [("/", []), ("/forward", told)] {
+                let reply = try gateway.request("GET \(path) HTTP/1.1\r\n\(hostLine)\r\n")
+                #expect(reply.status == 200 && reply.values("DPoP-Nonce") == expected)
+            }
+        }
+    }
+
     @Test func aNonceThatIsAskedForUsesUpNoAssertion() throws {
         let folder = try TemporaryDirectory()
         let key = folder.file("client")
@@ -209,6 +233,7 @@ struct DPoPTests {
                 """)
         #expect(
             try Self.client("assertion", house.base, key) == [
+                "401 invalid_client False", "401 invalid_client False",
                 "400 use_dpop_nonce", "200 DPoP", "401",
             ])
     }
@@ -268,6 +293,53 @@ struct DPoPTests {
         let last = try Self.client(
             "proof", thirdKey, "GET", "https://api.example/items", thirdToken, "1")[0]
         #expect(try third.get("/items", thirdToken, last).status == 200)
+    }
+
+    /// A server that was given a token and a proof for itself sends both on, and says in Host what the proof says.
+    @Test func aProofForAnotherHostIsNoGoodWhereOursAreKnown() throws {
+        let house = try House(
+            more: """
+                host api.example *.api.example { route / { upstream up; authenticate bearer; require dpop; } }
+                """)
+        let (key, token) = try house.bound()
+        func status(
+            _ host: String, _ url: String, _ forwarded: String = "", in house: House
+        ) throws -> Int {
+            let proof = try Self.client("proof", key, "GET", url, token, "1")[0]
+            return try house.get("/items", token, proof, forwarded, host: host).status
+        }
+        #expect(try status("API.example:80", "http://api.example/items", in: house) == 200)
+        #expect(try status("a.api.example:81", "http://a.api.example:81/items", in: house) == 200)
+        // Of those outside of the block nobody knows.
+        #expect(try status("other.example", "http://other.example/items", in: house) == 200)
+        #expect(try status("api.example", "http://other.example/items", in: house) == 401)
+
+        // Of several public addresses that counts which the request names.
+        let other = try House(
+            more:
+                "dpop { public_url http://a.example https://b.example:8443/v1 https://b.example:8443; }"
+        )
+        let (otherKey, otherToken) = try other.bound()
+        for (host, url, status) in [
+            ("a.example", "http://a.example/items", 200),
+            ("a.example", "https://b.example:8443/items", 401),
+            ("b.example:8443", "http://a.example/items", 401),
+            ("b.example:8443", "https://b.example:8443/v1/items", 200),
+            ("b.example:8443", "https://b.example:8443/items", 200),
+            ("inside", "http://a.example/items", 200), ("inside", "http://inside/items", 401),
+        ] {
+            let proof = try Self.client("proof", otherKey, "GET", url, otherToken, "1")[0]
+            let reply = try other.get("/items", otherToken, proof, host: host)
+            #expect(reply.status == status, "\(host) \(url)")
+        }
+        // At the token endpoint a public address is as good as the issuer's; another is none.
+        for (url, status) in [
+            ("http://a.example/oauth2/token", 200), ("https://as.test/oauth2/token", 200),
+            (try other.base + "/oauth2/token", 400),
+        ] {
+            let proof = try Self.client("proof", otherKey, "POST", url, "-", "1")[0]
+            #expect(try other.ask(proof).status == status, "\(url)")
+        }
     }
 
     @Test func theUpstreamSeesTheProofWithItsTokenAlone() throws {

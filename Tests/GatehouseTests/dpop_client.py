@@ -27,6 +27,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 
+# As the metadata of the tests' authority name it.
+TOKEN = "https://as.test/oauth2/token"
+
+
 def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -117,7 +121,7 @@ def ask(base, key, fields=None, form=None, nonce=None):
     form = {"grant_type": "client_credentials", **(form or {})}
     fields = [basic()] if fields is None else fields
     if key:
-        fields = fields + [("DPoP", key.proof("POST", base + "/oauth2/token", nonce=nonce))]
+        fields = fields + [("DPoP", key.proof("POST", TOKEN, nonce=nonce))]
     return send(base, "POST", "/oauth2/token", fields, form)
 
 
@@ -237,7 +241,7 @@ def faults(base):
 
 def token_faults(base):
     key = Key()
-    url = base + "/oauth2/token"
+    url = TOKEN
     form = {"grant_type": "client_credentials"}
     good = key.proof("POST", url)
     cases = {
@@ -247,7 +251,7 @@ def token_faults(base):
         "junk": ["junk"],
         "htm": [key.proof("GET", url)],
         "htu": [key.proof("POST", base + "/items")],
-        "issuer": [key.proof("POST", "https://as.test/oauth2/token")],
+        "host": [key.proof("POST", base + "/oauth2/token")],
         "none": [key.proof("POST", url, header={"alg": "none"})],
         "private": [key.proof("POST", url, header={"jwk": key.private_jwk})],
         "old": [key.proof("POST", url, iat=int(time.time()) - 70)],
@@ -304,6 +308,13 @@ def assertion(base, file):
     form = {
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "client_assertion": jwt.encode(claims, load(file).private, "ES256")}
+    # Who is not proven learns nothing of a proof, however it is.
+    forged = {**form, "client_assertion": jwt.encode(claims, Key().private, "ES256")}
+    for proof in ["junk", maker.proof("POST", TOKEN)]:
+        fields = [("DPoP", proof)]
+        status, headers, body = send(base, "POST", "/oauth2/token", fields,
+                                     {"grant_type": "client_credentials", **forged})
+        print(status, json.loads(body)["error"], "DPoP-Nonce" in headers)
     status, headers, body = ask(base, maker, [], form)
     print(status, json.loads(body)["error"])
     nonce = headers["DPoP-Nonce"]

@@ -195,6 +195,71 @@ struct RedisFaultTests {
         _ = try lastingVerdicts([used], stores)
     }
 
+    /// What was recorded for a short time is forgotten after it; a longer window, of another conf or of the next one, lets
+    /// none of it pass.
+    @Test func aLongerWindowLetsNothingPassThatAShorterOneForgot() throws {
+        let server = try TestRedis()
+        let stores = [try open(server.location()), try open(server.location())]
+        let now = WallTime.now().seconds
+        _ = try record(once(9, at: now), stores[0])
+        try server.command("HSET", "gatehouse:epoch", "floor", "0")
+        func use(_ byte: UInt8, at timestamp: Int64, window: Int64, _ index: Int) throws
+            -> OneTimeVerdict
+        {
+            let id = OneTimeID(
+                space: .dpop, fingerprint: [UInt8](repeating: byte, count: 16),
+                timestamp: timestamp, expiresAt: WallTime(seconds: now + 600),
+                windowSeconds: window)
+            return try record(id, stores[index])
+        }
+        func forget() throws {
+            let script = """
+                for _, key in ipairs(redis.call('KEYS', 'gatehouse:once:*')) do
+                    redis.call('DEL', key)
+                end
+                """
+            try server.command("EVAL", script, "0")
+        }
+        #expect(try use(1, at: now - 50, window: 40, 0) == .accepted)
+        #expect(try use(2, at: now - 70, window: 40, 0) == .accepted)
+        #expect(try use(2, at: now - 70, window: 40, 1) == .reused)
+        try forget()
+        for timestamp in [now - 50, now - 51, now - 3000] {
+            #expect(try use(1, at: timestamp, window: 3600, 1) == .belowFloor)
+        }
+        // Later than all of those, or not yet too old for them.
+        #expect(try use(3, at: now - 49, window: 3600, 1) == .accepted)
+        #expect(try use(3, at: now - 49, window: 40, 0) == .reused)
+        #expect(try use(4, at: now + 5, window: 40, 0) == .accepted)
+        #expect(try use(5, at: now - 20, window: 3600, 1) == .accepted)
+        #expect(try use(6, at: now - 49, window: 3600, 1) == .belowFloor)
+        // Each space for itself.
+        #expect(try server.command("HGET", "gatehouse:epoch", "windows:dpop") == "40:\(now + 5)")
+        let nonce = OneTimeID(
+            space: .oauth1Nonce, fingerprint: [UInt8](repeating: 1, count: 16),
+            timestamp: now - 3000, expiresAt: WallTime(seconds: now + 600), windowSeconds: 3600)
+        #expect(try record(nonce, stores[0]) == .accepted)
+    }
+
+    /// However often the conf changes, what is kept of it is short, and never too little.
+    @Test func theWindowsThatAreKnownStayFew() throws {
+        let server = try TestRedis()
+        let store = try open(server.location())
+        let now = WallTime.now().seconds
+        _ = try record(once(99, at: now), store)
+        try server.command("HSET", "gatehouse:epoch", "floor", "0")
+        for number in 1...9 {
+            let id = OneTimeID(
+                space: .dpop, fingerprint: [UInt8](repeating: UInt8(number), count: 16),
+                timestamp: now + Int64(number), expiresAt: WallTime(seconds: now + 600),
+                windowSeconds: Int64(100 * number))
+            #expect(try record(id, store) == .accepted)
+            let text = try server.command("HGET", "gatehouse:epoch", "windows:dpop")
+            #expect(text.split(separator: " ").count == (number == 9 ? 1 : number))
+            if number == 9 { #expect(text == "100:\(now + 9)") }
+        }
+    }
+
     @Test func theObserverHearsThatAllIsGone() throws {
         let server = try TestRedis()
         let store = try open(server.location(timeout: .milliseconds(500)))

@@ -97,6 +97,8 @@ extension Interpreter {
             case "oauth1_secret_file": client.oauth1SecretFile = existingFile(value, .secret)
             case "oauth1_rsa_key": client.oauth1RSAKeyFile = existingFile(value, .open)
             case "allow_plaintext": client.allowPlaintext = flag(value) ?? false
+            // Unreadable, it asks for more, not less.
+            case "dpop_bound_access_tokens": client.requiresProof = flag(value) ?? true
             default: unread(inner)
             }
         }

@@ -140,7 +140,8 @@ extension Directive {
             .one("tls_client_auth_san_uri", "URI"), .one("tls_client_auth_san_ip", "ADDRESS"),
             .one("tls_client_auth_san_email", "NAME"),
             .one("oauth1_secret_file", "FILE"), .one("oauth1_rsa_key", "FILE"),
-            .one("allow_plaintext", "on|off"), .later("rate_limit"),
+            .one("allow_plaintext", "on|off"), .one("dpop_bound_access_tokens", "on|off"),
+            .later("rate_limit"),
         ],
         .issuer: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("jwks_file", "FILE"),

@@ -22,6 +22,8 @@ struct Interpreter {
     /// `require client` without and with `of`.
     var unqualifiedClients: [SourceSpan] = []
     var clientIssuers: [Argument] = []
+    /// `require dpop` on routes that any host reaches.
+    var openProofs: [SourceSpan] = []
     /// Where a client's certificate is counted on.
     var certificateUses: [SourceSpan] = []
     var listenerNames: Set<String> = []

@@ -22,4 +22,17 @@ extension Interpreter {
         }
         configuration.dpop = dpop
     }
+
+    /// A proof names its host, and a request says in Host which that is: somebody has to know whether it is ours.
+    mutating func checkProofTargets() {
+        guard configuration.dpop.publicURLs.isEmpty, configuration.oauth1.publicURLs.isEmpty,
+            configuration.listeners.contains(where: { $0.tls == nil })
+        else { return }
+        for span in openProofs {
+            sink.warning(
+                "a proof for any host is taken that a request names in Host", at: span,
+                "expected public_url in a 'dpop' block, routes in 'host' blocks, or TLS on every listener"
+            )
+        }
+    }
 }

@@ -46,6 +46,10 @@ extension Interpreter {
         demand("upstream", of: block, statement)
         for inner in block.statements { read(inner, into: &route) }
         checkPolicy(of: route, block, statement)
+        if host == nil, route.requirements.contains(.dpop) {
+            let line = block.statements.first { $0.arguments.first?.text == "dpop" }
+            openProofs.append(line?.name.span ?? statement.name.span)
+        }
         return route
     }
 

@@ -14,6 +14,7 @@ extension Interpreter {
         }
         if !names.contains("secrets") { checkStore() }
         checkAuthority()
+        checkProofTargets()
         let takesCertificates = configuration.listeners.contains {
             ($0.tls?.clientCertificate ?? .off) != .off
         }

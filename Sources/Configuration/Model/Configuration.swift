@@ -220,6 +220,8 @@ public struct ClientConfiguration: Sendable, Equatable {
     /// A PEM file with the consumer's RSA public key (or certificate).
     public var oauth1RSAKeyFile: String?
     public var allowPlaintext = false
+    /// `dpop_bound_access_tokens`: it gets tokens that are bound to a key, and no others (RFC 9449 section 5.2).
+    public var requiresProof = false
 
     public init(id: String) {
         self.id = id

@@ -169,6 +169,7 @@ extension ClientConfiguration {
             if let oauth1SecretFile { text.line("oauth1_secret_file", oauth1SecretFile) }
             if let oauth1RSAKeyFile { text.line("oauth1_rsa_key", oauth1RSAKeyFile) }
             text.line("allow_plaintext", allowPlaintext ? "on" : "off")
+            text.line("dpop_bound_access_tokens", requiresProof ? "on" : "off")
         }
     }
 }

@@ -9,11 +9,8 @@ final class Authenticator {
     private(set) var tokens: TokenVerifier
     let cache: TokenCache?
     let oauth1: OAuth1Verifier
-    let replay: ReplayGuard
     /// What proofs of possession are held to.
     let proofs: DPoPProof.Policy
-    /// What clients name in them instead of the connection's scheme and Host.
-    let proofOrigins: [PublicOrigin]
     private let snapshot: GatewaySnapshot
     private var fetchedKeys: FetchedKeys = [:]
 
@@ -24,9 +21,7 @@ final class Authenticator {
         let bytes = snapshot.configuration.tokenCacheBytes
         cache = bytes > 0 ? TokenCache(byteLimit: bytes) : nil
         oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
-        replay = shared.replay
         proofs = DPoPProof.Policy(snapshot.configuration.dpop, nonceKey: shared.proofNonceKey)
-        proofOrigins = snapshot.proofOrigins
     }
 
     /// Takes over keys that were fetched. Tokens that are remembered stay so unless a key of their issuer is gone.

@@ -195,7 +195,7 @@ extension Exchange {
             return provedOAuth1(claim)
         }
         if worker.shared.store.isShared { return claimSharedNonce(claim, timestamp, nonce) }
-        let replay = worker.authenticator.replay
+        let replay = worker.shared.replay.nonces
         let verdict = replay.claim(
             consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
             nonce: nonce, now: worker.loop.wallNow)
@@ -220,7 +220,7 @@ extension Exchange {
         // Where it may come to our own memory it must know all that passed, also while the store was there.
         var isOurs = false
         if snapshot.configuration.oauth1.onStoreFailure == .local {
-            switch worker.authenticator.replay.claimDurable(
+            switch worker.shared.replay.nonces.claimDurable(
                 consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
                 nonce: nonce, now: now)
             {
@@ -238,7 +238,7 @@ extension Exchange {
         // As long as any gateway could take its timestamp, with clocks a minute apart.
         let id = OneTimeID(
             space: .oauth1Nonce, fingerprint: fingerprint, timestamp: timestamp,
-            expiresAt: WallTime(seconds: timestamp + window + 60))
+            expiresAt: WallTime(seconds: timestamp + window + 60), windowSeconds: window)
         ask(.recordOnce(id, now: now)) { exchange, result in
             switch result {
             case .success(.accepted): exchange.provedOAuth1(claim)
@@ -285,7 +285,7 @@ extension Exchange {
         guard let timestamp = claim.timestamp, let nonce = claim.nonce else {
             return refuse(.internalError)
         }
-        let verdict = worker.authenticator.replay.claimDurable(
+        let verdict = worker.shared.replay.nonces.claimDurable(
             consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
             nonce: nonce, now: worker.loop.wallNow)
         switch verdict {

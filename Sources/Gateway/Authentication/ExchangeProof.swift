@@ -19,20 +19,21 @@ extension Exchange {
         }
         do throws(DPoPError) {
             let proof = try readProof(
-                proofTargets, isForToken: true, worker.authenticator.proofs)
-            guard proof.keyThumbprint == thumbprint else {
-                return refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
-            }
+                proofTargets.ofRequest, boundTo: thumbprint, worker.authenticator.proofs)
             use(proof) { exchange in exchange.provedPossession(of: token, principal) }
+        } catch .wrongKey {
+            // It may be a good proof: the token is not its key's.
+            refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
         } catch {
             refuseProof(error)
         }
     }
 
-    /// What the client may know the request's target as.
-    private var proofTargets: [DPoPTarget] {
-        DPoPTarget.all(
-            of: head, from: origin, publicOrigins: worker.authenticator.proofOrigins)
+    private var proofTargets: ProofTargets {
+        let isOurTLS = forwarded == nil && downstream?.tls != nil
+        return ProofTargets(
+            head: head, origin: origin, snapshot: snapshot,
+            certificates: isOurTLS ? listener.tls : nil)
     }
 
     // MARK: Of a token request
@@ -41,14 +42,9 @@ extension Exchange {
     /// bearer token is asked for.
     func proofOfTokenRequest() throws(TokenRequestError) -> DPoPProof? {
         guard head.value(of: .dpop) != nil else { return nil }
-        // By its own address, or by the one that the metadata name.
-        let issuer = snapshot.authority.map { AuthorityMetadata.origin(of: $0.policy.issuer) }
-        let published = issuer.flatMap(PublicOrigin.init).map {
-            DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
-        }
         do throws(DPoPError) {
             return try readProof(
-                proofTargets + (published ?? []), isForToken: false, worker.authenticator.proofs)
+                proofTargets.ofTokenRequest, boundTo: nil, worker.authenticator.proofs)
         } catch {
             tellNonce(after: error)
             throw .invalidProof(error)
@@ -58,13 +54,15 @@ extension Exchange {
     // MARK: Both
 
     /// Judges the one proof of the request by itself; whether it was used before is not looked at.
+    ///
+    /// - Parameter thumbprint: of the key that the request's token is bound to; `nil` at the token endpoint.
     private func readProof(
-        _ targets: [DPoPTarget], isForToken: Bool, _ policy: DPoPProof.Policy
+        _ targets: [DPoPTarget], boundTo thumbprint: [UInt8]?, _ policy: DPoPProof.Policy
     ) throws(DPoPError) -> DPoPProof {
         let now = worker.loop.wallNow
         let proof = try DPoPProof.find(
-            in: head, targets: targets, accessToken: isForToken ? bearerToken : nil, now: now,
-            policy: policy)
+            in: head, targets: targets, accessToken: thumbprint == nil ? nil : bearerToken,
+            boundTo: thumbprint, now: now, policy: policy)
         if let nonce = proof.nonce, let current = try? policy.nonces?.current(at: now),
             nonce != current
         {
@@ -99,7 +97,7 @@ extension Exchange {
     /// Only what is signed comes here: a stranger burns nobody's proof.
     func use(_ proof: DPoPProof, then next: @escaping (Exchange) -> Void) {
         if worker.shared.store.isShared { return useInStore(proof, next) }
-        let verdict = worker.authenticator.replay.claim(
+        let verdict = worker.shared.replay.proofs.claim(
             consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
             nonce: proof.tokenID, now: worker.loop.wallNow)
         switch verdict {
@@ -135,7 +133,7 @@ extension Exchange {
         // As long as any gateway could take it, with clocks a minute apart.
         let id = OneTimeID(
             space: .dpop, fingerprint: fingerprint, timestamp: proof.issuedAt,
-            expiresAt: WallTime(seconds: proof.issuedAt + lifetime + 60))
+            expiresAt: WallTime(seconds: proof.issuedAt + lifetime + 60), windowSeconds: lifetime)
         ask(.recordOnce(id, now: worker.loop.wallNow)) { exchange, result in
             switch result {
             case .success(.accepted): next(exchange)
@@ -156,7 +154,7 @@ extension Exchange {
     }
 
     private func useHere(_ proof: DPoPProof, _ next: (Exchange) -> Void) {
-        let verdict = worker.authenticator.replay.claimDurable(
+        let verdict = worker.shared.replay.proofs.claimDurable(
             consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
             nonce: proof.tokenID, now: worker.loop.wallNow)
         judge(verdict, proof, next)
@@ -166,42 +164,23 @@ extension Exchange {
         _ verdict: ReplayGuard.Verdict, _ proof: DPoPProof, _ next: (Exchange) -> Void
     ) {
         switch verdict {
-        case .accepted:
-            switch takeName(of: proof) {
-            case .accepted: next(self)
-            case .reused: refuseProof(.reused)
-            case .belowFloor: refuseProof(.tooOld)
-            case .full, .aboveCeiling: refuse(.storeUnavailable)
-            }
+        case .accepted: next(self)
         case .reused: refuseProof(.reused)
         case .belowFloor: refuseProof(.tooOld)
         case .full, .aboveCeiling: refuse(.storeUnavailable)
         }
-    }
-
-    /// Takes the name of a proof, which no other of its key may have as long as this one could be used. Time is cut into spans
-    /// that are as long as that; a name is taken in its span and in the one before, so that two of one name meet in one.
-    private func takeName(of proof: DPoPProof) -> ReplayGuard.Verdict {
-        let now = worker.loop.wallNow
-        let length = worker.authenticator.proofs.liveSeconds
-        let span = now.seconds / length
-        for number in [span - 1, span] {
-            let verdict = worker.shared.proofNames.claim(
-                consumer: proof.replaySpace, token: proof.replayKey, timestamp: number * length,
-                nonce: proof.tokenID, now: now)
-            guard verdict == .accepted else { return verdict }
-        }
-        return .accepted
     }
 }
 
 extension DPoPProof {
     /// Finds the one proof of a request and judges it by itself.
     ///
-    /// - Parameter accessToken: where the token lies that comes with it, of the head's bytes.
+    /// - Parameters:
+    ///   - accessToken: where the token lies that comes with it, of the head's bytes.
+    ///   - thumbprint: of the key that this token is bound to; `nil` is not looked at.
     static func find(
-        in head: RequestHead, targets: [DPoPTarget], accessToken: Range<Int>?, now: WallTime,
-        policy: Policy
+        in head: RequestHead, targets: [DPoPTarget], accessToken: Range<Int>?,
+        boundTo thumbprint: [UInt8]?, now: WallTime, policy: Policy
     ) throws(DPoPError) -> DPoPProof {
         guard let line = head.value(of: .dpop) else { throw .missing }
         guard head.count(of: .dpop) == 1 else { throw .repeated }
@@ -212,7 +191,7 @@ extension DPoPProof {
         }
         return try verify(
             head.span(of: line.value), method: head.span(of: head.methodRange), targets: targets,
-            accessToken: head.span(accessToken), now: now, policy: policy)
+            accessToken: head.span(accessToken), boundTo: thumbprint, now: now, policy: policy)
     }
 
     /// Where it is remembered: no consumer of OAuth 1.0 has a control in its name.
@@ -231,17 +210,9 @@ extension DPoPProof.Policy {
         nonces = DPoPNonce(
             key: nonceKey, rotationSeconds: configuration.nonceRotation.wholeSeconds)
     }
-
-    /// For how long a proof could be used at most.
-    fileprivate var liveSeconds: Int64 { ageLimitSeconds + leadLimitSeconds + 1 }
 }
 
 extension Configuration {
-    /// How long the nonce of a request has to be remembered: as long as a request of either kind could be used again.
-    var replayWindowSeconds: Int64 {
-        max(oauth1.timestampWindow.wholeSeconds, dpop.liveSeconds)
-    }
-
     /// Whether a token for the audience is good with a proof alone wherever the gateway takes it.
     func requiresProofs(for audience: String) -> Bool {
         let concerned = (routes + hosts.flatMap(\.routes)).filter { route in
@@ -251,26 +222,6 @@ extension Configuration {
             }
         }
         return !concerned.isEmpty && concerned.allSatisfy { $0.requirements.contains(.dpop) }
-    }
-}
-
-extension DPoPConfiguration {
-    /// From the earliest `iat` that is taken to the latest.
-    fileprivate var liveSeconds: Int64 { DPoPProof.Policy(self, nonceKey: nil).liveSeconds }
-}
-
-extension GatewaySnapshot {
-    var proofOrigins: [PublicOrigin] {
-        let own = configuration.dpop.publicURLs
-        return own.isEmpty ? oauth1.publicOrigins : own.compactMap(PublicOrigin.init)
-    }
-}
-
-extension SharedState {
-    /// A reload may have changed how long nonces have to be remembered; before requests are judged by it.
-    func setReplayWindows(_ configuration: Configuration) {
-        replay.setWindow(seconds: configuration.replayWindowSeconds)
-        proofNames.setWindow(seconds: 3 * configuration.dpop.liveSeconds)
     }
 }
 
@@ -289,6 +240,7 @@ extension DPoPError {
         case .invalid(.badAlgorithm): .badAlgorithm
         case .invalid: .invalidProof
         case .wrongMethod, .wrongTarget: .wrongProofTarget
+        case .wrongKey: .proofMismatch
         case .tooOld, .fromFuture: .timestampOutOfWindow
         case .nonceRequired: .nonceRequired
         case .reused: .nonceReused

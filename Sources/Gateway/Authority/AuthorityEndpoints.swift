@@ -102,11 +102,6 @@ enum AuthorityEndpoints {
         do throws(TokenRequestError) {
             let request = try TokenRequest(exchange.head, body: exchange.heldBody.span)
             exchange.tokenRequest = request
-            if case .assertion = request.client {
-                // A proof that has to come again with a nonce must not use up the assertion. Of others the client is proven
-                // first: a stranger makes nobody check a signature.
-                exchange.proof = try exchange.proofOfTokenRequest()
-            }
             if request.client == .oauth1 {
                 // Comes back through `grant` once the signature and the nonce hold.
                 return exchange.authenticateWithBody()
@@ -141,6 +136,11 @@ enum AuthorityEndpoints {
             throw error
         }
         guard let assertion = proven.assertion else { return next(exchange, proven.client) }
+        // The client is proven first: a stranger makes nobody check a signature by a key of the stranger's own. The assertion
+        // is used up last: a proof that has to come again with a nonce comes with the same.
+        if exchange.purpose == .tokenEndpoint {
+            exchange.proof = try exchange.proofOfTokenRequest()
+        }
         let name = Array(assertion.clientID.utf8) + [0] + Array(assertion.tokenID.utf8)
         let id = OneTimeID(
             space: .clientAssertion, fingerprint: Digest.hash(name.span, .sha256),
@@ -172,6 +172,9 @@ enum AuthorityEndpoints {
         exchange.record.client = Array(client.id.utf8)
         do throws(TokenRequestError) {
             if exchange.proof == nil { exchange.proof = try exchange.proofOfTokenRequest() }
+            guard exchange.proof != nil || !client.requiresProof else {
+                throw .invalidProof(.missing)
+            }
         } catch {
             return refuse(exchange, error)
         }

@@ -128,6 +128,11 @@ extension Exchange {
 
     // MARK: The answer
 
+    /// An upstream that gets no proof asks for no nonce, and where we ask for one there is but ours.
+    private var hidesNonce: Bool {
+        permit?.route.forwardsAuthorization != true || snapshot.configuration.dpop.requiresNonce
+    }
+
     /// An interim answer: passed on to a client that can take it. We have answered `100` ourselves.
     func upstreamInterim(_ interim: ResponseHead) {
         guard stage == .forwarding, interim.status != 100,
@@ -136,7 +141,7 @@ extension Exchange {
         worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.append(
             interim, version: head.version, isHead: false, closes: false, date: worker.date,
-            to: &worker.scratch)
+            hidesNonce: hidesNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.sendInterim(status: interim.status, lines)
     }
@@ -156,7 +161,7 @@ extension Exchange {
         worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.append(
             answer, version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
-            date: worker.date, nonce: freshNonce, to: &worker.scratch)
+            date: worker.date, nonce: freshNonce, hidesNonce: hidesNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
         if answer.isEventStream || answer.isGRPC { endWithCredential() }
@@ -179,7 +184,8 @@ extension Exchange {
         record.upstreamDuration = worker.elapsed(since: upstreamStartedAt)
         worker.scratch.removeAll(keepingCapacity: true)
         ResponseHeadWriter.appendSwitch(
-            answer, upgrade, version: head.version, nonce: freshNonce, to: &worker.scratch)
+            answer, upgrade, version: head.version, nonce: freshNonce, hidesNonce: hidesNonce,
+            to: &worker.scratch)
         let lines = worker.scratch
         let status = head.version == .http2 ? 200 : 101
         downstream?.beginAnswer(status: status, lines, framing: .untilClose)

@@ -32,7 +32,7 @@ public enum ResponseHeadWriter {
     /// Appends the 101 that opens a tunnel; for HTTP/2 the lines of the 200 that stands for it (RFC 8441 section 5).
     static func appendSwitch(
         _ response: ResponseHead, _ upgrade: WebSocketUpgrade, version: HTTPVersion,
-        nonce: [UInt8] = [], to output: inout [UInt8]
+        nonce: [UInt8] = [], hidesNonce: Bool = false, to output: inout [UInt8]
     ) {
         let bytes = response.bytes
         if version != .http2 { output.append("HTTP/1.1 101 Switching Protocols\r\n") }
@@ -41,7 +41,7 @@ public enum ResponseHeadWriter {
         {
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
-            if !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
+            if hidesNonce || !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
             lines.append(line, to: &output)
         }
         lines.flush(to: &output)
@@ -61,9 +61,11 @@ public enum ResponseHeadWriter {
     ///     `.untilClose`.
     ///   - date: now, as an IMF-fixdate; sent when the upstream tells none.
     ///   - nonce: what the client's next DPoP proof must have (RFC 9449 section 8.2); empty: nothing is told.
+    ///   - hidesNonce: the upstream's own is none of the client's concern: the proof is not the upstream's to judge, or
+    ///     it is the gateway that asks for nonces, and the client would come with the wrong one.
     public static func append(
         _ response: ResponseHead, version: HTTPVersion, isHead: Bool, closes: Bool, date: [UInt8],
-        nonce: [UInt8] = [], to output: inout [UInt8]
+        nonce: [UInt8] = [], hidesNonce: Bool = false, to output: inout [UInt8]
     ) {
         let bytes = response.bytes
         let framing = framing(of: response, for: version)
@@ -106,9 +108,8 @@ public enum ResponseHeadWriter {
             guard !response.connectionNames(line) else { continue }
             // Of two nonces the client could not tell whose is whose; and whoever kept this answer would tell it again when
             // the nonce is no longer good (RFC 9449 section 8.2).
-            if tellsNonce, isNonce(bytes, line.name.range) || isCacheControl(bytes, line) {
-                continue
-            }
+            if hidesNonce || tellsNonce, isNonce(bytes, line.name.range) { continue }
+            if tellsNonce, isCacheControl(bytes, line) { continue }
             lines.append(line, to: &output)
         }
         lines.flush(to: &output)

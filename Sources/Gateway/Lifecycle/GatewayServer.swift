@@ -93,7 +93,6 @@ public final class GatewayServer {
             shared = try SharedState(
                 workerCount: workers, accessWriter: writer, errors: errors, opened: opened)
             let shared = self.shared
-            shared.setReplayWindows(configuration)
             resolver = try Resolver { addresses in
                 shared.postToAll(.addresses(addresses))
                 shared.namesFound(addresses.keys)
@@ -347,7 +346,7 @@ public final class GatewayServer {
                 listeners: bound)
             configuredAt = .now()
             watchNames(configuration)
-            shared.setReplayWindows(configuration)
+            shared.replay.setWindows(configuration)
             publish()
             errors.notice("reloaded", ["listeners": listeners.description])
         } catch {

@@ -100,7 +100,7 @@ struct Material: Sendable {
                 }, certificate: client.certificate.map(CertificateRule.init),
                 keys: try client.jwksFile.map { path throws(StartError) in
                     try keys(path, client.id)
-                }),
+                }, requiresProof: client.requiresProof),
             oauth1: oauth1)
     }
 

@@ -13,7 +13,7 @@ struct OpenedState {
     let snapshot: StoreSnapshot
     /// What was revoked before the start.
     let revocations: StoreNews
-    let replay: ReplayGuard
+    let replay: ReplayGuards
     let tokens: OpaqueTokens
     /// What nonces are remembered by where several gateways share the store.
     let nonceKey: [UInt8]
@@ -50,13 +50,14 @@ struct OpenedState {
                         return try store.perform(.snapshot)
                     } ?? .empty
                 self.fault = fault
-                replay = OpenedState.ownReplay(configuration, key: nonceKey)
+                replay = ReplayGuards(configuration, key: nonceKey)
                 return
             }
             try OpenedState.makeKeyIfNeeded(configuration, store)
             snapshot = try store.perform(.snapshot)
             revocations = try store.perform(.revocations(after: 0))
-            replay = try OpenedState.replay(configuration, store)
+            replay = ReplayGuards(
+                configuration, try store.perform(.beginRun), now: .now())
             fault = nil
             areRevocationsKnown = true
         } catch {
@@ -73,15 +74,6 @@ struct OpenedState {
             fault = error
             return nil
         }
-    }
-
-    /// Every nonce is the store's to judge; by its own memory the gateway goes on where the conf says so
-    /// (`on_store_failure local`).
-    private static func ownReplay(_ configuration: Configuration, key: [UInt8]) -> ReplayGuard {
-        let replay = ReplayGuard(
-            windowSeconds: configuration.replayWindowSeconds, key: key)
-        replay.raiseCeiling(to: .min)
-        return replay
     }
 
     static func secretsKey(_ configuration: Configuration) throws(StoreError)
@@ -114,20 +106,6 @@ struct OpenedState {
         // Of two gateways that start on a new store at once, one gets its key in.
         _ = try store.perform(
             .addFirstSigningKey(SigningKeyRecord.make(authority.signingAlgorithm)))
-    }
-
-    private static func replay(
-        _ configuration: Configuration, _ store: StateStore
-    ) throws(StoreError) -> ReplayGuard {
-        let start = try store.perform(.beginRun)
-        let replay = ReplayGuard(
-            windowSeconds: configuration.replayWindowSeconds,
-            key: start.replayKey.exposed, floor: start.floor ?? .min)
-        replay.restore(start.savedNonces)
-        for nonce in start.futureNonces {
-            replay.restore(timestamp: nonce.timestamp, fingerprint: nonce.fingerprint)
-        }
-        return replay
     }
 }
 

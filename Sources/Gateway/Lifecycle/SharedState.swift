@@ -14,12 +14,9 @@ final class SharedState: Sendable {
     let accessWriter: LogWriter
     let errors: ErrorLog
     let store: StateStore
-    let replay: ReplayGuard
+    let replay: ReplayGuards
     let tokens: OpaqueTokens
     let nonceKey: [UInt8]
-    /// The names of DPoP proofs that were used lately, whatever their times: beside `replay`, which tells a proof that comes
-    /// again, also after a crash, this one finds a name that comes again in another proof.
-    let proofNames: ReplayGuard
     let proofNonceKey: Secret
     /// What was revoked before the start; what came since is the workers' news.
     let firstRevocations: StoreNews
@@ -44,7 +41,6 @@ final class SharedState: Sendable {
         replay = opened.replay
         tokens = opened.tokens
         nonceKey = opened.nonceKey
-        proofNames = ReplayGuard(windowSeconds: 0, key: opened.nonceKey)
         proofNonceKey = opened.proofNonceKey
         firstRevocations = opened.revocations
         signing = try SigningQueue()

@@ -80,6 +80,9 @@ public final class RouteTable: Sendable {
         return .route(routes[route])
     }
 
+    /// Whether a `host` block names the host of an authority.
+    public func isNamed(_ authority: Span<UInt8>) -> Bool { treeIndex(of: authority) != 0 }
+
     private func agrees(
         _ tree: PathTree, _ path: Span<UInt8>, decoding: Bool, with route: Int?
     ) -> Bool {

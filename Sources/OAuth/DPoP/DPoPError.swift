@@ -15,6 +15,8 @@ public enum DPoPError: Error, Equatable, Sendable {
     case fromFuture
     /// The `ath` is missing, or of another access token.
     case wrongToken
+    /// Another key than the one that the access token is bound to (item 12).
+    case wrongKey
     /// No nonce, or none that we gave out lately (sections 8 and 9): the answer has to bring one.
     case nonceRequired
     /// Its `jti` has been used before: what the caller finds when it records one (section 11.1).

@@ -4,7 +4,8 @@ import Primitives
 /// The nonces that an answer asks for in the next proof (RFC 9449 sections 8 and 9).
 ///
 /// Nothing is kept of them: each is a code over the number of its span of time, under a key that all workers, and all
-/// instances of a fleet, share. A nonce holds for its own span and for the next one.
+/// instances of a fleet, share. A nonce holds for its own span and for the next one, and with those whose clocks lag behind
+/// also in the one before.
 public struct DPoPNonce: Sendable {
     public static let keyByteCount = 32
     private static let label = Array("gatehouse dpop nonce".utf8)
@@ -31,11 +32,12 @@ public struct DPoPNonce: Sendable {
         try make(span(of: now))
     }
 
-    /// Whether the nonce was given out in this span of time or in the one before. Both are compared, in constant time.
+    /// Whether the nonce was given out in this span of time or in the one before, or by an instance whose clock is ahead in
+    /// the next one. All are compared, in constant time.
     public func accepts(_ nonce: String, at now: WallTime) -> Bool {
         let presented = Array(nonce.utf8)
         var isKnown = false
-        for index in [span(of: now), span(of: now) - 1] {
+        for index in [span(of: now), span(of: now) - 1, span(of: now) + 1] {
             guard let nonce = try? make(index) else { return false }
             let isSame = ConstantTime.equal(Array(nonce.utf8), presented)
             isKnown = isSame || isKnown

@@ -57,10 +57,12 @@ public struct DPoPProof: Sendable, Equatable {
     ///   - targets: what the client may know the request's target as; one of them must be meant. None, where it has none
     ///     that a proof could name, refuses every proof.
     ///   - accessToken: the token that comes with it, which `ath` must then name; `nil` at the token endpoint.
+    ///   - thumbprint: of the key that this token is bound to; `nil` is not looked at.
     /// - Throws: the first reason for which it does not hold. Of `.nonceRequired` every other check has passed.
     public static func verify(
         _ proof: Span<UInt8>, method: Span<UInt8>, targets: [DPoPTarget],
-        accessToken: Span<UInt8>?, now: WallTime, policy: Policy = Policy()
+        accessToken: Span<UInt8>?, boundTo thumbprint: [UInt8]? = nil, now: WallTime,
+        policy: Policy = Policy()
     ) throws(DPoPError) -> DPoPProof {
         let parts = try header(proof, policy)
         let key = try key(parts)
@@ -75,10 +77,12 @@ public struct DPoPProof: Sendable, Equatable {
         else { throw .wrongTarget }
         guard result.issuedAt >= now.seconds - policy.ageLimitSeconds else { throw .tooOld }
         guard result.issuedAt <= now.seconds + policy.leadLimitSeconds else { throw .fromFuture }
+        if let accessToken { try checkHash(of: accessToken, claims) }
+        if let thumbprint, thumbprint != result.keyThumbprint { throw .wrongKey }
+        // What costs most comes when nothing else is wrong; a nonce is asked for of those alone who have signed.
         guard JWSVerifier.isValid(parts, of: proof, by: key.verification) else {
             throw .invalid(.badSignature)
         }
-        if let accessToken { try checkHash(of: accessToken, claims) }
         if let nonces = policy.nonces {
             guard let nonce = result.nonce, nonces.accepts(nonce, at: now) else {
                 throw .nonceRequired
@@ -155,7 +159,8 @@ public struct DPoPProof: Sendable, Equatable {
         }
         self.issuedAt = issuedAt
         self.tokenID = tokenID
-        nonce = try DPoPProof.text("nonce", claims)
+        // One that is no text of ours is none: an honest client learns the right one where it is asked for.
+        nonce = try? DPoPProof.text("nonce", claims)
         keyThumbprint = key.thumbprintBytes
     }
 

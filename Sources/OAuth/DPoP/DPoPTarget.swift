@@ -27,23 +27,40 @@ public struct DPoPTarget: Sendable, Equatable {
         (isTLS ? "https://" : "http://") + String(decoding: authority + path, as: UTF8.self)
     }
 
-    /// What a request's client may know its target as: under each `public_url`, where there are any, and otherwise by the
-    /// scheme and the authority that it used, as the base string of OAuth 1.0 has it (RFC 5849 section 3.4.1.2).
+    /// What a request's client may know its target as under the addresses that are public: under those of the authority
+    /// that it used, where any is, and otherwise under each.
     ///
     /// - Returns: none where no `htu` could name it.
     public static func all(
-        of head: RequestHead, from origin: RequestOrigin, publicOrigins: [PublicOrigin]
+        of head: RequestHead, from origin: RequestOrigin, under publicOrigins: [PublicOrigin]
     ) -> [DPoPTarget] {
         guard !head.isAsterisk else { return [] }
         let path = Array(bytes: head.span(of: head.path))
-        guard publicOrigins.isEmpty else {
-            return publicOrigins.compactMap { known in
-                DPoPTarget(
+        let used = origin.authority(of: head)
+        var all: [DPoPTarget] = []
+        var meant: [DPoPTarget] = []
+        for known in publicOrigins {
+            guard
+                let target = DPoPTarget(
                     isTLS: known.isTLS, authority: known.authority, path: known.prefix + path)
+            else { continue }
+            all.append(target)
+            if normalized(authority: used[...], isTLS: known.isTLS) == target.authority {
+                meant.append(target)
             }
         }
-        let authority = origin.authority ?? Array(bytes: head.span(of: head.authority))
-        return DPoPTarget(isTLS: origin.isTLS, authority: authority, path: path).map { [$0] } ?? []
+        return meant.isEmpty ? all : meant
+    }
+
+    /// What it may know it as by the scheme and the authority that it used, as the base string of OAuth 1.0 has them (RFC
+    /// 5849 section 3.4.1.2). Whether that authority is ours is the caller's to see.
+    ///
+    /// - Returns: `nil` where no `htu` could name it.
+    public init?(of head: RequestHead, from origin: RequestOrigin) {
+        guard !head.isAsterisk else { return nil }
+        self.init(
+            isTLS: origin.isTLS, authority: origin.authority(of: head),
+            path: Array(bytes: head.span(of: head.path)))
     }
 
     /// Of an `htu`. Query and fragment have no place there (section 4.2), yet common clients send them: they are left

@@ -1,4 +1,5 @@
 import Cryptography
+import HTTP
 import Primitives
 
 /// What the gateway accepts of OAuth 1.0 (`oauth1` in the conf).
@@ -126,5 +127,10 @@ public struct RequestOrigin: Sendable, Equatable {
     public init(isTLS: Bool, authority: [UInt8]? = nil) {
         self.isTLS = isTLS
         self.authority = authority
+    }
+
+    /// Host and port as the client named them.
+    public func authority(of head: RequestHead) -> [UInt8] {
+        authority ?? Array(bytes: head.span(of: head.authority))
     }
 }

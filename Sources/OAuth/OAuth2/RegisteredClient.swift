@@ -28,10 +28,13 @@ public struct RegisteredClient: Sendable {
     public var certificate: CertificateRule?
     /// What proves its assertions, with `private_key_jwt`.
     public var keys: KeySet?
+    /// It gets no token that is not bound to a key (RFC 9449 section 5.2).
+    public var requiresProof: Bool
 
     public init(
         id: String, secrets: [KnownSecret], scopes: [String], audiences: [String],
-        authMethod: AuthMethod?, certificate: CertificateRule? = nil, keys: KeySet? = nil
+        authMethod: AuthMethod?, certificate: CertificateRule? = nil, keys: KeySet? = nil,
+        requiresProof: Bool = false
     ) {
         self.id = id
         self.secrets = secrets
@@ -40,6 +43,7 @@ public struct RegisteredClient: Sendable {
         self.authMethod = authMethod
         self.certificate = certificate
         self.keys = keys
+        self.requiresProof = requiresProof
     }
 
     /// Whether the secret is one of the client's.

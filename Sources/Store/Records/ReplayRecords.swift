@@ -26,7 +26,7 @@ public struct FutureNonce: Sendable, Hashable {
 ///
 /// The contract: a timestamp at or below the ceiling costs no write, because after a crash nothing at or
 /// below the stored ceiling is accepted (`floor`); one above it is made durable by itself, before the
-/// request is. A clean stop hands every live nonce on, and there is no floor.
+/// request is. A clean stop hands every live nonce on with the gateway's own floor, and the store has none.
 public struct ReplayStart: Sendable, Equatable {
     /// Whether the run before ended with `endRun` (or there was none).
     public let wasClean: Bool

@@ -101,14 +101,21 @@ public struct OneTimeID: Sendable, Equatable {
     /// From when on it need not be remembered, because its request is too old to be accepted. Whole seconds
     /// are kept.
     public let expiresAt: WallTime
+    /// How long after its timestamp whoever records it would still accept it, where the conf says that. A store
+    /// that is shared then lets nothing pass by a longer window which was recorded, and forgotten, by a shorter one.
+    public let windowSeconds: Int64?
 
-    public init(space: Space, fingerprint: [UInt8], timestamp: Int64?, expiresAt: WallTime) {
+    public init(
+        space: Space, fingerprint: [UInt8], timestamp: Int64?, expiresAt: WallTime,
+        windowSeconds: Int64? = nil
+    ) {
         precondition(
             Self.fingerprintBytes.contains(fingerprint.count), "a fingerprint has 16 to 32 bytes")
         self.space = space
         self.fingerprint = fingerprint
         self.timestamp = timestamp
         self.expiresAt = expiresAt.wholeSecond
+        self.windowSeconds = windowSeconds
     }
 }
 

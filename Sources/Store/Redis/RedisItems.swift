@@ -20,6 +20,11 @@ import Primitives
 ///
 /// What remains: an id that far ahead which was accepted within the last poll before Redis lost it, by a gateway that
 /// did not come back either. It may pass once more.
+///
+/// A record lives as long as its gateway could accept the same again, and no longer. The epoch therefore knows
+/// by which windows records were made, and up to which timestamp each: by a longer window nothing passes that
+/// lies within those and is too old for them, since its record may be gone. So a conf may change, by reloads or
+/// restarts, and where gateways differ the shortest window counts.
 extension RedisState {
     func perform(_ items: [StoreItem]) throws(StoreError) -> [StoreItemResult] {
         var results = try performOnce(items, Array(items.indices))
@@ -102,7 +107,8 @@ extension RedisState {
                 .script(
                     .once, keys: [keys.epoch, keys.once(id)], epoch,
                     id.timestamp.map { "\($0)" } ?? "",
-                    "\(Self.lifetime(from: now, to: id.expiresAt))", memory.name))
+                    "\(Self.lifetime(from: now, to: id.expiresAt))", memory.name,
+                    id.windowSeconds.map { "\($0)" } ?? "", "windows:\(id.space.rawValue)"))
         case .recordFutureNonce:
             return .known(.failed(.noRun))
         }
@@ -139,6 +145,7 @@ extension RedisState {
                 return .verdict(.accepted)
             case "reused": return .verdict(.reused)
             case "forgotten": return .verdict(.forgotten)
+            case "window": return .verdict(.belowFloor)
             case "epoch": return nil
             default: return .failed(.corrupt(reason: "a verdict that is not known"))
             }

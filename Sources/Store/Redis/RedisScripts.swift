@@ -89,15 +89,38 @@ enum RedisScript: String, CaseIterable, Sendable {
         return id
         """
 
-    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds, the gateway's name.
+    /// The windows are kept as `SECONDS:TIMESTAMP …`, without those that a shorter one with a later timestamp
+    /// covers; more than eight become the one that covers all.
+    /// KEYS: epoch, the id. ARGV: the epoch's id, timestamp or '', milliseconds, the gateway's name, window in seconds
+    /// or '', the epoch's field of windows.
     case once = """
-        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor', 'doubt')
+        local epoch = redis.call('HMGET', KEYS[1], 'id', 'floor', 'doubt', ARGV[6])
         if epoch[1] ~= ARGV[1] then return {'epoch', '0'} end
         local seconds = redis.call('TIME')[1]
-        local time, timestamp = tonumber(seconds), tonumber(ARGV[2])
+        local time, timestamp, window = tonumber(seconds), tonumber(ARGV[2]), tonumber(ARGV[5])
         local floor, doubt = tonumber(epoch[2]), tonumber(epoch[3] or '0')
         if timestamp and (time <= floor or timestamp <= math.max(floor, doubt)) then
             return {'forgotten', seconds}
+        end
+        if timestamp and window then
+            local kept, isCovered = {}, false
+            local shortest, latest = window, timestamp
+            for length, last in string.gmatch(epoch[4] or '', '(%d+):(%d+)') do
+                length, last = tonumber(length), tonumber(last)
+                if length < window and timestamp <= last and timestamp <= time - length then
+                    return {'window', seconds}
+                end
+                if length <= window and last >= timestamp then isCovered = true end
+                if length < window or last > timestamp then
+                    kept[#kept + 1] = string.format('%.0f:%.0f', length, last)
+                end
+                shortest, latest = math.min(shortest, length), math.max(latest, last)
+            end
+            if not isCovered then
+                kept[#kept + 1] = string.format('%.0f:%.0f', window, timestamp)
+                if #kept > 8 then kept = {string.format('%.0f:%.0f', shortest, latest)} end
+                redis.call('HSET', KEYS[1], ARGV[6], table.concat(kept, ' '))
+            end
         end
         if not redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then
             return {'reused', seconds}

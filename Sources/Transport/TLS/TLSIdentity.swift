@@ -8,6 +8,8 @@ import Primitives
 @safe public final class TLSIdentity: @unchecked Sendable {
     /// The names a client may ask for, in lower case; `*.example.com` is one label in front.
     public let names: [String]
+    /// The addresses that it is good for.
+    let addresses: [IPAddress]
     /// When the certificate ends.
     public let expiresAt: WallTime
     let certificate: OpaquePointer
@@ -34,6 +36,8 @@ import Primitives
         unsafe certificate = unsafe owned.leaf
         unsafe chain = unsafe owned.chain
         names = unsafe CertificateNames.hosts(of: certificate)
+        addresses = unsafe CertificateNames.alternatives(of: certificate)
+            .filter { $0.kind == GEN_IPADD }.compactMap { IPAddress(bytes: $0.bytes) }
         expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
         var validity: WallTime?
         var fault: TLSError?

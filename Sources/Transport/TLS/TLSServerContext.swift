@@ -213,17 +213,27 @@ public enum TLSMinimumVersion: Sendable {
         return Array(Digest.hash(rules.span, .sha256))
     }
 
+    /// Whether one of the certificates is good for a host: a name, or an address as a URI has it.
+    public func isNamed(_ host: String) -> Bool {
+        if index(of: host) != nil { return true }
+        let text =
+            host.hasPrefix("[") && host.hasSuffix("]") ? host.dropFirst().dropLast() : host[...]
+        guard let address = IPAddress(String(text)) else { return false }
+        return identities.contains { $0.contains { $0.addresses.contains(address) } }
+    }
+
     // MARK: For the callbacks
 
     /// The context for a name in a client's SNI: exact before wildcard, the first certificate when none fits.
     func context(for name: String) -> OpaquePointer {
+        unsafe contexts[index(of: name) ?? 0].raw
+    }
+
+    private func index(of name: String) -> Int? {
         var host = name.lowercased()
         if host.hasSuffix(".") { host.removeLast() }
-        var index = exactNames[host]
-        if index == nil, let dot = host.firstIndex(of: ".") {
-            index = wildcardNames[String(host[dot...])]
-        }
-        return unsafe contexts[index ?? 0].raw
+        if let index = exactNames[host] { return index }
+        return host.firstIndex(of: ".").flatMap { wildcardNames[String(host[$0...])] }
     }
 
     /// The staple for a certificate in use, while it counts.

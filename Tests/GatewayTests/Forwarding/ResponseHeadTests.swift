@@ -54,6 +54,12 @@ import Testing
             nonce: Array("ours".utf8), to: &output)
         #expect(try WrittenHead(output).values("DPoP-Nonce") == ["ours"])
         #expect(try WrittenHead(output).values("Cache-Control") == ["no-store"])
+        output = []
+        ResponseHeadWriter.append(
+            head, version: .http11, isHead: false, closes: false, date: someDate, hidesNonce: true,
+            to: &output)
+        #expect(try WrittenHead(output).values("DPoP-Nonce") == [])
+        #expect(try WrittenHead(output).values("Cache-Control") == ["public, max-age=9"])
     }
 
     @Test func hopByHopFieldsStayBehind() throws {

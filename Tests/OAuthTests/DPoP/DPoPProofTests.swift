@@ -25,7 +25,8 @@ struct DPoPProofTests {
     private static func verify(
         _ proof: [UInt8], _ method: String = "GET",
         _ url: String = "https://gateway.example.com/api/items", token: String? = "TOKEN",
-        now: WallTime = now, policy: DPoPProof.Policy = DPoPProof.Policy()
+        now: WallTime = now, policy: DPoPProof.Policy = DPoPProof.Policy(),
+        boundTo thumbprint: [UInt8]? = nil
     ) throws -> Result<DPoPProof, DPoPError> {
         let target = try target(url)
         let method = Array(method.utf8)
@@ -34,7 +35,7 @@ struct DPoPProofTests {
             return .success(
                 try DPoPProof.verify(
                     proof.span, method: method.span, targets: [target], accessToken: token?.span,
-                    now: now, policy: policy))
+                    boundTo: thumbprint, now: now, policy: policy))
         } catch {
             return .failure(error)
         }
@@ -225,7 +226,12 @@ struct DPoPProofTests {
         #expect(longestProof.tokenID == longest || longestProof.nonce == longest)
         for value in ["\"\(longest)x\"", #""""#, "1", "null"] {
             let result = try Self.verify(Self.make(claims: [name: value]))
-            #expect(result == .failure(.invalid(.invalidClaim(name))))
+            // A nonce that is none is only missed where one is asked for.
+            if name == "nonce" {
+                #expect(try result.get().nonce == nil)
+            } else {
+                #expect(result == .failure(.invalid(.invalidClaim(name))))
+            }
         }
     }
 
@@ -296,7 +302,9 @@ struct DPoPProofTests {
         let good = try nonces.current(at: Self.now)
         let proof = try Self.make(claims: ["nonce": "\"\(good)\""])
         #expect(try Self.verify(proof, policy: policy).get().nonce == good)
-        for claims in [[:], ["nonce": #""other""#]] {
+        let long = "\"" + String(repeating: "x", count: 257) + "\""
+        for value in [nil, #""other""#, #""""#, "1", "null", "[]", long] {
+            let claims = value.map { ["nonce": $0] } ?? [:]
             let result = try Self.verify(Self.make(claims: claims), policy: policy)
             #expect(result == .failure(.nonceRequired))
         }
@@ -306,6 +314,22 @@ struct DPoPProofTests {
         #expect(
             try Self.verify(Array(unsigned), policy: policy)
                 == .failure(.invalid(.badSignature)))
+    }
+
+    /// What costs nothing is judged before the signature: by whichever of them it fails.
+    @Test func theSignatureIsCheckedLast() throws {
+        let unsigned = Array(try Self.make().dropLast(4) + Array("AAAA".utf8))
+        #expect(try Self.verify(unsigned, "PUT") == .failure(.wrongMethod))
+        #expect(try Self.verify(unsigned, token: "OTHER") == .failure(.wrongToken))
+        let later = WallTime(seconds: Self.now.seconds + 100)
+        #expect(try Self.verify(unsigned, now: later) == .failure(.tooOld))
+        #expect(
+            try Self.verify(unsigned, boundTo: Array(repeating: 1, count: 32))
+                == .failure(.wrongKey))
+        #expect(try Self.verify(unsigned) == .failure(.invalid(.badSignature)))
+        let proof = try Self.verify(Self.make()).get()
+        #expect(try Self.verify(Self.make(), boundTo: proof.keyThumbprint).get() == proof)
+        #expect(DPoPError.wrongKey.code == "invalid_dpop_proof")
     }
 
     /// To the byte.

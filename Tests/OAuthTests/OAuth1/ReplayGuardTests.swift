@@ -8,9 +8,11 @@ struct ReplayGuardTests {
     private static let now: Int64 = 1_767_225_600
 
     private static func fresh(
-        window: Int64 = 300, capacity: Int = 1 << 20, floor: Int64 = .min
+        window: Int64 = 300, capacity: Int = 1 << 20, floor: Int64 = .min,
+        identity: ReplayGuard.Identity = .withinTimestamp
     ) -> ReplayGuard {
-        ReplayGuard(windowSeconds: window, capacity: capacity, key: key, floor: floor)
+        ReplayGuard(
+            windowSeconds: window, capacity: capacity, key: key, floor: floor, identity: identity)
     }
 
     private static func claim(
@@ -51,6 +53,12 @@ struct ReplayGuardTests {
         #expect(replay.count == 10_000)
     }
 
+    private static func saved(_ replay: ReplayGuard) -> [UInt8] {
+        var output: [UInt8] = []
+        replay.save(to: &output)
+        return output
+    }
+
     @Test(arguments: [300, 1, 30 * 86400, 3600] as [Int64])
     func aCleanStopForgetsNothing(newWindow: Int64) {
         let replay = Self.fresh()
@@ -58,10 +66,12 @@ struct ReplayGuardTests {
             #expect(
                 Self.claim(replay, "\(number)", at: Self.now - Int64(number % 300)) == .accepted)
         }
-        let saved = replay.saved
-        #expect(saved.count == 16 * 1000)
+        let saved = Self.saved(replay)
+        #expect(saved.count == 16 + 16 * 1000)
         let next = Self.fresh(window: newWindow)
-        next.restore(saved)
+        var offset = 2
+        #expect(next.restore([1, 2] + saved + [3], from: &offset))
+        #expect(offset == 2 + saved.count)
         // However long the buckets are now, each nonce is one entry.
         #expect(next.count == 1000)
         for number in 0..<1000 {
@@ -70,12 +80,103 @@ struct ReplayGuardTests {
         }
     }
 
+    /// What was dropped before a clean stop stays below the floor after it, whatever the window is then.
+    @Test(arguments: [ReplayGuard.Identity.withinTimestamp, .byName])
+    func aWiderWindowAfterACleanStopOpensNothing(identity: ReplayGuard.Identity) {
+        let replay = Self.fresh(window: 5, identity: identity)
+        for number in 0..<1000 { _ = Self.claim(replay, "\(number)") }
+        let later = Self.now + 60
+        for number in 0..<1000 {
+            #expect(Self.claim(replay, "x\(number)", at: later, now: later) == .accepted)
+        }
+        #expect(replay.count == 1000)
+        let next = Self.fresh(window: 300, identity: identity)
+        var offset = 0
+        #expect(next.restore(Self.saved(replay), from: &offset))
+        for number in 0..<1000 {
+            #expect(Self.claim(next, "\(number)", now: later) == .belowFloor)
+            #expect(Self.claim(next, "x\(number)", at: later, now: later) == .reused)
+            #expect(Self.claim(next, "y\(number)", at: later, now: later) == .accepted)
+        }
+    }
+
     @Test func whatIsNotWholeIsNotRestored() {
         let replay = Self.fresh()
         #expect(Self.claim(replay, "n") == .accepted)
-        let next = Self.fresh()
-        next.restore(Array(replay.saved.dropLast()))
-        #expect(next.count == 0)
+        let saved = Self.saved(replay)
+        for length in 0..<saved.count {
+            let next = Self.fresh()
+            var offset = 0
+            #expect(!next.restore(Array(saved.prefix(length)), from: &offset))
+            #expect(next.count == 0 && offset == 0)
+        }
+        var tooMany = saved
+        tooMany[8] = 0xFF
+        var offset = 0
+        #expect(!Self.fresh().restore(tooMany, from: &offset))
+    }
+
+    // MARK: By name
+
+    /// The `jti` of a proof: once, whatever the times, until the first has left the window.
+    @Test func aNamePassesOnceWithinTheWindow() {
+        let replay = Self.fresh(window: 61, identity: .byName)
+        #expect(Self.claim(replay, "one", at: Self.now - 50) == .accepted)
+        for offset in [-50, -51, -60, -20, 0, 5] as [Int64] {
+            #expect(Self.claim(replay, "one", at: Self.now + offset) == .reused)
+        }
+        #expect(Self.claim(replay, "one", token: "of another key") == .accepted)
+        #expect(replay.count == 2)
+        let later = Self.now + 11
+        #expect(Self.claim(replay, "one", at: later, now: later) == .reused)
+        let over = Self.now + 60
+        #expect(Self.claim(replay, "one", at: over, now: over) == .accepted)
+        #expect(Self.claim(replay, "one", at: over + 1, now: over) == .reused)
+    }
+
+    @Test func aNameIsKnownAfterACleanStopAndAboveTheCeiling() {
+        let replay = Self.fresh(window: 61, identity: .byName)
+        replay.raiseCeiling(to: Self.now + 3)
+        #expect(Self.claim(replay, "one") == .accepted)
+        #expect(Self.claim(replay, "one", at: Self.now + 5) == .reused)
+        let next = Self.fresh(window: 3601, identity: .byName)
+        var offset = 0
+        #expect(next.restore(Self.saved(replay), from: &offset))
+        #expect(Self.claim(next, "one", at: Self.now + 1) == .reused)
+    }
+
+    /// A reload that lengthens the window refuses what may have been dropped, and no more: whatever is newer
+    /// than the shorter window's end passes at once.
+    @Test(
+        arguments: [
+            (2, 61), (61, 3601), (3601, 61), (61, 2), (2, 3601), (6, 301),
+        ] as [(Int64, Int64)])
+    func anotherWindowRefusesNothingNew(old: Int64, new: Int64) {
+        let replay = Self.fresh(window: old, identity: .byName)
+        // Traffic in every second, so that buckets come and go.
+        for second in 0..<(2 * old + 120) {
+            let now = Self.now + second
+            for number in 0..<70 {
+                #expect(Self.claim(replay, "\(second) \(number)", at: now, now: now) == .accepted)
+            }
+        }
+        let reload = Self.now + 2 * old + 120
+        replay.setWindow(seconds: new)
+        for second in 0..<(2 * new + 120) where second < 200 || second % 20 == 0 {
+            let now = reload + second
+            for number in 0..<70 {
+                let verdict = Self.claim(replay, "new \(second) \(number)", at: now, now: now)
+                guard verdict == .accepted else {
+                    Issue.record("\(verdict) \(second) seconds after the reload")
+                    return
+                }
+            }
+            // None of before passes again.
+            let age = second + 1
+            let verdict = Self.claim(
+                replay, "\(reload - 1 - Self.now) 0", at: now - age, now: now)
+            #expect(verdict == .reused || verdict == .belowFloor)
+        }
     }
 
     @Test func afterACrashNothingUpToTheCeilingPasses() throws {
@@ -156,6 +257,6 @@ struct ReplayGuardTests {
         let replay = Self.fresh()
         #expect(Self.claim(replay, "n") == .accepted)
         #expect(Self.claim(other, "n") == .accepted)
-        #expect(replay.saved != other.saved)
+        #expect(Self.saved(replay) != Self.saved(other))
     }
 }

@@ -17,16 +17,18 @@ extension Explainer {
                 .authentication,
                 "it is bound to a key: it is good by the scheme DPoP, with a proof, alone")
         case (let thumbprint?, .dpop):
-            let proof: DPoPProof
             do throws(DPoPError) {
-                proof = try judgeProof(proofTargets, beside: shown.range)
+                _ = try judgeProof(
+                    proofTargets.ofRequest, beside: shown.range, boundTo: thumbprint)
+                return
             } catch {
+                if error == .wrongKey {
+                    say(
+                        .authentication,
+                        "the token is bound to another key, \(Base64.encode(thumbprint, .url))")
+                }
                 throw ExplainedRefusal(error.reason, status: 401)
             }
-            if proof.keyThumbprint == thumbprint { return }
-            say(
-                .authentication,
-                "it is bound to another key, \(Base64.encode(thumbprint, .url))")
         }
         throw ExplainedRefusal(.proofMismatch, status: 401)
     }
@@ -34,30 +36,27 @@ extension Explainer {
     /// What can be said of the proof where the token itself cannot be judged here.
     mutating func tellProof(beside shown: PresentedToken) {
         guard shown.scheme == .dpop else { return }
-        _ = try? judgeProof(proofTargets, beside: shown.range)
+        _ = try? judgeProof(proofTargets.ofRequest, beside: shown.range)
     }
 
     /// `nil`: there is none, and a bearer token is asked for.
-    mutating func proofOfTokenRequest(
-        _ authority: AuthoritySnapshot
-    ) throws(ExplainedRefusal) -> DPoPProof? {
+    mutating func proofOfTokenRequest() throws(ExplainedRefusal) -> DPoPProof? {
         guard head.value(of: .dpop) != nil else { return nil }
-        let published = PublicOrigin(AuthorityMetadata.origin(of: authority.policy.issuer)).map {
-            DPoPTarget.all(of: head, from: origin, publicOrigins: [$0])
-        }
         do throws(DPoPError) {
-            return try judgeProof(proofTargets + (published ?? []), beside: nil)
+            return try judgeProof(proofTargets.ofTokenRequest, beside: nil)
         } catch {
             throw refused(.invalidProof(error))
         }
     }
 
-    private var proofTargets: [DPoPTarget] {
-        DPoPTarget.all(of: head, from: origin, publicOrigins: snapshot.proofOrigins)
+    private var proofTargets: ProofTargets {
+        ProofTargets(
+            head: head, origin: origin, snapshot: snapshot,
+            certificates: isForwarded ? nil : snapshot.tls.servers[listener.name])
     }
 
     private mutating func judgeProof(
-        _ targets: [DPoPTarget], beside token: Range<Int>?
+        _ targets: [DPoPTarget], beside token: Range<Int>?, boundTo thumbprint: [UInt8]? = nil
     ) throws(DPoPError) -> DPoPProof {
         let configuration = snapshot.configuration.dpop
         if let line = head.value(of: .dpop) {
@@ -67,7 +66,7 @@ extension Explainer {
         }
         do throws(DPoPError) {
             let proof = try DPoPProof.find(
-                in: head, targets: targets, accessToken: token, now: now,
+                in: head, targets: targets, accessToken: token, boundTo: thumbprint, now: now,
                 policy: DPoPProof.Policy(configuration, nonceKey: nil))
             if configuration.requiresNonce, proof.nonce == nil { throw .nonceRequired }
             say(
@@ -81,7 +80,10 @@ extension Explainer {
             say(.authentication, "DPoP proof: refused: \(ProofReport.sentence(error))")
             if error == .wrongTarget {
                 let known = targets.map(\.text).joined(separator: " or ")
-                say(.authentication, "the request's target is \(known.isEmpty ? "none" : known)")
+                say(
+                    .authentication,
+                    "the request's target is \(known.isEmpty ? "none that is known for ours" : known)"
+                )
                 if snapshot.proofOrigins.isEmpty {
                     say(
                         .authentication,
@@ -123,6 +125,7 @@ enum ProofReport {
         case .tooOld: "its iat is too long ago (proof_lifetime)"
         case .fromFuture: "its iat is too far ahead (clock_skew)"
         case .wrongToken: "its ath is missing, or of another token"
+        case .wrongKey: "it is not by the token's key"
         case .nonceRequired: "it has no nonce of ours (require_nonce)"
         case .reused: "its jti was used before"
         }

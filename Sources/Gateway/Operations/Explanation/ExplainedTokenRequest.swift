@@ -57,9 +57,6 @@ extension Explainer {
         } catch {
             throw refused(error)
         }
-        // In the order of the endpoint.
-        var proof: DPoPProof?
-        if case .assertion = request.client { proof = try proofOfTokenRequest(authority) }
         var signer: RegisteredClient?
         if request.client == .oauth1 {
             let principal = try proveSigner(body)
@@ -77,7 +74,11 @@ extension Explainer {
         } catch {
             throw refused(error)
         }
-        if proof == nil { proof = try proofOfTokenRequest(authority) }
+        let proof = try proofOfTokenRequest()
+        if proof == nil, client.requiresProof {
+            say(.authentication, "the client gets tokens with a DPoP proof alone")
+            throw refused(.invalidProof(.missing))
+        }
         guard authority.configuration.tokenFormat == .opaque || authority.signingKey(at: now) != nil
         else {
             say(.authorization, "the store holds no key to sign with")

@@ -16,6 +16,8 @@ struct Explainer {
     private(set) var address: IPAddress?
     /// How the client reached the gateway.
     private(set) var origin: RequestOrigin
+    /// By way of a proxy that is trusted.
+    private(set) var isForwarded = false
     /// What the client's connection shows.
     let certificate: ClientCertificate?
     /// It shows one that has ended, and that counts no more.
@@ -96,6 +98,7 @@ struct Explainer {
                 let client = try ForwardedClient(
                     head, peer: address, trusted: listener.trustedProxies)
             else { return }
+            isForwarded = true
             address = client.address
             origin = RequestOrigin(
                 isTLS: client.isTLS ?? origin.isTLS, authority: client.authority)

@@ -50,9 +50,11 @@ public struct RequestExplanation: Sendable {
             throw StartError(
                 .configuration, "no listener \(name ?? "") in the conf; it has \(known)")
         }
+        // For the names in the certificates. Who explains may not read the keys beside them: then Host is believed.
+        let tls = try? TLSMaterial(configuration, ticketKeys: TLSTicketKeys())
         let snapshot = GatewaySnapshot(
             configuration: configuration, material: try Material(configuration), state: facts.state,
-            tls: .none, listeners: [])
+            tls: tls ?? .none, listeners: [])
         let oauth1: OAuth1Verifier
         do throws(CryptographyError) {
             oauth1 = try OAuth1Verifier(policy: snapshot.oauth1)
