@@ -427,8 +427,8 @@ struct RedisFaultTests {
     /// SYNs that nobody answers: the queue of the listening socket is full, and the kernel drops them.
     @Test func aBlackHoleHoldsNobodyForLongerThanTheTimeout() throws {
         let hole = try ManualServer(backlog: 0)
-        let filler = (0..<2).map { _ in try? TCPClient(port: hole.port) }
-        #expect(!filler.isEmpty)
+        let filler = try TCPClient(port: hole.port)
+        defer { withExtendedLifetime(filler) {} }
         let timeout = Duration.milliseconds(400)
         let location = RedisLocation(
             addresses: [.ip(.v4(0x7F00_0001), port: hole.port)], timeout: timeout)
