@@ -62,15 +62,38 @@ final class Authenticator {
             return .principal(known)
         }
         let verified = try tokens.verify(token, now: now)
-        guard !snapshot.hasLostClient(of: verified) else { return .unknownClient }
         let principal = Principal.bearer(verified)
-        cache?.insert(token, principal)
+        switch snapshot.standing(ofClientOf: verified, at: now) {
+        case .known: cache?.insert(token, principal)
+        case .awaited: break
+        case .lost: return .unknownClient
+        }
         return .principal(principal)
     }
 }
 
+/// What is known of the client of a token.
+enum ClientStanding {
+    case known
+    /// Whoever issued the token a moment ago knew its client; the news of it is on its way here. It is asked again each time.
+    case awaited
+    /// There is no such client any more.
+    case lost
+}
+
 extension GatewaySnapshot {
-    /// Whether a token of ours is of a client that was taken away. Until the store has been read nobody knows who its
+    /// Within this time after a token was issued every gateway of a fleet has heard of its client, clocks that differ by a
+    /// little included; a client that is taken away gets none that would be younger.
+    private static let newsSeconds: Int64 = 5
+
+    func standing(ofClientOf token: VerifiedToken, at now: WallTime) -> ClientStanding {
+        guard hasLostClient(of: token) else { return .known }
+        guard let issuedAt = token.issuedAt else { return .lost }
+        let (age, overflow) = now.seconds.subtractingReportingOverflow(issuedAt)
+        return !overflow && age < GatewaySnapshot.newsSeconds ? .awaited : .lost
+    }
+
+    /// Whether a token of ours is of a client that is not known. Until the store has been read nobody knows who its
     /// clients are.
     func hasLostClient(of token: VerifiedToken) -> Bool {
         token.isFromOwnAuthority && isStateKnown && clients[token.clientID] == nil

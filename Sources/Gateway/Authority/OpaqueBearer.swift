@@ -25,11 +25,12 @@ extension Exchange {
             guard let stored, let verified = authority.vouched(stored, at: now) else {
                 return exchange.refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
             }
-            guard !exchange.snapshot.hasLostClient(of: verified) else {
-                return exchange.refuseLostClient()
-            }
             let principal = Principal.bearer(verified)
-            exchange.remember(token, principal)
+            switch exchange.snapshot.standing(ofClientOf: verified, at: now) {
+            case .known: exchange.remember(token, principal)
+            case .awaited: break
+            case .lost: return exchange.refuseLostClient()
+            }
             exchange.provedBearer(principal)
         }
     }

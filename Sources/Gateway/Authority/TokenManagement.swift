@@ -64,8 +64,8 @@ enum TokenManagement {
             return exchange.refuse(.internalError)
         }
         func live(_ token: VerifiedToken, _ exchange: Exchange) -> Found {
-            exchange.worker.revocations.covers(token)
-                || exchange.snapshot.hasLostClient(of: token) ? .nothing : .token(token)
+            let isLost = exchange.snapshot.standing(ofClientOf: token, at: now) == .lost
+            return exchange.worker.revocations.covers(token) || isLost ? .nothing : .token(token)
         }
         let text = token.exposed
         guard exchange.worker.shared.tokens.kind(of: text.span) == .access else {
