@@ -145,6 +145,10 @@ struct DPoPTokenTests {
             #expect(reply.status == status && reply.text.contains(words), "\(reply.text)")
         }
         #expect(try house.ask(nil).status == 200)
+        let issued = try run(
+            gatehouseBinary(),
+            ["token", "issue", "--client", "strict", "--config", house.folder.file("gateway.conf")])
+        #expect(issued.status == .code(64) && issued.error.contains("--jkt"), "\(issued.error)")
     }
 
     /// A signature of OAuth 1.0 beside the token, where a route wants both.

@@ -60,6 +60,10 @@ struct RevocationRunTests {
             ([try issuer.token("one", claims: #","exp":1000"#)], "malformed_credentials"),
             ([try issuer.token("one", issuer: "http://else.test")], "unknown_issuer"),
             (["x", "--issuer", "outside"], "go with --jti"),
+            (
+                ["--issuer", "outside", "--jti", jti, "--until", "1000"],
+                "nothing would be revoked"
+            ),
         ] {
             let result = try run(
                 gatehouseBinary(),

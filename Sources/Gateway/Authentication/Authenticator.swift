@@ -102,7 +102,8 @@ extension GatewaySnapshot {
     /// Whether whoever vouched for a token is trusted still.
     func trustsIssuer(of token: VerifiedToken) -> Bool {
         if token.digest != nil {
-            return token.isFromOwnAuthority ? authority != nil : introspection != nil
+            if token.isFromOwnAuthority { return authority != nil }
+            return introspection?.terms.name.hasBytes(of: token.issuerName) ?? false
         }
         return issuers.contains {
             $0.isOwnAuthority == token.isFromOwnAuthority && $0.issuer == token.issuer

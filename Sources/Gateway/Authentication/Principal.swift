@@ -1,4 +1,5 @@
 import OAuth
+import Primitives
 
 /// Who proved to be calling. Made here alone, from a credential that was verified: a function that asks for
 /// a `Principal` cannot be reached without one.
@@ -118,9 +119,10 @@ public final class Principal: Sendable {
     /// The same, proven by the certificate on its connection too, for `authenticate all`.
     ///
     /// - Parameter clientID: whom the certificate names.
-    /// - Returns: `nil` when that is another client.
+    /// - Returns: `nil` when that is another client, as one of an outside issuer is: nobody else's names are those of our
+    ///   clients.
     public func withCertificate(ofClient clientID: String) -> Principal? {
-        guard clientBytes.elementsEqual(clientID.utf8) else { return nil }
+        guard outsideIssuer == nil, self.clientID.hasBytes(of: clientID) else { return nil }
         return Principal(
             schemes: schemes.union(.certificate), scheme: scheme, clientID: self.clientID,
             subject: subject, issuer: issuer, scopes: scopes, audiences: audiences, token: token)

@@ -5,9 +5,9 @@ import Primitives
 /// The tokens that one worker has proven, with whom they speak for, so that the next request with one costs no signature
 /// check.
 ///
-/// Found by a keyed 64-bit hash of the token's last bytes, which are its signature's and differ from
-/// token to token, and by full comparison of its bytes. Only tokens that were proven are kept, so
-/// that nobody makes chains long. What is kept is what the token says; verdicts are made anew.
+/// Found by a keyed 64-bit hash of the token's last bytes, which are its signature's, or random, and
+/// differ from token to token, and by full comparison of its bytes. Only tokens that were proven are
+/// kept, so that nobody makes chains long. What is kept is what the token says; verdicts are made anew.
 /// Bounded by bytes, evicted by CLOCK: one more is looked at for each that comes in, so that no
 /// insertion waits for a sweep. When keys or issuers change, they are removed.
 ///
@@ -155,8 +155,8 @@ private struct Table {
         }
     }
 
-    /// Compared plainly: to learn something by the time it takes, a stranger would need another token of the same hash,
-    /// whose key nobody has.
+    /// Compared plainly: to learn something by the time it takes, a stranger would need a text of the same hash, and so
+    /// either the hash's key or the token's last bytes, which are as secret as the token.
     private func isToken(of position: Int, _ token: Span<UInt8>) -> Bool {
         let known = slots[position].token
         return known.span.equals(token)

@@ -140,6 +140,7 @@ enum AuthorityEndpoints {
         // is used up last: a proof that has to come again with a nonce comes with the same.
         if exchange.purpose == .tokenEndpoint {
             exchange.proof = try exchange.proofOfTokenRequest()
+            try demandProof(exchange, of: proven.client)
         }
         let name = Array(assertion.clientID.utf8) + [0] + Array(assertion.tokenID.utf8)
         let id = OneTimeID(
@@ -172,14 +173,19 @@ enum AuthorityEndpoints {
         exchange.record.client = Array(client.id.utf8)
         do throws(TokenRequestError) {
             if exchange.proof == nil { exchange.proof = try exchange.proofOfTokenRequest() }
-            guard exchange.proof != nil || !client.requiresProof else {
-                throw .invalidProof(.missing)
-            }
+            try demandProof(exchange, of: client)
         } catch {
             return refuse(exchange, error)
         }
         guard let proof = exchange.proof else { return grant(exchange, to: client) }
         exchange.use(proof) { exchange in grant(exchange, to: client) }
+    }
+
+    /// A client that is registered for tokens bound to a key gets no others (RFC 9449 section 5.2).
+    private static func demandProof(
+        _ exchange: Exchange, of client: RegisteredClient
+    ) throws(TokenRequestError) {
+        guard exchange.proof != nil || !client.requiresProof else { throw .invalidProof(.missing) }
     }
 
     private static func grant(_ exchange: Exchange, to client: RegisteredClient) {

@@ -87,6 +87,9 @@ public struct CommandLineRevocation {
             throw StartError(
                 .usage, "the conf has no authority block: name the token's issuer with --issuer")
         }
+        if let until, until <= now {
+            throw StartError(.usage, "--until: that moment is over, and nothing would be revoked")
+        }
         if let until { end = until.adding(seconds: CommandLineRevocation.clockDifference) }
         self.init(
             Revocation(.token(issuer: claim, id: jti), issuedBefore: now, until: end),

@@ -46,6 +46,10 @@ public struct CommandLineToken {
                 : "tokens of \(id) are bound to no certificate"
             throw StartError(.usage, problem)
         }
+        guard key != nil || !client.requiresProof else {
+            throw StartError(
+                .usage, "tokens of \(id) are bound to a key: name its thumbprint with --jkt")
+        }
         do {
             let grant = try TokenEndpoint.grant(
                 TokenRequest(scopes: scopes), to: client, under: authority.policy,

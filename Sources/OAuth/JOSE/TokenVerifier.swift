@@ -62,7 +62,8 @@ public final class TokenVerifier {
         let issuer = try chosenIssuer().terms
         return UnprovenToken(
             issuer: issuer, tokenID: claims.string("jti", of: 0),
-            expiresAt: claims.member("exp").flatMap { claims.seconds($0) })
+            expiresAt: claims.member("exp").flatMap { claims.seconds($0) },
+            issuedAt: claims.member("iat").flatMap { claims.seconds($0) })
     }
 
     /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
@@ -136,4 +137,5 @@ public struct UnprovenToken: Sendable {
     public let tokenID: String?
     /// Seconds since the epoch, without the skew.
     public let expiresAt: Int64?
+    public let issuedAt: Int64?
 }

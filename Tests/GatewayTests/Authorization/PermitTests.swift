@@ -289,6 +289,10 @@ import Testing
             Principal.bearerAndOAuth1(token, clientID: "client-1")?.schemes == [.bearer, .oauth1])
         let outside = try Principals.token("client-1", isOurs: false)
         #expect(Principal.bearerAndOAuth1(outside, clientID: "client-1") == nil)
+        let ours = Principal.bearer(token).withCertificate(ofClient: "client-1")
+        #expect(ours?.schemes == [.bearer, .certificate])
+        #expect(Principal.bearer(token).withCertificate(ofClient: "client-2") == nil)
+        #expect(Principal.bearer(outside).withCertificate(ofClient: "client-1") == nil)
     }
 
     static let addresses: [(rules: [String], address: String?, permitted: Bool)] = [
