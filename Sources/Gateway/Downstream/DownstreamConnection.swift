@@ -36,7 +36,6 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     var registration: Registration?
     var interest: Readiness = [.readable, .peerClosed]
     var state = State.idle
-    private var parser: RequestHeadParser
     var exchange: Exchange?
     /// Bytes that came before they could be used: the next request's, or a body's whose upstream is slow.
     var pendingInput = ByteQueue()
@@ -67,7 +66,6 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         self.tls = tls
         self.socket = socket
         peerText = DownstreamConnection.text(of: peer)
-        parser = RequestHeadParser(limits: listener.headLimits)
     }
 
     static func text(of peer: IPAddress?) -> [UInt8] {
@@ -176,9 +174,9 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     private func parseHead(_ input: Span<UInt8>, from offset: Int) -> Int? {
         let exchange = self.exchange ?? beginHead()
         do throws(HTTP1Error) {
-            switch try parser.parse(input, from: offset, into: exchange.head) {
+            switch try exchange.headParser.parse(input, from: offset, into: exchange.head) {
             case .incomplete:
-                if state == .idle, parser.hasBegun {
+                if state == .idle, exchange.headParser.hasBegun {
                     state = .readingHead
                     setDeadline(after: listener.limits.headerTimeout)
                 }
@@ -186,7 +184,6 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
             case .complete(let next):
                 state = .exchanging
                 setDeadline(after: nil)
-                parser.reset()
                 exchange.begin()
                 return next
             }
@@ -201,10 +198,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     private func beginHead() -> Exchange {
         let exchange = worker.takeExchange(for: self)
         self.exchange = exchange
-        // A reload may have changed the limits since the last request.
-        if parser.limits != listener.headLimits {
-            parser = RequestHeadParser(limits: listener.headLimits)
-        }
+        // Anew for each head: a reload may have changed the limits, and a bad head leaves it anywhere.
+        exchange.headParser = RequestHeadParser(limits: listener.headLimits)
         return exchange
     }
 

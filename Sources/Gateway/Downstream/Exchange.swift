@@ -36,6 +36,8 @@ final class Exchange {
 
     let worker: Worker
     let head = RequestHead()
+    /// Reads a head of HTTP/1.1, which may come in pieces: here, so that an idle connection need not hold it.
+    var headParser = RequestHeadParser(limits: HTTP1Limits())
     var downstream: (any ClientStream)?
     /// The configuration it began with; a reload does not touch it.
     var snapshot: GatewaySnapshot
