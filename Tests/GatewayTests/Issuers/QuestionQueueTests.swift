@@ -138,10 +138,23 @@ struct QuestionQueueTests {
         #expect(expired.count { $0.asker == .stranger(address(1)) } == 480)
     }
 
-    @Test func aHouseholdIsOneClient() {
-        #expect(Question.Asker(.v6(1, 2)) == Question.Asker(.v6(1, 3)))
-        #expect(Question.Asker(.v6(1, 2)) != Question.Asker(.v6(2, 2)))
-        #expect(Question.Asker(.v6(0, 0xFFFF_0000_0001)) == Question.Asker(.v4(1)))
+    @Test(arguments: [
+        ("2001:db8:1::2", "2001:db8:1::3", true),
+        ("2001:db8:1::2", "2001:db8:1:ffff:1::", true),
+        ("2001:db8:1::2", "2001:db8:2::2", false),
+        ("::ffff:192.0.2.1", "192.0.2.1", true),
+        ("64:ff9b::192.0.2.1", "192.0.2.1", true),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+        ("64:ff9b:0:1::192.0.2.1", "192.0.2.1", false),
+        ("64:ff9b::1:192.0.2.1", "192.0.2.1", false),
+    ])
+    func aSiteIsOneClient(one: String, other: String, isSame: Bool) throws {
+        let one = Question.Asker(try #require(IPAddress(one)))
+        let other = Question.Asker(try #require(IPAddress(other)))
+        #expect((one == other) == isSame)
+    }
+
+    @Test func whoHasNoAddressIsOneClient() {
         #expect(Question.Asker(nil) == .stranger(nil))
     }
 
