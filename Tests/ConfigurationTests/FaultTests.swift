@@ -555,6 +555,23 @@ import Testing
             report: "4:84: warning: the authority never grants the scope 'w'"),
     ]
 
+    /// Behind a proxy no certificate of ours says whose host a request names, whatever the listener has.
+    @Test(arguments: [
+        ("", []),
+        (
+            "trusted_proxies 10.0.0.0/8;",
+            ["3:79: warning: a proof for any host is taken that a request names in Host"]
+        ),
+    ])
+    func whoseHostAProofMayName(proxies: String, reports: [String]) {
+        let conf = """
+            listener l { address a:1; tls { certificate /k/rsa.pem; key /k/key; } \(proxies) }
+            upstream app { server 127.0.0.1:9; }
+            authority { issuer https://a; } route /x { upstream app; authenticate bearer; require dpop; }
+            """
+        #expect(Memory.usual.load(conf).summaries == reports)
+    }
+
     @Test(arguments: doubts) func doubtAndItsPlace(doubt: Doubt) {
         let result = Memory.usual.load(base + doubt.conf)
         #expect(result.configuration != nil)

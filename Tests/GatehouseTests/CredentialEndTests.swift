@@ -177,6 +177,25 @@ struct CredentialEndTests {
         #expect(try house.reason("/events") == "token_expired")
     }
 
+    /// What the issuer's skew lets in stays as long as it does.
+    @Test func aStreamLivesAsLongAsItsTokenLetsIn() throws {
+        let issuer = try OutsideIssuer("one")
+        let house = try AuthorityHouse(
+            clients: """
+                issuer outside {
+                    issuer \(issuer.url); audience api; jwks_uri \(issuer.url)/jwks; clock_skew 8s;
+                }
+                """)
+        try house.gateway.waitForLog("keys of an issuer were fetched")
+        let begun = WallTime.now().seconds
+        let token = try issuer.token("one", lifetime: -4)
+        let (client, server) = try house.tunnel("Bearer \(token)")
+        #expect(try server.isClosedByPeer())
+        #expect(try client.isClosedByPeer())
+        #expect(WallTime.now().seconds >= begun + 4)
+        #expect(try house.reason("/ws") == "token_expired")
+    }
+
     @Test func aQuietStreamOfHTTP2EndsWithItsRoutesTime() throws {
         let house = try AuthorityHouse(more: "timeout 1s;")
         let (client, server) = try house.listener("Bearer \(try house.token())")

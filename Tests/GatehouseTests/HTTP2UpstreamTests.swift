@@ -361,6 +361,35 @@ struct HTTP2UpstreamTests {
         _ = consume upstream
     }
 
+    /// Accepts, takes what comes first and ends the connection unheard: all who wait for it are told so soon, and it is not
+    /// dialled once for each of them.
+    @Test func aServerThatEndsNewConnectionsIsGivenUp() throws {
+        let server = try ManualServer()
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(server.port); protocol h2; }
+                route /x { upstream app; authenticate none; }
+                """))
+        let clients = try (0..<20).map { _ in try gateway.connect() }
+        for client in clients { try client.send("GET /x HTTP/1.1\r\n\(hostLine)\r\n") }
+        // Whoever comes last is answered last: by now they share the first connection.
+        #expect(
+            try gateway.request("GET /y HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n").status
+                == 404)
+        var connections = 0
+        for client in clients {
+            while !client.isReadable(within: .milliseconds(10)) {
+                guard server.hasWaiting else { continue }
+                let connection = try server.accept()
+                connections += 1
+                try #require(connections <= 10)
+                _ = try? connection.read(through: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            }
+            #expect(try client.readReply().status == 502)
+        }
+    }
+
     /// Whoever says that it speaks gRPC may be silent only once it is let in and its server has heard of it.
     @Test(arguments: ["/oauth2/token", "/http1"])
     func aContentTypeBuysNoTime(path: String) throws {

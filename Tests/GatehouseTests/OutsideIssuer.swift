@@ -102,8 +102,12 @@ final class OutsideIssuer: Sendable {
 
     /// A token by one of its keys, different each time.
     ///
-    /// - Parameter keyID: in the token's header; the key is that of this name, or the first.
-    func token(_ keyID: String, issuer: String? = nil, claims: String = "") throws -> String {
+    /// - Parameters:
+    ///   - keyID: in the token's header; the key is that of this name, or the first.
+    ///   - lifetime: in seconds, from now on.
+    func token(
+        _ keyID: String, issuer: String? = nil, lifetime: Int64 = 600, claims: String = ""
+    ) throws -> String {
         let keys = state.state.withLock { $0.keys }
         let key = keys.first { $0.keyID == keyID } ?? keys[0]
         let named = try SigningKey(
@@ -111,7 +115,7 @@ final class OutsideIssuer: Sendable {
         let now = WallTime.now().seconds
         let text = """
             {"iss":"\(issuer ?? url)","aud":"api","client_id":"robot","sub":"robot","iat":\(now),\
-            "exp":\(now + 600),"jti":"\(UUID().uuidString)","scope":"read"\(claims)}
+            "exp":\(now + lifetime),"jti":"\(UUID().uuidString)","scope":"read"\(claims)}
             """
         guard state.state.withLock({ $0.hidesNames }) else {
             let token = try JWTSigner.sign(claims: Array(text.utf8), with: named)

@@ -23,15 +23,16 @@ extension Interpreter {
         configuration.dpop = dpop
     }
 
-    /// A proof names its host, and a request says in Host which that is: somebody has to know whether it is ours.
+    /// A proof names its host, and a request says in Host which that is: somebody has to know whether it is ours. A proxy's
+    /// word is no better, since no certificate of ours stands for it.
     mutating func checkProofTargets() {
         guard configuration.dpop.publicURLs.isEmpty, configuration.oauth1.publicURLs.isEmpty,
-            configuration.listeners.contains(where: { $0.tls == nil })
+            configuration.listeners.contains(where: { $0.tls == nil || !$0.trustedProxies.isEmpty })
         else { return }
         for span in openProofs {
             sink.warning(
                 "a proof for any host is taken that a request names in Host", at: span,
-                "expected public_url in a 'dpop' block, routes in 'host' blocks, or TLS on every listener"
+                "expected public_url in a 'dpop' block, routes in 'host' blocks, or TLS on every listener and no proxies"
             )
         }
     }

@@ -36,7 +36,8 @@ extension Exchange {
 
     /// The second at which the first of the credentials ends, and how the log calls that.
     private func credentialEnd(of principal: Principal) -> (Int64, Reason) {
-        var end = principal.token?.expiresAt ?? .max
+        // As it is judged at the door: what is let in within the skew may also stay for it.
+        var end = principal.token?.endsAt ?? .max
         if let oauth1Token { end = min(end, oauth1Token.expiresAt.seconds) }
         guard principal.needsCertificate else { return (end, .tokenExpired) }
         // One that counts no more by now has ended now: on doubt the stream does not go on.

@@ -43,7 +43,7 @@ extension Exchange {
         case .none where known != nil: return refuseBearer(error)
         case .none, .unavailable: return refuseUnasked()
         }
-        guard issuers.isUsable, let ticket = worker.suspend(self, for: issuer.keySet) else {
+        guard issuers.isUsable, let ticket = worker.suspend(self, for: .keys(issuer.keySet)) else {
             return refuseUnasked()
         }
         stage = .suspended(ticket)
@@ -64,9 +64,9 @@ extension Exchange {
             if known.isRefreshDue { ask(about: token, digest, nil) }
             return introspected(known.outcome)
         }
-        guard issuers.isUsable else { return refuseUnasked() }
-        // How many may wait the issuers' thread says, which knows whose tokens they are.
-        let ticket = worker.suspend(self)
+        guard issuers.isUsable, let ticket = worker.suspend(self, for: .introspection) else {
+            return refuseUnasked()
+        }
         stage = .suspended(ticket)
         ask(about: token, digest, Waiter(worker: worker.index, ticket: ticket))
     }

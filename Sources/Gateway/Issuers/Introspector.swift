@@ -107,7 +107,7 @@ final class Introspector {
 
     private func send(_ question: Question) {
         guard let fetches else {
-            queue.ended(question, isActive: false, now: client.loop.now)
+            queue.ended(question, .unanswered, now: client.loop.now)
             return end(question, .unavailable, lifetime: .zero)
         }
         let request = FetchRequest(
@@ -147,9 +147,13 @@ final class Introspector {
 
     private func take(_ result: Result<FetchedAnswer, FetchError>, for question: Question) {
         let (outcome, lifetime) = outcome(of: result, about: question.token)
-        var isActive = false
-        if case .active = outcome { isActive = true }
-        queue.ended(question, isActive: isActive, now: client.loop.now)
+        let kind: QuestionQueue.End =
+            switch outcome {
+            case .active: .active
+            case .refused: .inactive
+            case .unavailable: .unanswered
+            }
+        queue.ended(question, kind, now: client.loop.now)
         end(question, outcome, lifetime: lifetime)
     }
 

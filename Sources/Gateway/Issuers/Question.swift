@@ -35,10 +35,13 @@ final class Question {
 }
 
 extension Question.Asker {
-    /// A client by its address: over IPv6 a household has 2^64 of them.
+    /// A client by its address; over IPv6 by its /48, which is what one site is given: it has 65536 networks.
     init(_ address: IPAddress?) {
         switch address?.unmapped {
-        case .v6(let high, _): self = .stranger(.v6(high, 0))
+        case .v6(0x0064_FF9B_0000_0000, let low) where low >> 32 == 0:
+            // All of IPv4 is behind one prefix where it is translated (RFC 6052 section 2.1).
+            self = .stranger(.v4(UInt32(truncatingIfNeeded: low)))
+        case .v6(let high, _): self = .stranger(.v6(high & ~0xFFFF, 0))
         case let other: self = .stranger(other)
         }
     }

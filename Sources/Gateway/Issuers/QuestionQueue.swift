@@ -18,6 +18,16 @@ struct QuestionQueue {
     /// For one to two times this long a client is known for its tokens that were not active.
     static let junkPeriod: Duration = .seconds(30)
 
+    /// How a question that was under way has ended.
+    enum End {
+        /// The token is active: that costs no budget, and speaks for its client.
+        case active
+        /// It is not: junk of its client's.
+        case inactive
+        /// The server gave no verdict: that costs no budget either, and says nothing about the client.
+        case unanswered
+    }
+
     private struct Client {
         var waiting = Line<Question>()
         var inFlight = 0
@@ -87,9 +97,7 @@ struct QuestionQueue {
     }
 
     /// A question that was under way has ended.
-    ///
-    /// - Parameter isActive: the token proved to be: that costs no budget, and speaks for its client.
-    mutating func ended(_ question: Question, isActive: Bool, now: MonotonicInstant) {
+    mutating func ended(_ question: Question, _ end: End, now: MonotonicInstant) {
         let asker = question.asker
         guard case .stranger = asker else {
             knownInFlight -= 1
@@ -97,12 +105,12 @@ struct QuestionQueue {
         }
         strangersInFlight -= 1
         noPlaceFrom = nil
-        if isActive {
-            junk.forget(asker)
-            spentUntil = QuestionQueue.instant(QuestionQueue.cost, before: spentUntil)
-        } else {
+        if case .inactive = end {
             junk.count(asker, now: now)
+        } else {
+            spentUntil = QuestionQueue.instant(QuestionQueue.cost, before: spentUntil)
         }
+        if case .active = end { junk.forget(asker) }
         clients[asker]?.inFlight -= 1
         clients[asker]?.junk = junk.total(of: asker, now: now)
         forgetIfDone(asker)

@@ -72,12 +72,8 @@ final class Worker {
     private var spareExchanges: [Exchange] = []
     /// Streams that end when their credential is withdrawn.
     private var watched: [ObjectIdentifier: Exchange] = [:]
-    private var waiting: [UInt64: (exchange: Exchange, for: KeySetName?)] = [:]
-    /// How many wait for the keys of an issuer.
-    private var waitingCounts: [KeySetName: Int] = [:]
-    /// How many may: who floods us with tokens of unknown keys gets no more of our memory than this, and takes no room from
-    /// those who wait for another issuer.
-    private static let keyWaitLimit = 1024
+    private var waiting: [UInt64: (exchange: Exchange, for: WaitCounts.Cause?)] = [:]
+    private var waitCounts = WaitCounts()
     private var fetchedKeys: FetchedKeys = [:]
     private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
@@ -392,22 +388,19 @@ final class Worker {
         return lastTicket
     }
 
-    /// Puts an exchange aside until the keys of an issuer have been fetched.
+    /// Puts an exchange aside until there is what its token is judged by.
     ///
     /// - Returns: the ticket that the answer must carry; `nil` when too many wait for the same.
-    func suspend(_ exchange: Exchange, for keys: KeySetName) -> UInt64? {
-        let count = waitingCounts[keys] ?? 0
-        guard count < Worker.keyWaitLimit else { return nil }
-        waitingCounts[keys] = count + 1
+    func suspend(_ exchange: Exchange, for cause: WaitCounts.Cause) -> UInt64? {
+        guard waitCounts.begin(cause) else { return nil }
         lastTicket += 1
-        waiting[lastTicket] = (exchange, keys)
+        waiting[lastTicket] = (exchange, cause)
         return lastTicket
     }
 
     func forget(_ ticket: UInt64) {
-        guard let (_, keys) = waiting.removeValue(forKey: ticket), let keys else { return }
-        let count = waitingCounts[keys] ?? 0
-        waitingCounts[keys] = count > 1 ? count - 1 : nil
+        guard let (_, cause) = waiting.removeValue(forKey: ticket), let cause else { return }
+        waitCounts.end(cause)
     }
 
     // MARK: Facts for the phases

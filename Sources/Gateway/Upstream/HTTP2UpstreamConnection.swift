@@ -47,8 +47,9 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var looksBeforeWriting = false
     /// No further stream is opened here.
     private var isDraining = false
-    /// Whether any stream was opened before the one in question.
-    private(set) var hasServed = false
+    /// The server has answered here once: an end that comes later says that the connection was old, not that the server
+    /// ends new ones unheard.
+    private var hasServed = false
     private var ownDeadline: MonotonicInstant?
     private var scheduled: MonotonicInstant?
     private var heardAt: MonotonicInstant
@@ -158,7 +159,6 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         streams[streamID] = stream
         stream.begun()
         watchForLife()
-        hasServed = true
         if state == .open { ownDeadline = nil }
         if hasContent, outgoing.isWhole {
             session.sendData(streamID, request.extracting(headCount..<request.count))
@@ -262,7 +262,10 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
 
     func makeHead(streamID: Int32) -> ResponseHead? { streams[streamID]?.head }
 
-    func responseHead(streamID: Int32) { streams[streamID]?.responseHead() }
+    func responseHead(streamID: Int32) {
+        hasServed = true
+        streams[streamID]?.responseHead()
+    }
 
     func data(streamID: Int32, _ input: Span<UInt8>) {
         guard let stream = streams[streamID] else { return session.consumed(streamID, input.count) }

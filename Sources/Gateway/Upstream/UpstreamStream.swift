@@ -3,7 +3,7 @@ import HTTP
 /// What an exchange needs of its server: an HTTP/1.1 connection, or one stream of an HTTP/2 connection. What comes back is
 /// told to the exchange (`upstreamHead`, `upstreamData`, `upstreamEnded`, `upstreamFailed`).
 protocol UpstreamStream: AnyObject {
-    /// Whether its connection was there before this exchange: then the server may have closed it just now.
+    /// Whether the server had answered on its connection before this exchange: then it may have closed it just now.
     var isReused: Bool { get }
     /// Whether the server has not taken all that was sent: the client's reading must wait.
     var isCongested: Bool { get }

@@ -30,11 +30,11 @@ struct QuestionQueueTests {
     }
 
     private func answerAll(
-        _ queue: inout QuestionQueue, isActive: Bool, at now: MonotonicInstant
+        _ queue: inout QuestionQueue, _ end: QuestionQueue.End, at now: MonotonicInstant
     ) -> Int {
         var count = 0
         while let question = queue.next(now: now) {
-            queue.ended(question, isActive: isActive, now: now)
+            queue.ended(question, end, now: now)
             count += 1
         }
         return count
@@ -76,7 +76,7 @@ struct QuestionQueueTests {
     @Test func whoComesNewIsNextWhateverWaits() {
         var queue = QuestionQueue()
         fill(&queue, clients: 10, at: at(0))
-        #expect(answerAll(&queue, isActive: false, at: at(0)) == QuestionQueue.junkAtOnce)
+        #expect(answerAll(&queue, .inactive, at: at(0)) == QuestionQueue.junkAtOnce)
         fill(&queue, clients: 10, at: at(0))
         let honest = question(.init(address(1000)))
         // Somebody's newest leaves for it.
@@ -87,7 +87,7 @@ struct QuestionQueueTests {
         #expect(queue.due(now: at(0)) == at(10))
         #expect(queue.next(now: at(10)) === honest)
         // A token that proves active costs none of it.
-        queue.ended(honest, isActive: true, now: at(10))
+        queue.ended(honest, .active, now: at(10))
         #expect(queue.next(now: at(10)) != nil)
         #expect(queue.next(now: at(10)) == nil)
     }
@@ -99,7 +99,7 @@ struct QuestionQueueTests {
         for number in 0..<3000 {
             _ = queue.add(question(.init(address(number)), at: now), now: now)
             now = now + .milliseconds(10)
-            _ = answerAll(&queue, isActive: false, at: now)
+            _ = answerAll(&queue, .inactive, at: now)
         }
         for number in 0..<3000 {
             _ = queue.add(question(.init(address(number)), at: now), now: now)
@@ -138,10 +138,23 @@ struct QuestionQueueTests {
         #expect(expired.count { $0.asker == .stranger(address(1)) } == 480)
     }
 
-    @Test func aHouseholdIsOneClient() {
-        #expect(Question.Asker(.v6(1, 2)) == Question.Asker(.v6(1, 3)))
-        #expect(Question.Asker(.v6(1, 2)) != Question.Asker(.v6(2, 2)))
-        #expect(Question.Asker(.v6(0, 0xFFFF_0000_0001)) == Question.Asker(.v4(1)))
+    @Test(arguments: [
+        ("2001:db8:1::2", "2001:db8:1::3", true),
+        ("2001:db8:1::2", "2001:db8:1:ffff:1::", true),
+        ("2001:db8:1::2", "2001:db8:2::2", false),
+        ("::ffff:192.0.2.1", "192.0.2.1", true),
+        ("64:ff9b::192.0.2.1", "192.0.2.1", true),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+        ("64:ff9b:0:1::192.0.2.1", "192.0.2.1", false),
+        ("64:ff9b::1:192.0.2.1", "192.0.2.1", false),
+    ])
+    func aSiteIsOneClient(one: String, other: String, isSame: Bool) throws {
+        let one = Question.Asker(try #require(IPAddress(one)))
+        let other = Question.Asker(try #require(IPAddress(other)))
+        #expect((one == other) == isSame)
+    }
+
+    @Test func whoHasNoAddressIsOneClient() {
         #expect(Question.Asker(nil) == .stranger(nil))
     }
 
@@ -154,7 +167,7 @@ struct QuestionQueueTests {
             let now = at(milliseconds)
             for question in queue.removeExpired(now: now) { #expect(question.turnDeadline <= now) }
             fill(&queue, clients: 300, at: now)
-            asked += answerAll(&queue, isActive: false, at: now)
+            asked += answerAll(&queue, .inactive, at: now)
         }
         #expect(asked <= QuestionQueue.junkAtOnce + QuestionQueue.junkPerSecond * 10)
         #expect(asked >= QuestionQueue.junkPerSecond * 10)
@@ -166,8 +179,31 @@ struct QuestionQueueTests {
             for number in 0..<1000 {
                 _ = queue.add(question(.init(address(1)), round * 1000 + number), now: at(0))
             }
-            #expect(answerAll(&queue, isActive: true, at: at(0)) == 1000)
+            #expect(answerAll(&queue, .active, at: at(0)) == 1000)
         }
+    }
+
+    /// A server that fails is no fault of those who ask: they spend nothing, and are thought no worse of.
+    @Test func aFailingServerIsChargedToNobody() {
+        var queue = QuestionQueue()
+        let failing = question(.init(address(1)))
+        for number in 0..<1000 { _ = queue.add(question(failing.asker, number), now: at(0)) }
+        #expect(answerAll(&queue, .unanswered, at: at(0)) == 1000)
+        // Of two the one that has waited longer is next, as between clients without junk.
+        _ = queue.add(failing, now: at(0))
+        _ = queue.add(question(.init(address(2)), at: at(1)), now: at(1))
+        #expect(queue.next(now: at(1)) === failing)
+        _ = answerAll(&queue, .inactive, at: at(1))
+        // Nor does it speak for a client whose junk is known.
+        let sender = question(.init(address(2)), at: at(2))
+        _ = queue.add(sender, now: at(2))
+        #expect(queue.next(now: at(2)) === sender)
+        queue.ended(sender, .unanswered, now: at(2))
+        queue.ended(failing, .unanswered, now: at(2))
+        _ = queue.add(question(sender.asker, at: at(2)), now: at(2))
+        let honest = question(.init(address(3)), at: at(3))
+        _ = queue.add(honest, now: at(3))
+        #expect(queue.next(now: at(3)) === honest)
     }
 
     @Test func whatWaitsTooLongLeaves() {
