@@ -264,6 +264,31 @@ struct RedisTests {
         #expect(told.contains(good))
     }
 
+    /// Without them nobody may know by which keys and of which clients tokens are good; once they were read, each is told by
+    /// itself.
+    @Test func nothingIsToldBeforeTheRevocationsHaveBeenRead() throws {
+        let store = try open()
+        let revocation = Revocation(
+            .client(id: "gone"), issuedBefore: monday, until: monday.after(60))
+        try store.perform(.revoke(revocation))
+        // Not even where the mark says that there are none.
+        try server.command("DEL", bench.prefix + "revocations:last")
+        let order = bench.prefix + "revocations:order"
+        let failure = StoreError.corrupt(reason: "a key of ours is of another type")
+        try server.command("RENAME", order, order + ":kept")
+        try server.command("SET", order, "a string")
+        let seen = Seen()
+        try store.observeChanges(since: -1, revocationsSince: nil) { seen.add($0) }
+        #expect(seen.next() == .failure(failure))
+        try store.perform(.addClient(try makeClient("a")))
+        // The look after that change is over before this is done.
+        _ = try store.perform(.snapshot)
+        #expect(seen.isEmpty)
+        try server.command("RENAME", order + ":kept", order)
+        #expect(try seen.next()?.get().revocations == [revocation])
+        #expect(seen.clients() == .success(["a"]))
+    }
+
     @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
         let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))
