@@ -307,7 +307,8 @@ struct StoreWatch: Sendable {
         }
         let snapshot = try backend.snapshot()
         generation = snapshot.generation
-        if isWell { lastFailure = nil }
+        // Whoever hears this takes all for well again: what is still wrong has to be told anew.
+        lastFailure = nil
         observer(
             .success(
                 StoreNews(snapshot: snapshot, revocations: [], through: revocations)))

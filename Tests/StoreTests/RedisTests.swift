@@ -289,6 +289,25 @@ struct RedisTests {
         #expect(seen.clients() == .success(["a"]))
     }
 
+    @Test func whatIsStillWrongIsToldAgainAfterGoodNews() throws {
+        let store = try open()
+        let seen = Seen()
+        let before = try store.perform(.snapshot)
+        try store.observeChanges(since: before.generation, revocationsSince: 0) { seen.add($0) }
+        let order = bench.prefix + "revocations:order"
+        try server.command("SET", order, "a string")
+        try server.command("SET", bench.prefix + "revocations:last", "7")
+        let failure = StoreError.corrupt(reason: "a key of ours is of another type")
+        #expect(seen.next() == .failure(failure))
+        for ids in [["a"], ["a", "b"]] {
+            try store.perform(.addClient(try makeClient(try #require(ids.last))))
+            #expect(seen.clients() == .success(ids))
+            #expect(seen.next() == .failure(failure))
+        }
+        try server.command("DEL", order)
+        #expect(seen.clients() == .success(["a", "b"]))
+    }
+
     @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
         let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))
