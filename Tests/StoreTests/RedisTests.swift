@@ -308,6 +308,29 @@ struct RedisTests {
         #expect(seen.clients() == .success(["a", "b"]))
     }
 
+    /// More than are read at a time, whatever became of the number that was given last, and by whatever numbers they are.
+    @Test(arguments: [nil, "letter", "3"], [1, 1e20])
+    func allPagesOfRevocationsAreReadOnce(last: String?, factor: Double) throws {
+        let store = try open()
+        let script = """
+            for i = 1, 10001 do
+                local target = '["client","","c' .. i .. '"]'
+                redis.call('HSET', KEYS[1], target, '{"issued_before":1,"until":2}')
+                redis.call('ZADD', KEYS[2], string.format('%.0f', i * ARGV[1]), target)
+            end
+            """
+        try server.command(
+            "EVAL", script, "2", bench.prefix + "revocations", bench.prefix + "revocations:order",
+            "\(factor)")
+        if let last { try server.command("SET", bench.prefix + "revocations:last", last) }
+        for sequence in [0, 7] as [Int64] {
+            let news = try store.perform(.revocations(after: sequence))
+            #expect(news.revocations.count == 10_001)
+            #expect(Set(news.revocations.map(\.target)).count == 10_001)
+            #expect(news.faults.isEmpty)
+        }
+    }
+
     @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
         let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))

@@ -179,27 +179,29 @@ extension RedisState {
 
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews {
         var (revocations, faults): ([Revocation], [StoreFault]) = ([], [])
-        var from = sequence
+        // As Redis has it: it may be no number that fits into ours, and each page still begins behind the one before.
+        var from = "\(sequence)"
+        var isFirst = true
         while true {
             let reply = try ask(
                 .script(
                     .revocations,
                     keys: [keys.lastRevocation, keys.revocations, keys.revocationOrder],
-                    "\(from)", "\(Self.revocationPage)"))
+                    from, "\(Self.revocationPage)", isFirst ? "1" : "0"))
             guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first
             else { throw .corrupt(reason: "the revocations cannot be read") }
-            let last = Int64(first) ?? 0
-            var through = last
             for index in stride(from: 1, to: parts.count - 2, by: 3) {
-                through = Int64(parts[index]) ?? through
-                let read = self.revocations(parts[index + 1], parts[index + 2], number: through)
+                from = parts[index]
+                let read = self.revocations(
+                    parts[index + 1], parts[index + 2], number: Int64(from) ?? .max)
                 revocations += read.revocations
                 if let fault = read.fault { faults.append(fault) }
             }
             guard parts.count > 3 * Self.revocationPage else {
-                return StoreNews(revocations: revocations, through: last, faults: faults)
+                return StoreNews(
+                    revocations: revocations, through: Int64(first) ?? 0, faults: faults)
             }
-            from = through
+            isFirst = false
         }
     }
 
@@ -218,7 +220,7 @@ extension RedisState {
             issuedBefore: moments.map { WallTime(seconds: $0.issuedBefore) },
             until: moments.map { WallTime(seconds: $0.until) },
             // A client's removal revokes what is issued in the minute after it, too.
-            latest: WallTime(seconds: (number + Self.clockDifference * 1000) / 1_000_000 + 1)
+            latest: WallTime(seconds: number / 1_000_000 + Self.clockDifference / 1000 + 1)
         ).read()
     }
 

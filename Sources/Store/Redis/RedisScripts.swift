@@ -172,12 +172,13 @@ enum RedisScript: String, CaseIterable, Sendable {
         return 1
         """
 
-    /// The oldest behind a number; all of them where that number was never given.
-    /// KEYS: last, revocations, order. ARGV: number, at most how many.
+    /// The oldest behind a number; all of them where that number was never given. That is asked of the first page alone:
+    /// what was given last may be lost, and the next page begins behind a number that was read.
+    /// KEYS: last, revocations, order. ARGV: number, at most how many, 1 for the first page.
     case revocations = """
         local last = redis.call('GET', KEYS[1]) or '0'
         local from = '(' .. ARGV[1]
-        if tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
+        if ARGV[3] == '1' and tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
         local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES',
             'LIMIT', 0, ARGV[2])
         local answer = {last}
