@@ -175,6 +175,8 @@ struct RedisFaultTests {
         memory.saw(serverTime: 1100)
         memory.note([])
         #expect(!memory.isFull(for: 2000) && memory.ahead.isEmpty)
+        memory.saw(serverTime: .max)
+        #expect(memory.floor == .max)
     }
 
     @Test func anEpochThatIsTakenAwayIsBegunAnew() throws {

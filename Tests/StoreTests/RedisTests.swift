@@ -331,6 +331,48 @@ struct RedisTests {
         }
     }
 
+    /// Where a double has no room for the next number, and where an integer has none.
+    @Test(arguments: ["9007199254740993000", "9223372036854774784", "1e300", "inf", "nan"])
+    func aNumberFarAheadSilencesNothing(number: String) throws {
+        let store = try open()
+        let damaged = #"["client","","damaged"]"#
+        try server.command("HSET", bench.prefix + "revocations", damaged, "not JSON")
+        if number != "nan" {
+            try server.command("ZADD", bench.prefix + "revocations:order", number, damaged)
+        }
+        for name in ["revocations:last", "generation"] {
+            try server.command("SET", bench.prefix + name, number)
+        }
+        let seen = Seen()
+        try store.observeChanges(since: -1, revocationsSince: nil) { seen.add($0) }
+        for id in ["x", "y"] {
+            try store.perform(
+                .revoke(Revocation(.client(id: id), issuedBefore: monday, until: monday)))
+            try store.perform(.addClient(try makeClient(id)))
+            var (isRevoked, isAdded) = (false, false)
+            while !isRevoked || !isAdded {
+                let news = try #require(seen.next()).get()
+                if news.revocations.contains(where: { $0.target == .client(id: id) }) {
+                    isRevoked = true
+                }
+                if news.snapshot?.clients.contains(where: { $0.id == id }) == true {
+                    isAdded = true
+                }
+            }
+        }
+    }
+
+    /// Texts where numbers were written keep nobody from revoking.
+    @Test func aRevocationWithMomentsThatAreNoNumbersIsWrittenAnew() throws {
+        let store = try open()
+        let revocation = Revocation(.client(id: "a"), issuedBefore: monday, until: monday.after(60))
+        try server.command(
+            "HSET", bench.prefix + "revocations", #"["client","","a"]"#,
+            #"{"issued_before":"1","until":"2"}"#)
+        try store.perform(.revoke(revocation))
+        #expect(try store.perform(.revocations(after: 0)).revocations == [revocation])
+    }
+
     @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
         let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))
