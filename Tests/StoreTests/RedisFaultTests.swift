@@ -163,6 +163,13 @@ struct RedisFaultTests {
         #expect(try record(once(1, at: now + 60), late) == .reused)
     }
 
+    /// By the poll and the timeout that are the defaults.
+    @Test func aGatewayIsBackBeforeTheFloorIsPast() {
+        let (timeout, poll) = (Duration.milliseconds(500), Duration.milliseconds(500))
+        let longest = timeout + RedisState.longestDelay + poll + timeout
+        #expect(longest < .seconds(RedisMemory.floorLead))
+    }
+
     @Test func whatCouldNotBePutBackIsNotTaken() throws {
         var memory = RedisMemory()
         memory.saw(serverTime: 1000)

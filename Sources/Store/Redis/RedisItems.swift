@@ -14,7 +14,9 @@ import Primitives
 ///   the clock only goes on, and a gateway that has seen a later time than the new server shows raises the floor.
 /// - What was accepted with one further ahead is in the memory of the gateway that accepted it. That one puts it back
 ///   when it joins the new epoch, before it asks for anything there; it looks for a new epoch at each poll, so that it has
-///   joined, if it reaches Redis, before the floor is past.
+///   joined, if it reaches Redis, before the floor is past: an attempt that just missed it takes a timeout, the next may
+///   come a second later, at a poll half a second after that, and take a timeout itself: 2.5 seconds with the timeout
+///   of half a second that is the default. One of more than 0.75 seconds is too long for that.
 /// - If it does not come (it died in the same moment, or is cut off), the others know from their polls how far ahead
 ///   it went (`ahead:` in the epoch): up to there nothing passes at all (`doubt`) until it has joined, or time is past it.
 ///
