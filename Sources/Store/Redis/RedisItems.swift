@@ -7,7 +7,9 @@ import Primitives
 /// second, a replica that lags, memory alone). A record, the epoch, holds the run_id of the process that served it, and
 /// a floor. A gateway that finds it gone, or served by another process, begins a new epoch: its floor lies three
 /// seconds ahead of the server's clock, and nothing passes before the clock is past it, nor anything at or below it
-/// ever. So honest clients wait for three seconds, however fast the clock of another client is.
+/// ever. So honest clients wait for three seconds, however fast the clock of another client is; but for an assertion
+/// without `iat`, whose timestamp is the earliest that it may have been made at: it lies below the floor for some ten
+/// minutes.
 ///
 /// Nothing passes twice, for:
 /// - What was accepted with a timestamp less than three seconds ahead of the server's clock lies at or below that floor:
