@@ -129,14 +129,15 @@ public final class StateStore: Sendable {
     ///
     /// - Parameters:
     ///   - generation: of the snapshot that the caller holds; a change since then is told at once.
-    ///   - sequence: `through` of the revocations that the caller holds, 0 for none.
+    ///   - sequence: `through` of the revocations that the caller holds; nil where it could not read them. No snapshot is
+    ///     told before they have been read once.
     ///   - observer: takes the place of the one before.
     public func observeChanges(
-        since generation: Int64, revocationsSince sequence: Int64,
+        since generation: Int64, revocationsSince sequence: Int64?,
         _ observer: @escaping @Sendable (Result<StoreNews, StoreError>) -> Void
     ) throws(StoreError) {
-        let marks = StoreMarks(generation: generation, revocations: sequence)
-        try thread.post(.observe(StoreWatch(since: marks, observer)))
+        let watch = StoreWatch(since: generation, revocationsSince: sequence, observer)
+        try thread.post(.observe(watch))
     }
 
     /// Does what was submitted, then lets go of all files. Waits; nothing can be asked afterwards.

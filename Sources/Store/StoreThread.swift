@@ -239,13 +239,19 @@ private struct StoreBatch {
 struct StoreWatch: Sendable {
     typealias Observer = @Sendable (Result<StoreNews, StoreError>) -> Void
 
-    private var seen: StoreMarks
+    private var generation: Int64?
+    /// Nil until the revocations have been read once.
+    private var revocations: Int64?
     private let observer: Observer
     /// Told once; told again only when it differs or after things went well in between.
     private var lastFailure: StoreError?
 
-    init(since marks: StoreMarks, _ observer: @escaping Observer) {
-        seen = marks
+    init(
+        since generation: Int64, revocationsSince revocations: Int64?,
+        _ observer: @escaping Observer
+    ) {
+        self.generation = generation
+        self.revocations = revocations
         self.observer = observer
     }
 
@@ -257,7 +263,10 @@ struct StoreWatch: Sendable {
             let failure = attempt { watch throws(StoreError) in
                 try watch.lookAtRevocations(marks, backend)
             }
-            try lookAtRecords(marks, backend, isWell: failure == nil)
+            // Who holds no revocations at all must not know by which keys and of which clients tokens are good.
+            if let revocations {
+                try lookAtRecords(marks, backend, since: revocations, isWell: failure == nil)
+            }
             if let failure { throw failure }
         } catch {
             guard error != lastFailure else { return }
@@ -280,28 +289,29 @@ struct StoreWatch: Sendable {
     private mutating func lookAtRevocations(
         _ marks: StoreMarks, _ backend: any StateBackend
     ) throws(StoreError) {
-        guard marks.revocations != seen.revocations else { return }
-        let news = try backend.revocations(after: seen.revocations)
-        seen.revocations = news.through
+        guard marks.revocations != revocations else { return }
+        let news = try backend.revocations(after: revocations ?? 0)
+        revocations = news.through
         // After a loss of the store there may be none.
         guard !news.revocations.isEmpty || !news.faults.isEmpty else { return }
         observer(.success(news))
     }
 
     private mutating func lookAtRecords(
-        _ marks: StoreMarks, _ backend: any StateBackend, isWell: Bool
+        _ marks: StoreMarks, _ backend: any StateBackend, since revocations: Int64, isWell: Bool
     ) throws(StoreError) {
         // Healed: the snapshot is told again, so that whoever was told of the failure knows.
         let isHealed = isWell && lastFailure != nil
-        guard marks.generation == nil || marks.generation != seen.generation || isHealed else {
+        guard marks.generation == nil || marks.generation != generation || isHealed else {
             return
         }
         let snapshot = try backend.snapshot()
-        seen.generation = snapshot.generation
-        if isWell { lastFailure = nil }
+        generation = snapshot.generation
+        // Whoever hears this takes all for well again: what is still wrong has to be told anew.
+        lastFailure = nil
         observer(
             .success(
-                StoreNews(snapshot: snapshot, revocations: [], through: seen.revocations)))
+                StoreNews(snapshot: snapshot, revocations: [], through: revocations)))
     }
 }
 

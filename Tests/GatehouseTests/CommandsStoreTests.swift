@@ -51,6 +51,19 @@ struct CommandsStoreTests {
         #expect(try gatehouse(["client", "rotate", "robot", "--config", new]).status == .code(0))
     }
 
+    /// Whoever damaged a record may have chosen its name.
+    @Test func theNameOfADamagedRecordDoesNothingToATerminal() throws {
+        let server = try TestRedis()
+        let new = try conf("new.conf", "store redis { address 127.0.0.1:\(server.port); }")
+        #expect(try gatehouse(["client", "list", "--config", new]).status == .code(0))
+        try server.command("HSET", "gatehouse:clients", "bad\u{1b}[2J\nok", "not JSON")
+        for arguments in [["client", "list"], ["store", "export"]] {
+            let told = try gatehouse(arguments + ["--config", new]).error
+            #expect(told.contains(#"bad\u{1b}[2J\u{a}ok is damaged"#), "\(told)")
+            #expect(!told.contains("\u{1b}"))
+        }
+    }
+
     @Test func anotherKeyAndAnotherTextAreRefused() throws {
         let old = try conf("old.conf", "store sqlite { path \(folder.file("old.db")); }")
         let other = try conf(

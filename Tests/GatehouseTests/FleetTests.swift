@@ -479,6 +479,37 @@ struct FleetTests {
         }
     }
 
+    /// The store is there, and what was revoked cannot be read: no token of ours passes until it can.
+    @Test func startingWithoutTheRevocationsIsStartingWithoutTheStore() throws {
+        let fleet = try Fleet(2, formats: ["jwt", "opaque"])
+        let tokens = try (0..<2).map {
+            try #require(try fleet.token($0).json()["access_token"] as? String)
+        }
+        for token in tokens {
+            let revoke = ["token", "revoke", token, "--config", fleet.conf(1)]
+            let result = try run(gatehouseBinary(), revoke)
+            #expect(result.status == .code(0), "\(result.error)")
+        }
+        let live = try (0..<2).map {
+            try #require(try fleet.token($0).json()["access_token"] as? String)
+        }
+        let order = "gatehouse:revocations:order"
+        try fleet.redis.command("RENAME", order, order + ":kept")
+        try fleet.redis.command("SET", order, "a string")
+        let late = try Fleet.start(fleet.folder, fleet.redis, fleet.upstream)
+        func status(_ token: String) throws -> Int {
+            try late.request(
+                "GET / HTTP/1.1\r\n\(hostLine)Connection: close\r\nAuthorization: Bearer \(token)\r\n\r\n"
+            ).status
+        }
+        for token in tokens + live { #expect(try status(token) == 503) }
+        try fleet.redis.command("RENAME", order + ":kept", order)
+        for token in live {
+            #expect(try eventually(within: .seconds(5)) { try status(token) == 200 })
+        }
+        for token in tokens { #expect(try status(token) == 401) }
+    }
+
     @Test func aGatewayStartsWithoutIt() throws {
         let fleet = try Fleet(1)
         let token = try #require(try fleet.token(0).json()["access_token"] as? String)

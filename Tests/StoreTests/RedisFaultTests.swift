@@ -163,6 +163,13 @@ struct RedisFaultTests {
         #expect(try record(once(1, at: now + 60), late) == .reused)
     }
 
+    /// By the poll and the timeout that are the defaults.
+    @Test func aGatewayIsBackBeforeTheFloorIsPast() {
+        let (timeout, poll) = (Duration.milliseconds(500), Duration.milliseconds(500))
+        let longest = timeout + RedisState.longestDelay + poll + timeout
+        #expect(longest < .seconds(RedisMemory.floorLead))
+    }
+
     @Test func whatCouldNotBePutBackIsNotTaken() throws {
         var memory = RedisMemory()
         memory.saw(serverTime: 1000)
@@ -175,6 +182,8 @@ struct RedisFaultTests {
         memory.saw(serverTime: 1100)
         memory.note([])
         #expect(!memory.isFull(for: 2000) && memory.ahead.isEmpty)
+        memory.saw(serverTime: .max)
+        #expect(memory.floor == .max)
     }
 
     @Test func anEpochThatIsTakenAwayIsBegunAnew() throws {

@@ -264,6 +264,115 @@ struct RedisTests {
         #expect(told.contains(good))
     }
 
+    /// Without them nobody may know by which keys and of which clients tokens are good; once they were read, each is told by
+    /// itself.
+    @Test func nothingIsToldBeforeTheRevocationsHaveBeenRead() throws {
+        let store = try open()
+        let revocation = Revocation(
+            .client(id: "gone"), issuedBefore: monday, until: monday.after(60))
+        try store.perform(.revoke(revocation))
+        // Not even where the mark says that there are none.
+        try server.command("DEL", bench.prefix + "revocations:last")
+        let order = bench.prefix + "revocations:order"
+        let failure = StoreError.corrupt(reason: "a key of ours is of another type")
+        try server.command("RENAME", order, order + ":kept")
+        try server.command("SET", order, "a string")
+        let seen = Seen()
+        try store.observeChanges(since: -1, revocationsSince: nil) { seen.add($0) }
+        #expect(seen.next() == .failure(failure))
+        try store.perform(.addClient(try makeClient("a")))
+        // The look after that change is over before this is done.
+        _ = try store.perform(.snapshot)
+        #expect(seen.isEmpty)
+        try server.command("RENAME", order + ":kept", order)
+        #expect(try seen.next()?.get().revocations == [revocation])
+        #expect(seen.clients() == .success(["a"]))
+    }
+
+    @Test func whatIsStillWrongIsToldAgainAfterGoodNews() throws {
+        let store = try open()
+        let seen = Seen()
+        let before = try store.perform(.snapshot)
+        try store.observeChanges(since: before.generation, revocationsSince: 0) { seen.add($0) }
+        let order = bench.prefix + "revocations:order"
+        try server.command("SET", order, "a string")
+        try server.command("SET", bench.prefix + "revocations:last", "7")
+        let failure = StoreError.corrupt(reason: "a key of ours is of another type")
+        #expect(seen.next() == .failure(failure))
+        for ids in [["a"], ["a", "b"]] {
+            try store.perform(.addClient(try makeClient(try #require(ids.last))))
+            #expect(seen.clients() == .success(ids))
+            #expect(seen.next() == .failure(failure))
+        }
+        try server.command("DEL", order)
+        #expect(seen.clients() == .success(["a", "b"]))
+    }
+
+    /// More than are read at a time, whatever became of the number that was given last, and by whatever numbers they are.
+    @Test(arguments: [nil, "letter", "3"], [1, 1e20])
+    func allPagesOfRevocationsAreReadOnce(last: String?, factor: Double) throws {
+        let store = try open()
+        let script = """
+            for i = 1, 10001 do
+                local target = '["client","","c' .. i .. '"]'
+                redis.call('HSET', KEYS[1], target, '{"issued_before":1,"until":2}')
+                redis.call('ZADD', KEYS[2], string.format('%.0f', i * ARGV[1]), target)
+            end
+            """
+        try server.command(
+            "EVAL", script, "2", bench.prefix + "revocations", bench.prefix + "revocations:order",
+            "\(factor)")
+        if let last { try server.command("SET", bench.prefix + "revocations:last", last) }
+        for sequence in [0, 7] as [Int64] {
+            let news = try store.perform(.revocations(after: sequence))
+            #expect(news.revocations.count == 10_001)
+            #expect(Set(news.revocations.map(\.target)).count == 10_001)
+            #expect(news.faults.isEmpty)
+        }
+    }
+
+    /// Where a double has no room for the next number, and where an integer has none.
+    @Test(arguments: ["9007199254740993000", "9223372036854774784", "1e300", "inf", "nan"])
+    func aNumberFarAheadSilencesNothing(number: String) throws {
+        let store = try open()
+        let damaged = #"["client","","damaged"]"#
+        try server.command("HSET", bench.prefix + "revocations", damaged, "not JSON")
+        if number != "nan" {
+            try server.command("ZADD", bench.prefix + "revocations:order", number, damaged)
+        }
+        for name in ["revocations:last", "generation"] {
+            try server.command("SET", bench.prefix + name, number)
+        }
+        let seen = Seen()
+        try store.observeChanges(since: -1, revocationsSince: nil) { seen.add($0) }
+        for id in ["x", "y"] {
+            try store.perform(
+                .revoke(Revocation(.client(id: id), issuedBefore: monday, until: monday)))
+            try store.perform(.addClient(try makeClient(id)))
+            var (isRevoked, isAdded) = (false, false)
+            while !isRevoked || !isAdded {
+                let news = try #require(seen.next()).get()
+                if news.revocations.contains(where: { $0.target == .client(id: id) }) {
+                    isRevoked = true
+                }
+                if news.snapshot?.clients.contains(where: { $0.id == id }) == true {
+                    isAdded = true
+                }
+            }
+        }
+    }
+
+    /// Texts where numbers were written keep nobody from revoking.
+    @Test func aRevocationWithMomentsThatAreNoNumbersIsWrittenAnew() throws {
+        let store = try open()
+        let revocation = Revocation(.client(id: "a"), issuedBefore: monday, until: monday.after(60))
+        try server.command(
+            "HSET", bench.prefix + "revocations", #"["client","","a"]"#,
+            #"{"issued_before":"1","until":"2"}"#)
+        try store.perform(.revoke(revocation))
+        #expect(try store.perform(.revocations(after: 0)).revocations == [revocation])
+    }
+
     @Test func tokensThatSomebodySpoiltAreErrorsOfTheirOwn() throws {
         let store = try open()
         let (bad, good) = (makeToken(1), makeToken(2))

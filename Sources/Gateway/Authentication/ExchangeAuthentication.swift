@@ -153,6 +153,8 @@ extension Exchange {
         else {
             return try judgeOAuth1(claim, nil)
         }
+        // Though the store may have it by now: whether it was revoked nobody knows yet.
+        guard snapshot.isStateKnown else { return refuse(.storeUnavailable) }
         let id = OpaqueTokens.identifier(of: text.span)
         let now = worker.loop.wallNow
         if let known = oauth1Token ?? worker.storedTokens.lookup(id, at: now), known.id == id {

@@ -20,6 +20,8 @@ extension Exchange {
             // It was never issued: junk costs the store nothing.
             return refuse(Refusal(.unknownToken, status: 401, attempted: .bearer))
         }
+        // Though the store may have it by now: whether it was revoked nobody knows yet.
+        guard snapshot.isStateKnown else { return refuse(.storeUnavailable) }
         let id = OpaqueTokens.identifier(of: head.span(token))
         require(.token(id: id, now: now)) { exchange, stored in
             guard let stored, let verified = authority.vouched(stored, at: now) else {

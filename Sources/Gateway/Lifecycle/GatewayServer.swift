@@ -76,7 +76,7 @@ public final class GatewayServer {
         if let fault = opened.fault {
             errors.error("the store is away", ["cause": "\(fault)"])
             // Their tokens need no store (on_store_failure is about what does), and our own have no keys until then.
-            if !configuration.issuers.isEmpty, !opened.areRevocationsKnown {
+            if !configuration.issuers.isEmpty, opened.revocations == nil {
                 errors.error(
                     "what was revoked is not known until the store is back: tokens of outside issuers pass",
                     [:])
@@ -107,7 +107,7 @@ public final class GatewayServer {
             tls: try TLSMaterial(configuration, ticketKeys: ticketKeys),
             listeners: try listeners.bind(configuration, workers: workers))
         configuredAt = .now()
-        for fault in opened.revocations.faults { errors.fault("\(fault)") }
+        for fault in opened.revocations?.faults ?? [] { errors.fault("\(fault)") }
         tellFaults()
         let names = watchNames(configuration)
         try startWorkers(workers)
@@ -146,7 +146,7 @@ public final class GatewayServer {
         let shared = self.shared
         do throws(StoreError) {
             try store.observeChanges(
-                since: generation, revocationsSince: shared.firstRevocations.through
+                since: generation, revocationsSince: shared.firstRevocations?.through
             ) { result in
                 switch result {
                 case .success(let change):

@@ -9,10 +9,10 @@ import Transport
 /// The store as a start finds it: opened, with a signing key where the authority needs one, and the used nonces.
 struct OpenedState {
     let store: StateStore
-    /// Empty where the store is away: it comes as news when it is back.
+    /// Empty where the store is away, or what was revoked cannot be read: it comes as news when it is back.
     let snapshot: StoreSnapshot
-    /// What was revoked before the start.
-    let revocations: StoreNews
+    /// What was revoked before the start; nil where it could not be read.
+    let revocations: StoreNews?
     let replay: ReplayGuards
     let tokens: OpaqueTokens
     /// What nonces are remembered by where several gateways share the store.
@@ -21,7 +21,6 @@ struct OpenedState {
     let proofNonceKey: Secret
     /// Why the store could not be asked.
     let fault: StoreError?
-    let areRevocationsKnown: Bool
 
     /// - Parameter isAway: a drill: nothing is asked of the store.
     /// - Throws: where the state is the machine's own and cannot be used. A store elsewhere may be away: the gateway
@@ -38,16 +37,17 @@ struct OpenedState {
             self.store = store
             guard !store.isShared, !isAway else {
                 var fault: StoreError?
-                // What was revoked counts whatever else cannot be read.
-                revocations =
-                    OpenedState.attempt(&fault) { () throws(StoreError) in
-                        try store.perform(.revocations(after: 0))
-                    } ?? StoreNews(revocations: [], through: 0)
-                areRevocationsKnown = fault == nil
+                // What was revoked counts whatever else cannot be read; and without it no token of ours is good.
+                let revocations = OpenedState.attempt(&fault) { () throws(StoreError) in
+                    try store.perform(.revocations(after: 0))
+                }
+                self.revocations = revocations
                 snapshot =
-                    OpenedState.attempt(&fault) { () throws(StoreError) in
-                        try OpenedState.makeKeyIfNeeded(configuration, store)
-                        return try store.perform(.snapshot)
+                    revocations.flatMap { _ in
+                        OpenedState.attempt(&fault) { () throws(StoreError) in
+                            try OpenedState.makeKeyIfNeeded(configuration, store)
+                            return try store.perform(.snapshot)
+                        }
                     } ?? .empty
                 self.fault = fault
                 replay = ReplayGuards(configuration, key: nonceKey)
@@ -59,7 +59,6 @@ struct OpenedState {
             replay = ReplayGuards(
                 configuration, try store.perform(.beginRun), now: .now())
             fault = nil
-            areRevocationsKnown = true
         } catch {
             throw StartError(error)
         }

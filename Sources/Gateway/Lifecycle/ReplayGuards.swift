@@ -30,6 +30,8 @@ struct ReplayGuards: Sendable {
         }
         self.init(
             configuration, key: start.replayKey.exposed, floor: floor, proofFloor: proofFloor)
+        // Should the first raise fail: only what was stored is durable.
+        raiseCeiling(to: start.ceiling ?? .min)
         if start.wasClean, !restore(start.savedNonces), let ceiling = start.ceiling {
             // Saved by a version that saved no floor: as after a crash.
             nonces.raiseFloor(to: ceiling)

@@ -18,8 +18,8 @@ final class SharedState: Sendable {
     let tokens: OpaqueTokens
     let nonceKey: [UInt8]
     let proofNonceKey: Secret
-    /// What was revoked before the start; what came since is the workers' news.
-    let firstRevocations: StoreNews
+    /// What was revoked before the start, where that could be read; what came since is the workers' news.
+    let firstRevocations: StoreNews?
     let signing: SigningQueue
     let issuers: IssuerService
     private let pulses: Mutex<[Int]>

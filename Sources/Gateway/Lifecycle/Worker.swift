@@ -103,7 +103,7 @@ final class Worker {
         nowhere = ListenerContext(
             role: .traffic, configuration: ListenerConfiguration(name: ""),
             load: ListenerLoad(workers: 1))
-        revocations.add(shared.firstRevocations.revocations)
+        revocations.add(shared.firstRevocations?.revocations ?? [])
         configureUpstreams()
         configureListeners()
     }

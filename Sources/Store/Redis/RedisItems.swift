@@ -7,14 +7,18 @@ import Primitives
 /// second, a replica that lags, memory alone). A record, the epoch, holds the run_id of the process that served it, and
 /// a floor. A gateway that finds it gone, or served by another process, begins a new epoch: its floor lies three
 /// seconds ahead of the server's clock, and nothing passes before the clock is past it, nor anything at or below it
-/// ever. So honest clients wait for three seconds, however fast the clock of another client is.
+/// ever. So honest clients wait for three seconds, however fast the clock of another client is; but for an assertion
+/// without `iat`, whose timestamp is the earliest that it may have been made at: it lies below the floor for some ten
+/// minutes.
 ///
 /// Nothing passes twice, for:
 /// - What was accepted with a timestamp less than three seconds ahead of the server's clock lies at or below that floor:
 ///   the clock only goes on, and a gateway that has seen a later time than the new server shows raises the floor.
 /// - What was accepted with one further ahead is in the memory of the gateway that accepted it. That one puts it back
 ///   when it joins the new epoch, before it asks for anything there; it looks for a new epoch at each poll, so that it has
-///   joined, if it reaches Redis, before the floor is past.
+///   joined, if it reaches Redis, before the floor is past: an attempt that just missed it takes a timeout, the next may
+///   come a second later, at a poll half a second after that, and take a timeout itself: 2.5 seconds with the timeout
+///   of half a second that is the default. One of more than 0.75 seconds is too long for that.
 /// - If it does not come (it died in the same moment, or is cut off), the others know from their polls how far ahead
 ///   it went (`ahead:` in the epoch): up to there nothing passes at all (`doubt`) until it has joined, or time is past it.
 ///
@@ -179,27 +183,29 @@ extension RedisState {
 
     func revocations(after sequence: Int64) throws(StoreError) -> StoreNews {
         var (revocations, faults): ([Revocation], [StoreFault]) = ([], [])
-        var from = sequence
+        // As Redis has it: it may be no number that fits into ours, and each page still begins behind the one before.
+        var from = "\(sequence)"
+        var isFirst = true
         while true {
             let reply = try ask(
                 .script(
                     .revocations,
                     keys: [keys.lastRevocation, keys.revocations, keys.revocationOrder],
-                    "\(from)", "\(Self.revocationPage)"))
+                    from, "\(Self.revocationPage)", isFirst ? "1" : "0"))
             guard let parts = reply.elements?.map({ $0.string ?? "" }), let first = parts.first
             else { throw .corrupt(reason: "the revocations cannot be read") }
-            let last = Int64(first) ?? 0
-            var through = last
             for index in stride(from: 1, to: parts.count - 2, by: 3) {
-                through = Int64(parts[index]) ?? through
-                let read = self.revocations(parts[index + 1], parts[index + 2], number: through)
+                from = parts[index]
+                let read = self.revocations(
+                    parts[index + 1], parts[index + 2], number: Int64(from) ?? .max)
                 revocations += read.revocations
                 if let fault = read.fault { faults.append(fault) }
             }
             guard parts.count > 3 * Self.revocationPage else {
-                return StoreNews(revocations: revocations, through: last, faults: faults)
+                return StoreNews(
+                    revocations: revocations, through: Int64(first) ?? 0, faults: faults)
             }
-            from = through
+            isFirst = false
         }
     }
 
@@ -218,7 +224,7 @@ extension RedisState {
             issuedBefore: moments.map { WallTime(seconds: $0.issuedBefore) },
             until: moments.map { WallTime(seconds: $0.until) },
             // A client's removal revokes what is issued in the minute after it, too.
-            latest: WallTime(seconds: (number + Self.clockDifference * 1000) / 1_000_000 + 1)
+            latest: WallTime(seconds: number / 1_000_000 + Self.clockDifference / 1000 + 1)
         ).read()
     }
 

@@ -39,7 +39,10 @@ struct RedisMemory {
         return timestamp >= serverTime + Self.floorLead
     }
 
-    mutating func saw(serverTime: Int64) { self.serverTime = max(self.serverTime, serverTime) }
+    mutating func saw(serverTime: Int64) {
+        // Whatever a server says, a floor lies ahead of it.
+        self.serverTime = max(self.serverTime, min(serverTime, .max - Self.floorLead))
+    }
 
     mutating func keep(_ key: String, _ id: AheadID) { ahead[key] = id }
 

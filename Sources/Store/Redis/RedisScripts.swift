@@ -149,21 +149,24 @@ enum RedisScript: String, CaseIterable, Sendable {
         return 1
         """
 
-    /// Numbers go up with the clock, so that none is given twice even after some were lost.
+    /// Numbers go up with the clock, so that none is given twice even after some were lost. One more than a day ahead of it
+    /// was never given, and is not counted on from: where doubles have no room for the next, nobody would hear of it.
     /// KEYS: last, revocations, order, expiry. ARGV: target, issued before, until.
     case revoke = """
         local before, ends = tonumber(ARGV[2]), tonumber(ARGV[3])
         local value = redis.call('HGET', KEYS[2], ARGV[1])
         local isJSON, old = pcall(cjson.decode, value or '')
-        if isJSON and type(old) == 'table' and tonumber(old.issued_before)
-            and tonumber(old['until']) then
+        if isJSON and type(old) == 'table' and type(old.issued_before) == 'number'
+            and type(old['until']) == 'number' then
             if old.issued_before >= before and old['until'] >= ends then return 0 end
             before = math.max(before, old.issued_before)
             ends = math.max(ends, old['until'])
         end
-        local time = redis.call('TIME')
-        local last = math.max((tonumber(redis.call('GET', KEYS[1]) or '0') or 0) + 1,
-            time[1] * 1000000 + time[2])
+        local clock = redis.call('TIME')
+        local time = clock[1] * 1000000 + clock[2]
+        local last = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+        if not (last <= time + 86400000000) then last = 0 end
+        last = math.max(last + 1, time)
         redis.call('SET', KEYS[1], string.format('%.0f', last))
         redis.call('HSET', KEYS[2], ARGV[1],
             string.format('{"issued_before":%.0f,"until":%.0f}', before, ends))
@@ -172,12 +175,13 @@ enum RedisScript: String, CaseIterable, Sendable {
         return 1
         """
 
-    /// The oldest behind a number; all of them where that number was never given.
-    /// KEYS: last, revocations, order. ARGV: number, at most how many.
+    /// The oldest behind a number; all of them where that number was never given. That is asked of the first page alone:
+    /// what was given last may be lost, and the next page begins behind a number that was read.
+    /// KEYS: last, revocations, order. ARGV: number, at most how many, 1 for the first page.
     case revocations = """
         local last = redis.call('GET', KEYS[1]) or '0'
         local from = '(' .. ARGV[1]
-        if tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
+        if ARGV[3] == '1' and tonumber(ARGV[1]) > (tonumber(last) or 0) then from = '-inf' end
         local found = redis.call('ZRANGEBYSCORE', KEYS[3], from, '+inf', 'WITHSCORES',
             'LIMIT', 0, ARGV[2])
         local answer = {last}
@@ -208,7 +212,7 @@ enum RedisScript: String, CaseIterable, Sendable {
         """
 
     /// Changes clients and keys if nobody has since they were read; so that whatever a change depends on may be
-    /// decided here, and this one script is enough for all of them.
+    /// decided here, and this one script is enough for all of them. Generations go up as the numbers of revocations do.
     /// KEYS: generation, clients, keys. ARGV: the generation that was read or '', then for each change
     /// 2 or 3 (which of KEYS), the field, the new value or '' to remove it.
     case change = """
@@ -222,9 +226,11 @@ enum RedisScript: String, CaseIterable, Sendable {
                 redis.call('HSET', key, ARGV[i + 1], ARGV[i + 2])
             end
         end
-        local time = redis.call('TIME')
-        local new = math.max((tonumber(generation) or 0) + 1, time[1] * 1000000 + time[2])
-        redis.call('SET', KEYS[1], string.format('%.0f', new))
+        local clock = redis.call('TIME')
+        local time = clock[1] * 1000000 + clock[2]
+        local last = tonumber(generation) or 0
+        if not (last <= time + 86400000000) then last = 0 end
+        redis.call('SET', KEYS[1], string.format('%.0f', math.max(last + 1, time)))
         return 1
         """
 }

@@ -26,7 +26,8 @@ final class RedisState: StateBackend {
     var memory = RedisMemory()
 
     private static let shortestDelay: Duration = .milliseconds(50)
-    private static let longestDelay: Duration = .seconds(2)
+    /// With it a gateway is back before the floor of a new epoch is past (`RedisItems.swift`).
+    static let longestDelay: Duration = .seconds(1)
     private static let policyPause: Duration = .seconds(2)
 
     /// - Parameter mayBeAway: it may come later; what a wrong password or another key says is told all the same.

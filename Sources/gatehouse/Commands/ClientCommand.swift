@@ -94,7 +94,7 @@ struct ClientCommand: ParsableCommand {
                 Diagnostics.write(
                     "gatehouse: a client \(id) was removed just now, and the tokens of its name are refused: "
                         + "try again in \(wait) s")
-                throw ExitCode(75)
+                throw ExitCode(69)
             }
             try access.perform(.addClient(client))
             access.warnIfDeclared(id)

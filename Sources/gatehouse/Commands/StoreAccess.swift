@@ -46,14 +46,15 @@ struct StoreAccess {
         return snapshot
     }
 
-    /// Others' damage is no reason to refuse a command, nor to be silent of it.
+    /// Others' damage is no reason to refuse a command, nor to be silent of it. Whoever wrote a damaged record may have
+    /// chosen its name.
     static func tell(_ faults: [StoreFault]) {
-        for fault in faults { Diagnostics.write("gatehouse: \(fault)") }
+        for fault in faults { Diagnostics.write("gatehouse: \(PrintableText.escaped("\(fault)"))") }
     }
 
     /// Says what went wrong, and with which code to end.
     func exit(_ error: StoreError) -> ExitCode {
-        Diagnostics.write("gatehouse: \(error)")
+        Diagnostics.write("gatehouse: \(PrintableText.escaped("\(error)"))")
         switch error {
         case .clientExists, .unknownClient, .invalidClient, .notEmpty: return ExitCode(64)
         // EX_DATAERR

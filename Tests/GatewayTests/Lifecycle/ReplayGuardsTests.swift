@@ -43,6 +43,7 @@ struct ReplayGuardsTests {
         let first = ReplayGuards(
             short, try store.perform(.beginRun), now: WallTime(seconds: Self.now))
         let later = Self.now + 100
+        first.raiseCeiling(to: later + 3)
         for table in [first.nonces, first.proofs] {
             for number in 0..<200 {
                 #expect(Self.claim(table, "\(number)", at: Self.now) == .accepted)
@@ -59,6 +60,7 @@ struct ReplayGuardsTests {
         let second = ReplayGuards(
             Self.configuration(.sqlite(path: ""), lifetime: .seconds(300)),
             try store.perform(.beginRun), now: WallTime(seconds: later))
+        second.raiseCeiling(to: later + 3)
         for table in [second.nonces, second.proofs] {
             for number in 0..<200 {
                 #expect(Self.claim(table, "\(number)", at: Self.now, now: later) == .belowFloor)
@@ -85,6 +87,7 @@ struct ReplayGuardsTests {
         store = try Self.open(folder)
         let guards = ReplayGuards(
             configuration, try store.perform(.beginRun), now: WallTime(seconds: Self.now))
+        guards.raiseCeiling(to: Self.now + 6)
         for table in [guards.nonces, guards.proofs] {
             #expect(Self.claim(table, "n", at: Self.now + 3) == .belowFloor)
             #expect(Self.claim(table, "n", at: Self.now + 4) == .accepted)
@@ -100,6 +103,7 @@ struct ReplayGuardsTests {
         let store = try StateStore(location: .memory, secretsKey: SecretsKey.generate())
         let guards = ReplayGuards(
             configuration, try store.perform(.beginRun), now: WallTime(seconds: Self.now))
+        guards.raiseCeiling(to: Self.now + 6)
         for offset in [-60, -1, 0, 5] as [Int64] {
             #expect(Self.claim(guards.proofs, "\(offset)", at: Self.now + offset) == .belowFloor)
             #expect(Self.claim(guards.nonces, "\(offset)", at: Self.now + offset) == .accepted)
@@ -108,12 +112,35 @@ struct ReplayGuardsTests {
         store.close()
     }
 
+    /// Until the first ceiling has been stored, and where it cannot be.
+    @Test func nothingCountsAsDurableThatWasNotStored() throws {
+        let folder = try TemporaryDirectory()
+        for ceiling in [nil, Self.now] {
+            let store = try Self.open(folder)
+            let start = try store.perform(.beginRun)
+            #expect(start.ceiling == ceiling)
+            let guards = ReplayGuards(
+                Self.configuration(.sqlite(path: "")), start, now: WallTime(seconds: Self.now))
+            for table in [guards.nonces, guards.proofs] {
+                for timestamp in [Self.now + 1, Self.now + 60] {
+                    guard case .aboveCeiling = Self.claim(table, "n", at: timestamp) else {
+                        Issue.record("\(timestamp) counted as durable")
+                        continue
+                    }
+                }
+            }
+            try store.perform(.raiseCeiling(to: Self.now))
+            store.close()
+        }
+    }
+
     /// A full table of one kind leaves the other alone.
     @Test func eachKindHasItsOwnRoom() throws {
         let store = try StateStore(location: .memory, secretsKey: SecretsKey.generate())
         let guards = ReplayGuards(
             Self.configuration(.sqlite(path: "")), try store.perform(.beginRun),
             now: WallTime(seconds: Self.now))
+        guards.raiseCeiling(to: Self.now + 3)
         for number in 0..<100 {
             #expect(Self.claim(guards.proofs, "\(number)", at: Self.now) == .accepted)
         }

@@ -57,10 +57,10 @@ enum HeadReport {
 }
 
 /// Text of strangers on a terminal.
-enum PrintableText {
+public enum PrintableText {
     /// Controls, and what turns the direction of text, as `\u{1b}`: nothing that a request carries may act on the
     /// terminal of who looks at it, or look like a line of ours.
-    static func escaped(_ text: String) -> String {
+    public static func escaped(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: acts) else { return text }
         var output = ""
         for scalar in text.unicodeScalars {
