@@ -49,7 +49,7 @@ extension IntrospectionTests {
         var statuses: [Int: Int] = [:]
         // It is asked about again and again meanwhile.
         var newcomers = 0
-        let isRenewed = try eventually {
+        let isRenewed = try eventually(within: .seconds(30)) {
             try client.send("GET /x HTTP/1.1\r\n\(hostLine)Authorization: Bearer honest\r\n\r\n")
             statuses[try client.readReply().status, default: 0] += 1
             let questions = server.server.requests.map(TokenServer.token)
