@@ -98,17 +98,23 @@ def running(command: list[str], port: int, folder: Path, **environment: str):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def cpu_seconds(pgid: int) -> float:
-    """Of all processes of a group, as clock ticks of /proc."""
-    ticks = 0
+def user_and_system(pgid: int) -> tuple[float, float]:
+    """CPU seconds of all processes of a group, from the clock ticks of /proc."""
+    user = system = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
         if int(fields[2]) == pgid:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+            user += int(fields[11])
+            system += int(fields[12])
+    ticks = os.sysconf("SC_CLK_TCK")
+    return user / ticks, system / ticks
+
+
+def cpu_seconds(pgid: int) -> float:
+    return sum(user_and_system(pgid))
 
 
 def load(port: int, seconds: int, folder: Path) -> tuple[int, float]:

@@ -19,16 +19,12 @@ import argparse
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
-from issue import free_port
+from issue import free_port, running, user_and_system
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKS = ("plain", "bearer", "fresh", "h2", "loaded")
@@ -113,29 +109,8 @@ def command(peer: str, work: str, port: int, upstream: int, folder: Path, argume
             "--accesslog-file=/dev/null", *([str(folder / "tls.key"), str(folder / "tls.crt")] if work == "h2" else [])]
 
 
-@contextmanager
-def running(command: list[str], port: int, folder: Path, cpu: int):
-    log = open(folder / "log", "a")
-    process = subprocess.Popen(["taskset", "-c", str(cpu), *command], cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
-                               stderr=log, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"{command[0]} does not listen: {(folder / 'log').read_text()[-500:]}")
-                time.sleep(0.02)
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def pinned(command: list[str], cpu: int) -> list[str]:
+    return ["taskset", "-c", str(cpu), *command]
 
 
 def load(work: str, port: int, seconds: int, token: str | None) -> int:
@@ -145,7 +120,7 @@ def load(work: str, port: int, seconds: int, token: str | None) -> int:
         tool = ["h2load", "-t1", "-c16", "-m32", f"-D{seconds}", *flags, f"https://127.0.0.1:{port}/items/42"]
     else:
         tool = ["wrk", "-t1", "-c64", f"-d{seconds}s", *flags, f"http://127.0.0.1:{port}/items/42"]
-    result = subprocess.run(["taskset", "-c", "1", *tool], capture_output=True, text=True, timeout=seconds + 60)
+    result = subprocess.run(pinned(tool, 1), capture_output=True, text=True, timeout=seconds + 60)
     text = result.stdout + result.stderr
     if work == "h2":
         found = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", text)
@@ -154,20 +129,6 @@ def load(work: str, port: int, seconds: int, token: str | None) -> int:
     if not found or int(found[1]) == 0:
         sys.exit(f"no honest run: {text[-500:]}")
     return int(found[1])
-
-
-def user_and_system(pgid: int) -> tuple[float, float]:
-    user = system = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[2]) == pgid:
-            user += int(fields[11])
-            system += int(fields[12])
-    ticks = os.sysconf("SC_CLK_TCK")
-    return user / ticks, system / ticks
 
 
 def token_of(folder: Path, arguments: argparse.Namespace) -> str:
@@ -181,7 +142,7 @@ def token_of(folder: Path, arguments: argparse.Namespace) -> str:
 
 def measure(peer: str, work: str, upstream: int, folder: Path, arguments: argparse.Namespace) -> tuple[float, float]:
     port = free_port()
-    with running(command(peer, work, port, upstream, folder, arguments), port, folder, 0) as process:
+    with running(pinned(command(peer, work, port, upstream, folder, arguments), 0), port, folder) as process:
         token = token_of(folder, arguments) if peer == "gatehouse" and work not in ("plain", "h2") else None
         load(work, port, 1, token)
         before = user_and_system(process.pid)
@@ -202,7 +163,7 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> None:
     # Another issuer's keys: those of this key, as nobody signs with it here.
     gatehouse("plain", free_port(), 1, folder, arguments)
     with running([arguments.binary, "serve", "--config", str(folder / "gateway.conf")],
-                 int(re.search(r"127\.0\.0\.1:(\d+)", (folder / "gateway.conf").read_text())[1]), folder, 0):
+                 int(re.search(r"127\.0\.0\.1:(\d+)", (folder / "gateway.conf").read_text())[1]), folder):
         export = subprocess.run([arguments.binary, "key", "export", "--config", str(folder / "gateway.conf")],
                                 capture_output=True, text=True)
     (folder / "jwks.json").write_text(export.stdout)
@@ -226,7 +187,7 @@ def main() -> None:
         prepare(folder, arguments)
         (folder / "up").mkdir()
         inside = "; location / { default_type application/json; return 200 '" + "x" * 1024 + "'; }"
-        with running(nginx(port, folder / "up", inside), port, folder / "up", 1):
+        with running(pinned(nginx(port, folder / "up", inside), 1), port, folder / "up"):
             print(f"{'work':8} {'peer':10} {'user':>6} {'system':>7} {'total us/request':>17}", flush=True)
             for work in arguments.works:
                 peers = ["gatehouse"]
