@@ -346,9 +346,11 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         delegate?.streamClosed(streamID: streamID, end)
     }
 
-    /// The library resets the stream: a length that is not kept, pseudo-fields out of order.
+    /// The library resets the stream: a length that is not kept, pseudo-fields out of order. A frame on a stream whose
+    /// head has not gone out is a fault of the connection: it says nothing of that request, which may go elsewhere.
     func frameRefused(_ streamID: Int32) {
-        streams[streamID]?.isMalformed = true
+        guard let stream = streams[streamID], stream.isSent else { return }
+        stream.isMalformed = true
     }
 
     /// The library asks for content of a stream, or its end.
