@@ -8,45 +8,60 @@ import Testing
 struct HTTP2ServerSessionTests {
     private final class Recorder: HTTP2ServerDelegate {
         var events: [String] = []
-        var heads: [Int32: RequestHead] = [:]
+        var streams: [Int32: Stream] = [:]
 
-        func makeHead(streamID: Int32) -> RequestHead {
-            let head = RequestHead()
-            heads[streamID] = head
-            return head
+        func beginStream(id: Int32) -> (HTTP2ServerStream, RequestHead) {
+            let stream = Stream(id: id, recorder: self)
+            streams[id] = stream
+            return (stream, stream.head)
         }
 
-        func requestHead(streamID: Int32, endsStream: Bool) {
-            guard let head = heads[streamID] else { return }
+        func streamHasClosed() {}
+    }
+
+    private final class Stream: HTTP2ServerStream {
+        let head = RequestHead()
+        private let recorder: Recorder
+
+        init(id: Int32, recorder: Recorder) {
+            self.recorder = recorder
+            super.init(id: id)
+        }
+
+        private func note(_ event: String) {
+            recorder.events.append("\(id) \(event)")
+        }
+
+        override func headComplete(endsStream: Bool) {
             let fields = head.fields.map { line in
                 text(head.bytes[line.name.range]) + "=" + text(head.bytes[line.value.range])
             }
-            events.append(
-                "\(streamID) \(text(head.bytes[head.methodRange.range])) "
+            note(
+                "\(text(head.bytes[head.methodRange.range])) "
                     + "\(text(head.bytes[head.authority.range]))"
                     + "\(text(head.bytes[head.target.range])) \(fields) \(head.framing)")
         }
 
-        func headRefused(streamID: Int32, _ error: HTTP1Error) {
-            events.append("\(streamID) refused \(error)")
+        override func headRefused(_ error: HTTP1Error) {
+            note("refused \(error)")
         }
 
-        func data(streamID: Int32, _ input: Span<UInt8>) {
+        override func dataReceived(_ input: Span<UInt8>) {
             var bytes: [UInt8] = []
             for index in 0..<input.count { bytes.append(input[index]) }
-            events.append("\(streamID) data \(text(bytes[...]))")
+            note("data \(text(bytes[...]))")
         }
 
-        func requestEnded(streamID: Int32, _ trailers: Trailers) {
+        override func requestEnded(_ trailers: Trailers) {
             let lines = trailers.fields.map { line in
                 " " + text(trailers.bytes[line.name.range]) + "="
                     + text(trailers.bytes[line.value.range])
             }
-            events.append("\(streamID) end" + lines.joined())
+            note("end" + lines.joined())
         }
 
-        func streamClosed(streamID: Int32, code: UInt32) {
-            events.append("\(streamID) closed \(code)")
+        override func closed(code: UInt32) {
+            note("closed \(code)")
         }
 
         private func text(_ bytes: ArraySlice<UInt8>) -> String {
@@ -150,14 +165,15 @@ struct HTTP2ServerSessionTests {
         try session.receive(bytes.span)
         #expect(recorder.events == ["1 GET h/p?q [] none"])
         _ = output(session)
+        let stream = try #require(recorder.streams[1])
         let (lines, content) = (Array("Server: x\r\nX-B: y\r\n".utf8), Array("ok".utf8))
-        session.respond(1, status: 200, fieldLines: lines.span, endsStream: false)
+        session.respond(stream, status: 200, fieldLines: lines.span, endsStream: false)
         #expect(kinds(output(session)) == ["1"])
-        session.sendData(1, content.span)
-        #expect(session.queuedBytes(1) == 2)
-        session.finish(1, trailerLines: Array("X-T: z\r\n".utf8).span)
+        session.sendData(stream, content.span)
+        #expect(stream.queuedBytes == 2)
+        session.finish(stream, trailerLines: Array("X-T: z\r\n".utf8).span)
         #expect(kinds(output(session)) == ["0", "1"])
-        #expect(session.queuedBytes(1) == 0)
+        #expect(stream.queuedBytes == 0)
         #expect(recorder.events.last == "1 closed 0")
     }
 
@@ -168,16 +184,17 @@ struct HTTP2ServerSessionTests {
             Self.opening + Frame.make(4, 0, 0, [0, 4, 0, 0, 0, 3])
             + Frame.make(1, 5, 1, Frame.block(Self.get))
         try session.receive(bytes.span)
+        let stream = try #require(recorder.streams[1])
         let none: [UInt8] = []
-        session.respond(1, status: 200, fieldLines: none.span, endsStream: false)
-        session.sendData(1, Array("abcdef".utf8).span)
-        session.finish(1, trailerLines: none.span)
+        session.respond(stream, status: 200, fieldLines: none.span, endsStream: false)
+        session.sendData(stream, Array("abcdef".utf8).span)
+        session.finish(stream, trailerLines: none.span)
         let sent = output(session)
         #expect(sent.contains(Array("abc".utf8)), "\(sent)")
-        #expect(session.queuedBytes(1) == 3)
+        #expect(stream.queuedBytes == 3)
         try session.receive(Frame.make(8, 0, 1, [0, 0, 0, 9]).span)
         _ = output(session)
-        #expect(session.queuedBytes(1) == 0)
+        #expect(stream.queuedBytes == 0)
     }
 
     /// A gRPC client lets each small message go by two windows, and measures by a PING.
@@ -186,11 +203,12 @@ struct HTTP2ServerSessionTests {
         defer { withExtendedLifetime(recorder) {} }
         let bytes = Self.opening + Frame.make(1, 5, 1, Frame.block(Self.get))
         try session.receive(bytes.span)
-        session.respond(1, status: 200, fieldLines: [UInt8]().span, endsStream: false)
+        let stream = try #require(recorder.streams[1])
+        session.respond(stream, status: 200, fieldLines: [UInt8]().span, endsStream: false)
         let message: [UInt8] = [0, 0, 0, 0, 1, 7]
         var output: [UInt8] = []
         for _ in 0..<5000 {
-            session.sendData(1, message.span)
+            session.sendData(stream, message.span)
             output = []
             session.appendOutput(to: &output, upTo: 1 << 16)
             let thanks =
@@ -199,7 +217,7 @@ struct HTTP2ServerSessionTests {
             try session.receive(thanks.span)
         }
         #expect(session.isOpen)
-        #expect(session.queuedBytes(1) == 0)
+        #expect(stream.queuedBytes == 0)
     }
 
     @Test(arguments: [8, 9]) func continuationsAreCounted(frames: Int) throws {
@@ -221,7 +239,7 @@ struct HTTP2ServerSessionTests {
             let bytes = Self.opening + Frame.make(1, 5, 1, Frame.block(Self.get + fields))
             try session.receive(bytes.span)
             #expect(recorder.events == ["1 refused \(error)"])
-            #expect((recorder.heads[1]?.bytes.count ?? 0) <= 100)
+            #expect((recorder.streams[1]?.head.bytes.count ?? 0) <= 100)
         }
     }
 

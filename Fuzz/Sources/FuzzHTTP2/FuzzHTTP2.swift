@@ -10,23 +10,37 @@ private final class Listener: HTTP2ServerDelegate {
         case end(Int32)
     }
 
-    private let session: HTTP2ServerSession
-    private var heads: [Int32: RequestHead] = [:]
+    let session: HTTP2ServerSession
+    private var open: Set<Int32> = []
     var events: [Event] = []
 
     init(_ session: HTTP2ServerSession) {
         self.session = session
     }
 
-    func makeHead(streamID: Int32) -> RequestHead {
-        precondition(heads[streamID] == nil, "a stream begins twice")
-        let head = RequestHead()
-        heads[streamID] = head
-        return head
+    func beginStream(id: Int32) -> (HTTP2ServerStream, RequestHead) {
+        precondition(open.insert(id).inserted, "a stream begins twice")
+        let stream = Answerer(id: id, listener: self)
+        return (stream, stream.head)
     }
 
-    func requestHead(streamID: Int32, endsStream: Bool) {
-        guard let head = heads[streamID] else { preconditionFailure("a head of no stream") }
+    func closed(_ id: Int32) {
+        precondition(open.remove(id) != nil, "closed twice")
+    }
+
+    func streamHasClosed() {}
+}
+
+private final class Answerer: HTTP2ServerStream {
+    let head = RequestHead()
+    private unowned let listener: Listener
+
+    init(id: Int32, listener: Listener) {
+        self.listener = listener
+        super.init(id: id)
+    }
+
+    override func headComplete(endsStream: Bool) {
         let fields = head.fields.flatMap {
             [Array(head.bytes[$0.name.range]), Array(head.bytes[$0.value.range])]
         }
@@ -39,42 +53,42 @@ private final class Listener: HTTP2ServerDelegate {
         for line in head.fields {
             precondition(line.id != .connection && line.id != .transferEncoding)
         }
-        events.append(.head(streamID, target: target, fields: fields, head.framing))
-        answer(streamID, 200)
+        listener.events.append(.head(id, target: target, fields: fields, head.framing))
+        answer(200)
     }
 
-    func headRefused(streamID: Int32, _ error: HTTP1Error) {
-        events.append(.refused(streamID, error))
-        answer(streamID, error.status)
+    override func headRefused(_ error: HTTP1Error) {
+        listener.events.append(.refused(id, error))
+        answer(error.status)
     }
 
-    private func answer(_ streamID: Int32, _ status: Int) {
+    private func answer(_ status: Int) {
         let lines = Array("Server: x\r\n".utf8)
         let content = Array("ok".utf8)
-        session.respond(streamID, status: status, fieldLines: lines.span, endsStream: false)
-        session.sendData(streamID, content.span)
-        session.finish(streamID, trailerLines: lines.span)
+        let session = listener.session
+        session.respond(self, status: status, fieldLines: lines.span, endsStream: false)
+        session.sendData(self, content.span)
+        session.finish(self, trailerLines: lines.span)
     }
 
-    func data(streamID: Int32, _ input: Span<UInt8>) {
-        precondition(heads[streamID] != nil, "data of no stream")
+    override func dataReceived(_ input: Span<UInt8>) {
         var bytes: [UInt8] = []
         for index in 0..<input.count { bytes.append(input[index]) }
-        if case .data(streamID, let before)? = events.last {
-            events[events.count - 1] = .data(streamID, before + bytes)
+        let events = listener.events
+        if case .data(id, let before)? = events.last {
+            listener.events[events.count - 1] = .data(id, before + bytes)
         } else {
-            events.append(.data(streamID, bytes))
+            listener.events.append(.data(id, bytes))
         }
-        session.consumed(streamID, input.count)
+        listener.session.consumed(input.count, of: id)
     }
 
-    func requestEnded(streamID: Int32, _ trailers: Trailers) {
-        precondition(heads[streamID] != nil, "the end of no stream")
-        events.append(.end(streamID))
+    override func requestEnded(_ trailers: Trailers) {
+        listener.events.append(.end(id))
     }
 
-    func streamClosed(streamID: Int32, code: UInt32) {
-        precondition(heads.removeValue(forKey: streamID) != nil, "closed twice")
+    override func closed(code: UInt32) {
+        listener.closed(id)
     }
 }
 
@@ -84,7 +98,7 @@ private func run(_ bytes: [UInt8], cuts: [Int]) -> [Listener.Event] {
     guard let session = try? HTTP2ServerSession(settings: settings) else { return [] }
     let listener = Listener(session)
     session.delegate = listener
-    defer { session.delegate = nil }
+    defer { session.detach() }
     var start = 0
     do throws(HTTP2Error) {
         for end in cuts + [bytes.count] {

@@ -27,7 +27,10 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private let socket: SocketBox
     private let registration: Registration
     private var interest: Readiness = [.readable, .peerClosed]
-    private var streams: [Int32: HTTP2Stream] = [:]
+    /// In no order: each knows its place.
+    private var streams: [HTTP2Stream] = []
+    /// Some stream waits for its client, and is to be told when something was written.
+    private var hasWatched = false
     private var output = ByteQueue()
     private var isClosed = false
     private var isFlushNeeded = false
@@ -181,35 +184,14 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     // MARK: HTTP2ServerDelegate
 
-    func makeHead(streamID: Int32) -> RequestHead {
-        let stream = HTTP2Stream(id: streamID, connection: self)
-        streams[streamID] = stream
-        return stream.beginHead()
+    func beginStream(id: Int32) -> (HTTP2ServerStream, RequestHead) {
+        let stream = HTTP2Stream(id: id, connection: self)
+        stream.index = streams.count
+        streams.append(stream)
+        return (stream, stream.beginHead())
     }
 
-    func requestHead(streamID: Int32, endsStream: Bool) {
-        streams[streamID]?.headComplete(endsStream: endsStream)
-    }
-
-    func headRefused(streamID: Int32, _ error: HTTP1Error) {
-        streams[streamID]?.headRefused(error)
-    }
-
-    func data(streamID: Int32, _ input: Span<UInt8>) {
-        guard let stream = streams[streamID] else {
-            session.consumed(streamID, input.count)
-            return
-        }
-        stream.dataReceived(input)
-    }
-
-    func requestEnded(streamID: Int32, _ trailers: Trailers) {
-        streams[streamID]?.requestEnded(trailers)
-    }
-
-    func streamClosed(streamID: Int32, code: UInt32) {
-        guard let stream = streams.removeValue(forKey: streamID) else { return }
-        stream.closed(code: code)
+    func streamHasClosed() {
         restOrWork()
         if endsAfterAnswer { drain() }
     }
@@ -218,8 +200,23 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     func consumed(_ count: Int, by stream: HTTP2Stream) {
         guard count > 0 else { return }
-        session.consumed(stream.id, count)
+        session.consumed(count, of: stream.id)
         needsFlush()
+    }
+
+    /// The stream is over.
+    func forget(_ stream: HTTP2Stream) {
+        let index = stream.index
+        guard index < streams.count, streams[index] === stream else { return }
+        let last = streams.removeLast()
+        guard last !== stream else { return }
+        streams[index] = last
+        last.index = index
+    }
+
+    /// A stream wants to know when something was written.
+    func watch() {
+        hasWatched = true
     }
 
     /// Trailers as field lines, those left out that must not stand there.
@@ -273,7 +270,10 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
             }
             if !output.isEmpty { break }
         }
-        for stream in streams.values { stream.outputMoved() }
+        if hasWatched {
+            hasWatched = false
+            for stream in streams where stream.outputMoved() { hasWatched = true }
+        }
         if output.isEmpty {
             isIdle = isIdle && streams.isEmpty
             restOrWork()
@@ -319,9 +319,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 
     private func closeStreams() {
         let open = streams
-        streams = [:]
-        for stream in open.values { stream.closed(code: 0) }
-        session.delegate = nil
+        streams = []
+        for stream in open { stream.closed(code: 0) }
+        session.detach()
     }
 
     // MARK: Deadlines
@@ -360,7 +360,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
             needsFlush()
         }
         guard keepAlive(at: now) else { return close() }
-        for stream in streams.values {
+        for stream in streams {
             if let deadline = stream.deadline, deadline <= now { stream.deadlineReached(now: now) }
         }
         guard !isClosed else { return }
@@ -371,7 +371,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         if !streams.isEmpty, next.map({ keepAliveDeadline < $0 }) ?? true {
             next = keepAliveDeadline
         }
-        for stream in streams.values {
+        for stream in streams {
             guard let deadline = stream.deadline else { continue }
             if next.map({ deadline < $0 }) ?? true { next = deadline }
         }

@@ -6,8 +6,7 @@ import Transport
 ///
 /// What the exchange cannot take yet of the body waits here, at most the stream's window, and is not acknowledged: the
 /// client stops by flow control when the upstream is slow (RFC 9113 section 5.2).
-final class HTTP2Stream: ClientStream {
-    let id: Int32
+final class HTTP2Stream: HTTP2ServerStream, ClientStream {
     let listener: ListenerContext
     let peer: IPAddress?
     let peerText: [UInt8]
@@ -41,14 +40,18 @@ final class HTTP2Stream: ClientStream {
     /// What the client has given or taken since the deadline was set.
     private var progressBytes = 0
     private var queuedBefore = 0
+    /// At the end of the turn it shows what is still awaited: most often nothing is.
+    private var isRearmDue = false
+    /// Its place among the connection's streams.
+    var index = 0
 
     init(id: Int32, connection: HTTP2Connection) {
-        self.id = id
         self.connection = connection
         listener = connection.listener
         peer = connection.peer
         peerText = connection.peerText
         tls = connection.tls
+        super.init(id: id)
     }
 
     /// Takes an exchange for the head that is about to come.
@@ -58,20 +61,20 @@ final class HTTP2Stream: ClientStream {
         return exchange.head
     }
 
-    // MARK: From the connection
+    // MARK: From the session
 
-    func headComplete(endsStream: Bool) {
+    override func headComplete(endsStream: Bool) {
         isHeadKnown = true
         hasEnded = endsStream
         exchange?.begin()
     }
 
-    func headRefused(_ error: HTTP1Error) {
+    override func headRefused(_ error: HTTP1Error) {
         isHeadKnown = true
         exchange?.refuseHead(error)
     }
 
-    func dataReceived(_ input: Span<UInt8>) {
+    override func dataReceived(_ input: Span<UInt8>) {
         progressBytes += input.count
         guard let exchange else {
             // The answer is out; what still comes is dropped, up to a bound.
@@ -88,17 +91,15 @@ final class HTTP2Stream: ClientStream {
         }
     }
 
-    func requestEnded(_ trailers: Trailers) {
+    override func requestEnded(_ trailers: Trailers) {
         hasEnded = true
         isDiscarding = false
         pendingEnd = trailers
         handOver()
     }
 
-    /// The stream is closed on both sides, or was reset by either.
-    ///
-    /// - Parameter code: with which it was reset.
-    func closed(code: UInt32) {
+    override func closed(code: UInt32) {
+        connection.forget(self)
         if let exchange {
             if isHeadKnown {
                 exchange.clientLeft(reset: true)
@@ -118,7 +119,7 @@ final class HTTP2Stream: ClientStream {
 
     func sendContinue() {
         let none: [UInt8] = []
-        connection.session.interim(id, status: 100, fieldLines: none.span)
+        connection.session.interim(self, status: 100, fieldLines: none.span)
         connection.needsFlush()
     }
 
@@ -153,11 +154,11 @@ final class HTTP2Stream: ClientStream {
     // MARK: The answer
 
     var isCongested: Bool {
-        connection.session.queuedBytes(id) > HTTP2Connection.streamQueueBytes
+        queuedBytes > HTTP2Connection.streamQueueBytes
     }
 
     func sendInterim(status: Int, _ head: [UInt8]) {
-        connection.session.interim(id, status: status, fieldLines: head.span)
+        connection.session.interim(self, status: status, fieldLines: head.span)
         connection.needsFlush()
     }
 
@@ -172,7 +173,7 @@ final class HTTP2Stream: ClientStream {
             pendingContent.append(input, range)
             return
         }
-        connection.session.sendData(id, input.extracting(range))
+        connection.session.sendData(self, input.extracting(range))
         connection.needsFlush()
         watchOutput()
     }
@@ -181,14 +182,14 @@ final class HTTP2Stream: ClientStream {
         guard pendingStatus != 0 else { return }
         let head = pendingHead
         connection.session.respond(
-            id, status: pendingStatus, fieldLines: head.span, endsStream: !hasBody)
+            self, status: pendingStatus, fieldLines: head.span, endsStream: !hasBody)
         pendingHead = []
         pendingStatus = 0
         connection.needsFlush()
         guard !pendingContent.isEmpty else { return }
         let content = pendingContent
         pendingContent = []
-        connection.session.sendData(id, content.span)
+        connection.session.sendData(self, content.span)
         watchOutput()
     }
 
@@ -204,7 +205,7 @@ final class HTTP2Stream: ClientStream {
         flushAnswer()
         guard hasBody else { return }
         let lines = connection.trailerLines(trailers)
-        connection.session.finish(id, trailerLines: lines.span)
+        connection.session.finish(self, trailerLines: lines.span)
         connection.needsFlush()
     }
 
@@ -212,12 +213,12 @@ final class HTTP2Stream: ClientStream {
         let headCount = bytes.count - contentCount
         let all = bytes.span
         connection.session.respond(
-            id, status: status, fieldLines: all.extracting(0..<headCount),
+            self, status: status, fieldLines: all.extracting(0..<headCount),
             endsStream: contentCount == 0)
         if contentCount > 0 {
             let none: [UInt8] = []
-            connection.session.sendData(id, all.extracting(headCount..<all.count))
-            connection.session.finish(id, trailerLines: none.span)
+            connection.session.sendData(self, all.extracting(headCount..<all.count))
+            connection.session.finish(self, trailerLines: none.span)
         }
         connection.needsFlush()
     }
@@ -240,14 +241,14 @@ final class HTTP2Stream: ClientStream {
                 isDiscarding = true
             }
         }
-        rearm()
+        rearmAfterTurn()
         connection.needsFlush()
     }
 
     /// The client need not send what nobody will read, nor hold the stream open.
     private func stopReceiving() {
         isDiscarding = false
-        connection.session.stopReceiving(id)
+        connection.session.stopReceiving(self)
         connection.needsFlush()
     }
 
@@ -280,7 +281,7 @@ final class HTTP2Stream: ClientStream {
         let now = connection.worker.loop.now
         // A call may be silent for hours, either way: that its client is there the connection finds out.
         let awaitsBody = exchange.map { $0.wantsBody && !$0.isOpenCall } ?? false
-        let isWaiting = connection.session.queuedBytes(id) > 0 || awaitsBody || isDiscarding
+        let isWaiting = queuedBytes > 0 || awaitsBody || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
             next = now + listener.limits.idleTimeout
@@ -291,31 +292,46 @@ final class HTTP2Stream: ClientStream {
             next = exchangeDeadline
         }
         deadline = next
-        if let next { connection.deadlineMoved(to: next) }
+        guard let next else { return }
+        connection.deadlineMoved(to: next)
+        connection.watch()
     }
 
-    /// Content waits for the client's window: from now on it must make progress.
+    /// Content waits for the client's window: what has not gone out at the end of the turn must make progress from then on.
     private func watchOutput() {
-        isHeldBack = isCongested
-        if deadline == nil || queuedBefore == 0 { rearm() }
-        queuedBefore = connection.session.queuedBytes(id)
+        let queued = queuedBytes
+        isHeldBack = queued > HTTP2Connection.streamQueueBytes
+        if deadline == nil || queuedBefore == 0 { rearmAfterTurn() }
+        queuedBefore = queued
+    }
+
+    private func rearmAfterTurn() {
+        isRearmDue = true
+        connection.watch()
     }
 
     /// The connection has written: goes on where the exchange was held back.
-    func outputMoved() {
+    ///
+    /// - Returns: whether the next time counts too.
+    func outputMoved() -> Bool {
         // Most have nothing that waits.
-        guard queuedBefore > 0 || isHeldBack || deadline != nil else { return }
-        let queued = connection.session.queuedBytes(id)
+        guard queuedBefore > 0 || isHeldBack || isRearmDue || deadline != nil else { return false }
+        let queued = queuedBytes
         progressBytes += max(0, queuedBefore - queued)
         queuedBefore = queued
+        if isRearmDue {
+            isRearmDue = false
+            rearm()
+        }
         if queued == 0, exchange?.wantsBody != true, exchange?.isTunnel != true, !isDiscarding,
             exchangeDeadline == nil
         {
             deadline = nil
         }
-        guard isHeldBack, queued <= HTTP2Connection.streamQueueBytes / 2 else { return }
+        guard isHeldBack, queued <= HTTP2Connection.streamQueueBytes / 2 else { return true }
         isHeldBack = false
         exchange?.clientIsWritable()
+        return true
     }
 
     /// The deadline has come; what happens is what happens to a slow HTTP/1.1 client.
@@ -332,7 +348,7 @@ final class HTTP2Stream: ClientStream {
             return abort()
         }
         if progressBytes >= HTTP2Connection.progressFloor { return rearm() }
-        if connection.session.queuedBytes(id) > 0 {
+        if queuedBytes > 0 {
             exchange?.clientLeft(reset: true)
             return abort()
         }

@@ -171,8 +171,7 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     /// - Parameter trailerLines: field lines that follow it; may be empty.
     public func finish(_ streamID: Int32, trailerLines: Span<UInt8>) {
         guard let stream = streams[streamID] else { return }
-        stream.output.isEnded = true
-        stream.output.trailers.append(trailerLines)
+        stream.output.end(trailers: trailerLines)
         resumeData(streamID, stream)
     }
 

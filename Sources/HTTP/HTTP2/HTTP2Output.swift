@@ -23,6 +23,14 @@ struct StreamOutput {
         bytes.append(content)
     }
 
+    /// The content is complete.
+    ///
+    /// - Parameter trailers: field lines that follow it; may be empty.
+    mutating func end(trailers lines: Span<UInt8>) {
+        isEnded = true
+        trailers.append(lines)
+    }
+
     /// Gives the library what it asks for: content, or the end, or the word that trailers follow.
     ///
     /// - Returns: how many bytes were put into `room`; `nil` when nothing is there yet.

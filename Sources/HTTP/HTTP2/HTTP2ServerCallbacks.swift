@@ -31,15 +31,17 @@ enum HTTP2ServerCallbacks {
         unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) {
             _, header, context in
             guard let header = unsafe header else { return 0 }
-            unsafe owner(context)?.frameBegins(header.pointee)
+            unsafe with(context) { unsafe $0.frameBegins(header.pointee) }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) {
             _, frame, context in
             guard let frame = unsafe frame else { return 0 }
-            unsafe owner(context)?.headersBegin(
-                frame.pointee.hd.stream_id,
-                isRequest: frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST)
+            unsafe with(context) {
+                unsafe $0.headersBegin(
+                    frame.pointee.hd.stream_id,
+                    isRequest: frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST)
+            }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_header_callback(callbacks) {
@@ -47,11 +49,14 @@ enum HTTP2ServerCallbacks {
             guard let frame = unsafe frame else { return 0 }
             let name = unsafe UnsafeBufferPointer(start: name, count: nameCount)
             let value = unsafe UnsafeBufferPointer(start: value, count: valueCount)
-            let isBearable = unsafe owner(context)?.header(
-                frame.pointee.hd.stream_id, Span(_unsafeElements: name),
-                Span(_unsafeElements: value))
+            var isBearable = true
+            unsafe with(context) {
+                isBearable = unsafe $0.header(
+                    frame.pointee.hd.stream_id, Span(_unsafeElements: name),
+                    Span(_unsafeElements: value))
+            }
             // Otherwise the library would go on decoding what is left of the block.
-            return isBearable == false ? NGHTTP2_ERR_CALLBACK_FAILURE.rawValue : 0
+            return isBearable ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
         }
         unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) {
             _, frame, _, _, _, _, _, context in
@@ -142,6 +147,15 @@ enum HTTP2ServerCallbacks {
             }
             return count
         }
+    }
+}
+
+/// Hands the session over without counting a reference: the library calls only while its session lives, which the object
+/// frees at its end. A head is told of by a call for each of its fields.
+private func with(_ context: UnsafeMutableRawPointer?, _ body: (HTTP2ServerSession) -> Void) {
+    guard let context = unsafe context else { return }
+    unsafe Unmanaged<HTTP2ServerSession>.fromOpaque(context)._withUnsafeGuaranteedRef {
+        body($0)
     }
 }
 

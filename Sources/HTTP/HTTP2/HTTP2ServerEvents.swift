@@ -43,9 +43,9 @@ extension HTTP2ServerSession {
     func headersBegin(_ streamID: Int32, isRequest: Bool) {
         incoming = IncomingBlock(streamID: streamID)
         if isRequest {
-            guard let head = delegate?.makeHead(streamID: streamID) else { return }
+            guard let (stream, head) = delegate?.beginStream(id: streamID) else { return }
             incoming.reader = HTTP2HeadReader(head: head, limits: settings.head)
-            streams[streamID] = Stream()
+            streams[streamID] = stream
         } else {
             streams[streamID]?.trailers = Trailers()
         }
@@ -83,21 +83,20 @@ extension HTTP2ServerSession {
             guard endsStream, let trailers = stream.trailers else {
                 return headerIsInvalid(streamID)
             }
-            delegate?.requestEnded(streamID: streamID, trailers)
-            return
+            return stream.requestEnded(trailers)
         }
         guard reader != nil else { return }
         do throws(HTTP1Error) {
             try reader?.finish(endsStream: endsStream)
             stream.isUseful = true
-            delegate?.requestHead(streamID: streamID, endsStream: endsStream)
+            stream.headComplete(endsStream: endsStream)
         } catch {
             if HTTP2ServerSession.isMalformed(error) {
                 headerIsInvalid(streamID)
             } else {
                 // One after another they are a flood too (CVE-2016-1544, heads that are too large).
                 spend(FloodGuard.resetCost)
-                delegate?.headRefused(streamID: streamID, error)
+                stream.headRefused(error)
             }
         }
     }
@@ -115,9 +114,9 @@ extension HTTP2ServerSession {
 
     func dataReceived(_ streamID: Int32, _ input: Span<UInt8>) {
         guard let stream = streams[streamID], !stream.isMalformed else {
-            return consumed(streamID, input.count)
+            return consumed(input.count, of: streamID)
         }
-        delegate?.data(streamID: streamID, input)
+        stream.dataReceived(input)
     }
 
     /// A DATA frame is whole.
@@ -125,8 +124,8 @@ extension HTTP2ServerSession {
         // Nothing but padding, or nothing at all (CVE-2019-9518).
         if contentCount == 0, !endsStream { spend(FloodGuard.emptyCost) }
         if contentCount >= FloodGuard.fairPiece { flood.earn(FloodGuard.frameCost) }
-        guard endsStream, streams[streamID]?.isMalformed == false else { return }
-        delegate?.requestEnded(streamID: streamID, Trailers())
+        guard endsStream, let stream = streams[streamID], !stream.isMalformed else { return }
+        stream.requestEnded(Trailers())
     }
 
     /// The client has seen the first GOAWAY.
@@ -143,8 +142,8 @@ extension HTTP2ServerSession {
     /// was useful where it was all there was; one that a window of a few bytes cut off was not (CVE-2019-9511).
     func dataSent(_ streamID: Int32, count: Int) {
         // What answers a head that was refused pays for nothing.
-        guard streams[streamID]?.isUseful == true else { return }
-        guard count >= FloodGuard.fairPiece || (count > 0 && queuedBytes(streamID) == 0) else {
+        guard let stream = streams[streamID], stream.isUseful else { return }
+        guard count >= FloodGuard.fairPiece || (count > 0 && stream.queuedBytes == 0) else {
             return
         }
         flood.earn(FloodGuard.takenEarns)
@@ -167,11 +166,12 @@ extension HTTP2ServerSession {
     func streamClosed(_ streamID: Int32, code: UInt32) {
         // Its head may be another's from now on.
         if incoming.streamID == streamID { _ = incoming.end() }
-        if !stopped.isEmpty { stopped.remove(streamID) }
         guard let stream = streams.remove(streamID) else { return }
         closed.wasClosed(streamID)
         if code == 0, stream.isUseful { flood.earn(FloodGuard.resetCost) }
-        delegate?.streamClosed(streamID: streamID, code: code)
+        stream.isClosed = true
+        stream.closed(code: code)
+        delegate?.streamHasClosed()
     }
 
     // MARK: Content
@@ -203,7 +203,8 @@ extension HTTP2ServerSession {
 
     /// The answer is out. Where the rest of the request was refused, the stream ends here.
     func answerEnded(_ streamID: Int32) {
-        streams[streamID]?.isAnswered = true
-        if !stopped.isEmpty, stopped.contains(streamID) { reset(streamID, code: .noError) }
+        guard let stream = streams[streamID] else { return }
+        stream.isAnswered = true
+        if stream.isStopped { reset(streamID, code: .noError) }
     }
 }

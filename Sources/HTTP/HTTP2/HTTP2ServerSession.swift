@@ -1,20 +1,15 @@
 import CNghttp2
 import Primitives
 
-/// What a server's session tells of its client; in order, from within `receive`.
+/// Whoever answers the requests of a client's connection; called from within `receive` and `appendOutput`. What comes on a
+/// stream the stream itself is told.
 public protocol HTTP2ServerDelegate: AnyObject {
-    /// A request begins: the head to fill.
-    func makeHead(streamID: Int32) -> RequestHead
-    /// The head is whole.
-    func requestHead(streamID: Int32, endsStream: Bool)
-    /// The head is one that HTTP/1.1 refuses too: it is to be answered, and nothing more comes of it.
-    func headRefused(streamID: Int32, _ error: HTTP1Error)
-    /// Content; `consumed` must follow when it has been used, or the client may send no more.
-    func data(streamID: Int32, _ input: Span<UInt8>)
-    /// The request is complete, with its trailers.
-    func requestEnded(streamID: Int32, _ trailers: Trailers)
-    /// The stream is closed; it is unknown from now on.
-    func streamClosed(streamID: Int32, code: UInt32)
+    /// A request begins.
+    ///
+    /// - Returns: the stream that answers it, and the head to fill.
+    func beginStream(id: Int32) -> (HTTP2ServerStream, RequestHead)
+    /// A stream has closed, and was told so.
+    func streamHasClosed()
 }
 
 /// The server's end of an HTTP/2 connection (RFC 9113): bytes in, events out, and back. No sockets, no clock.
@@ -29,24 +24,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// CONTINUATION frames of one head (CVE-2024-27316).
     private static let continuationLimit = 8
 
-    /// An object, since each of its facts is asked for and changed by itself.
-    final class Stream {
-        /// Once its section has begun.
-        var trailers: Trailers?
-        var output = StreamOutput()
-        /// The end of the answer has gone out.
-        var isAnswered = false
-        /// Refused as malformed: nothing of it is passed on.
-        var isMalformed = false
-        /// Its head was whole and within the limits: answering it is work that the client may pay with.
-        var isUseful = false
-    }
-
-    /// Whoever sets it takes it away when the connection ends: a weak one would slow down every reference to it.
+    /// Whoever sets it calls `detach` when the connection ends: a weak one would slow down every reference to it.
     public var delegate: (any HTTP2ServerDelegate)?
     let settings: HTTP2Settings
     var session: OpaquePointer?
-    var streams = StreamTable<Stream>()
+    var streams = StreamTable<HTTP2ServerStream>()
     var flood = FloodGuard()
     var block = FieldBlock()
     var hasSettings = false
@@ -59,8 +41,6 @@ public protocol HTTP2ServerDelegate: AnyObject {
     var closed = ClosedStreams()
     var isTerminated = false
     var isAnnounced = false
-    /// Streams whose request is not wanted any more, until their answer is out.
-    var stopped: Set<Int32> = []
     private var walker = FrameWalker(preface: preface.count)
 
     public init(settings: HTTP2Settings) throws(HTTP2Error) {
@@ -146,7 +126,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
     public var isReadingHead: Bool { !hasSettings || incoming.streamID != 0 }
 
     /// The application has used content of a stream; the client may send as much again.
-    public func consumed(_ streamID: Int32, _ count: Int) {
+    public func consumed(_ count: Int, of streamID: Int32) {
         guard count > 0 else { return }
         _ = unsafe nghttp2_session_consume(session, streamID, count)
     }
@@ -156,8 +136,9 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// Sends an interim answer.
     ///
     /// - Parameter fieldLines: `Name: value` CR LF each, written by the gateway itself.
-    public func interim(_ streamID: Int32, status: Int, fieldLines: Span<UInt8>) {
-        guard streams[streamID] != nil else { return }
+    public func interim(_ stream: HTTP2ServerStream, status: Int, fieldLines: Span<UInt8>) {
+        guard !stream.isClosed else { return }
+        let streamID = stream.id
         block.removeAll()
         block.append(status: status)
         block.append(lines: fieldLines)
@@ -169,9 +150,10 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// Begins the final answer; content and `finish` follow unless it ends the stream.
     public func respond(
-        _ streamID: Int32, status: Int, fieldLines: Span<UInt8>, endsStream: Bool
+        _ stream: HTTP2ServerStream, status: Int, fieldLines: Span<UInt8>, endsStream: Bool
     ) {
-        guard streams[streamID] != nil else { return }
+        guard !stream.isClosed else { return }
+        let streamID = stream.id
         block.removeAll()
         block.append(status: status)
         block.append(lines: fieldLines)
@@ -185,31 +167,25 @@ public protocol HTTP2ServerDelegate: AnyObject {
     }
 
     /// Appends content of the answer.
-    public func sendData(_ streamID: Int32, _ content: Span<UInt8>) {
-        guard let stream = streams[streamID] else { return }
+    public func sendData(_ stream: HTTP2ServerStream, _ content: Span<UInt8>) {
+        guard !stream.isClosed else { return }
         stream.output.append(content)
-        resumeData(streamID, stream)
+        resumeData(stream)
     }
 
     /// The answer's content is complete.
     ///
     /// - Parameter trailerLines: field lines that follow it; may be empty.
-    public func finish(_ streamID: Int32, trailerLines: Span<UInt8>) {
-        guard let stream = streams[streamID] else { return }
-        stream.output.isEnded = true
-        stream.output.trailers.append(trailerLines)
-        resumeData(streamID, stream)
+    public func finish(_ stream: HTTP2ServerStream, trailerLines: Span<UInt8>) {
+        guard !stream.isClosed else { return }
+        stream.output.end(trailers: trailerLines)
+        resumeData(stream)
     }
 
-    private func resumeData(_ streamID: Int32, _ stream: Stream) {
+    private func resumeData(_ stream: HTTP2ServerStream) {
         guard stream.output.isDeferred else { return }
         stream.output.isDeferred = false
-        _ = unsafe nghttp2_session_resume_data(session, streamID)
-    }
-
-    /// Content of the stream that has not gone out.
-    public func queuedBytes(_ streamID: Int32) -> Int {
-        streams[streamID]?.output.count ?? 0
+        _ = unsafe nghttp2_session_resume_data(session, stream.id)
     }
 
     /// Ends a stream at once.
@@ -220,11 +196,11 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// The answer is complete and the rest of the request is not wanted: the stream ends when the answer is out
     /// (section 8.1).
-    public func stopReceiving(_ streamID: Int32) {
-        guard let stream = streams[streamID] else { return }
+    public func stopReceiving(_ stream: HTTP2ServerStream) {
+        guard !stream.isClosed else { return }
         stream.isMalformed = true
-        if stream.isAnswered { return reset(streamID, code: .noError) }
-        stopped.insert(streamID)
+        if stream.isAnswered { return reset(stream.id, code: .noError) }
+        stream.isStopped = true
     }
 
     /// Tells the client that the connection ends; streams that are open go on.
@@ -275,6 +251,13 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// Whether the client has shown that it speaks HTTP/2.
     public var isOpen: Bool { hasSettings && !isTerminated }
+
+    /// The connection is over, and all streams with it: nothing is told any more, and nobody is held.
+    public func detach() {
+        delegate = nil
+        incoming = IncomingBlock()
+        for stream in streams.removeAll() { stream.isClosed = true }
+    }
 
     // MARK: The end of what is bearable
 

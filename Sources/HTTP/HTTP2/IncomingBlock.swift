@@ -23,8 +23,9 @@ struct IncomingBlock {
     ///
     /// - Returns: what read it, where it was a request's head; the only reference to it.
     mutating func end() -> HTTP2HeadReader? {
-        defer { self = IncomingBlock() }
-        return reader
+        let taken = reader.take()
+        self = IncomingBlock()
+        return taken
     }
 
     /// - Parameter limit: of decoded bytes.

@@ -28,4 +28,10 @@ struct StreamTable<Stream: AnyObject> {
         if id == lastID { last = nil }
         return streams.removeValue(forKey: id)
     }
+
+    /// Takes all streams out.
+    mutating func removeAll() -> [Stream] {
+        defer { self = StreamTable() }
+        return Array(streams.values)
+    }
 }
