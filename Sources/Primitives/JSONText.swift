@@ -6,14 +6,15 @@ public enum JSONText {
     public static func appendString(_ text: Span<UInt8>, to output: inout [UInt8]) {
         output.append(0x22)
         var index = 0
-        while index < text.count {
+        while true {
+            let end = endOfPlain(text, from: index)
+            if end > index { output.append(text, index..<end) }
+            index = end
+            guard index < text.count else { break }
             let byte = text[index]
             switch byte {
             case 0x22, 0x5C:
                 output.append(0x5C)
-                output.append(byte)
-                index += 1
-            case 0x20...0x7E:
                 output.append(byte)
                 index += 1
             case 0x0A:
@@ -34,6 +35,35 @@ public enum JSONText {
             }
         }
         output.append(0x22)
+    }
+
+    /// The first byte from `start` that does not stand for itself in a string (a control, DEL, `"`, `\\`, or none of
+    /// ASCII), or `count`; eight bytes a step.
+    private static func endOfPlain(_ text: Span<UInt8>, from start: Int) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let raw = unsafe text.bytes
+        var index = start
+        while index + 8 <= text.count {
+            // The loop's condition is the bound; any bit pattern is an integer.
+            let word = unsafe UInt64(
+                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let (quotes, slashes, deleted) = (
+                word ^ (ones &* 0x22), word ^ (ones &* 0x5C), word ^ (ones &* 0x7F)
+            )
+            // A byte's top bit says that it is found; borrows reach only bytes behind the first one.
+            let found =
+                (word | (word &- ones &* 0x20) & ~word | (quotes &- ones) & ~quotes
+                    | (slashes &- ones) & ~slashes | (deleted &- ones) & ~deleted)
+                & (ones &* 0x80)
+            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
+            index += 8
+        }
+        while index < text.count {
+            let byte = text[index]
+            if byte < 0x20 || byte > 0x7E || byte == 0x22 || byte == 0x5C { return index }
+            index += 1
+        }
+        return index
     }
 
     public static func appendString(_ text: String, to output: inout [UInt8]) {

@@ -32,7 +32,10 @@ public final class AccessLog {
     }
 
     /// Appends the record's line; hands the batch over when it is full.
-    public func write(_ record: borrowing AccessRecord) {
+    ///
+    /// - Parameter record: stays as it is; not copied on the way, as a property of an object that is passed by value would be,
+    ///   with a reference counted for each of its texts.
+    public func write(_ record: inout AccessRecord) {
         guard writer.writesAccessLog else { return }
         switch format {
         case .json: AccessLine.appendJSON(record, time: &time, to: &batch)

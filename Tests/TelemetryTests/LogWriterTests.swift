@@ -21,7 +21,7 @@ import Testing
                 var record = AccessRecord()
                 for number in 0..<5000 {
                     record.requestID.replace(with: Array("\(worker)-\(number)".utf8).span)
-                    log.write(record)
+                    log.write(&record)
                     record.reset()
                 }
                 log.flush()
@@ -48,10 +48,10 @@ import Testing
         var record = AccessRecord()
         record.userAgent = [UInt8](repeating: 0x61, count: 40_000)
         #expect(!log.hasPending)
-        log.write(record)
+        log.write(&record)
         #expect(!log.hasPending)
         record.userAgent = []
-        log.write(record)
+        log.write(&record)
         #expect(log.hasPending)
         log.flush()
         #expect(!log.hasPending)
@@ -62,7 +62,8 @@ import Testing
     @Test func anAccessLogThatIsOffTakesNothing() throws {
         let writer = try LogWriter(access: .off, error: .off)
         let log = AccessLog(writer: writer, format: .json)
-        log.write(AccessRecord())
+        var record = AccessRecord()
+        log.write(&record)
         #expect(!log.hasPending)
         #expect(writer.linesDropped == 0)
     }

@@ -40,7 +40,7 @@ extension Exchange {
         if trace.traceparent.count == 55 {
             record.traceID.append(contentsOf: trace.traceparent[RequestTrace.traceIDRange])
         }
-        worker.accessLog.write(record)
+        worker.accessLog.write(&record)
     }
 }
 

@@ -23,7 +23,7 @@ final class TurnWrites {
     }
 
     /// What one turn has put off.
-    private final class Turn {
+    private struct Turn {
         struct Entry {
             /// `nil`: it has been written, or will never be.
             var writer: (any TurnWriter)?
@@ -38,8 +38,18 @@ final class TurnWrites {
             self.number = number
         }
 
+        mutating func add(_ writer: any TurnWriter, _ text: Span<UInt8>) -> Place? {
+            let start = bytes.count
+            guard text.count <= TurnWrites.limitBytes,
+                start + text.count <= TurnWrites.totalBytes
+            else { return nil }
+            bytes.append(text)
+            entries.append(Entry(writer: writer, range: start..<bytes.count))
+            return Place(turn: number, index: Int32(entries.count - 1))
+        }
+
         /// Takes one out; `nil`: it is not this turn's, or not there any more.
-        func remove(_ place: Place) -> [UInt8]? {
+        mutating func remove(_ place: Place) -> [UInt8]? {
             let index = Int(place.index)
             guard place.turn == number, index < entries.count, entries[index].writer != nil else {
                 return nil
@@ -48,16 +58,19 @@ final class TurnWrites {
             return Array(bytes[entries[index].range])
         }
 
-        func writeAll() {
-            for index in entries.indices {
-                guard let writer = entries[index].writer else { continue }
-                entries[index].writer = nil
-                writer.writePutOff(bytes.span.extracting(entries[index].range))
+        /// Takes the next one out that is still there.
+        mutating func takeNext(from index: inout Int) -> (any TurnWriter, Range<Int>)? {
+            while index < entries.count {
+                defer { index += 1 }
+                if let writer = entries[index].writer.take() {
+                    return (writer, entries[index].range)
+                }
             }
+            return nil
         }
 
         /// The room stays, for the turns to come.
-        func begin(_ number: UInt32) {
+        mutating func begin(_ number: UInt32) {
             self.number = number
             bytes.removeAll(keepingCapacity: true)
             entries.removeAll(keepingCapacity: true)
@@ -72,14 +85,7 @@ final class TurnWrites {
 
     /// - Returns: its place, to call it back by; `nil`: it must be written at once.
     func add(_ writer: any TurnWriter, _ text: Span<UInt8>) -> Place? {
-        let turn = collecting
-        guard text.count <= TurnWrites.limitBytes,
-            turn.bytes.count + text.count <= TurnWrites.totalBytes
-        else { return nil }
-        let start = turn.bytes.count
-        turn.bytes.append(text)
-        turn.entries.append(Turn.Entry(writer: writer, range: start..<turn.bytes.count))
-        return Place(turn: turn.number, index: Int32(turn.entries.count - 1))
+        collecting.add(writer, text)
     }
 
     /// Takes one out before its time: from this turn's, or from those that are being written just now.
@@ -95,5 +101,12 @@ final class TurnWrites {
     }
 
     /// Writes all of the turn that has ended, in their order.
-    func writeAll() { leaving.writeAll() }
+    func writeAll() {
+        // Nothing is added to a turn that has ended; another's bytes may be taken out of it meanwhile.
+        let bytes = leaving.bytes
+        var index = 0
+        while let (writer, range) = leaving.takeNext(from: &index) {
+            writer.writePutOff(bytes.span.extracting(range))
+        }
+    }
 }

@@ -346,7 +346,7 @@ final class Worker {
         var answer: [UInt8] = []
         record.bytesOut = replies.append(
             refusal, accepted: [], .unread(requestID: record.requestID, date: date), to: &answer)
-        if shared.accessWriter.writesAccessLog { accessLog.write(record) }
+        if shared.accessWriter.writesAccessLog { accessLog.write(&record) }
         return answer
     }
 

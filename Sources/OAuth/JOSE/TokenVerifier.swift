@@ -10,27 +10,52 @@ public final class TokenVerifier {
     public static let limitBytes = 16 << 10
     static let claimLimits = JSONDocument.Limits(depth: 32, nodes: 1024, members: 128)
 
-    private struct Issuer {
+    /// An object, so that choosing one copies none of it.
+    private final class Issuer {
         let terms: TrustedIssuer
         let name: [UInt8]
         let verifier: JWSVerifier
+
+        init(_ terms: TrustedIssuer) {
+            self.terms = terms
+            name = Array(terms.issuer.utf8)
+            verifier = JWSVerifier(keys: terms.keys, algorithms: terms.algorithms)
+        }
+
+        func isNamed(_ text: Span<UInt8>) -> Bool {
+            let name = self.name
+            return name.span.equals(text)
+        }
+    }
+
+    /// A token taken apart. Taken out of the verifier while it is worked on: where it stands, each hand-over would copy it.
+    private struct Work {
+        var parts = JWSParts()
+        var claims = JSONDocument()
+
+        mutating func readClaims(_ token: Span<UInt8>) throws(TokenError) {
+            do throws(JSONError) {
+                try claims.read(
+                    base64URL: token.extracting(parts.payload), limits: TokenVerifier.claimLimits)
+            } catch {
+                throw .malformed
+            }
+            guard claims.isObject else { throw .malformed }
+        }
     }
 
     private let issuers: [Issuer]
+    private var claimed: Issuer?
+    private var work = Work()
+
     /// The `iss` that the last token was held to, proven or not; `nil`: no issuer claims it.
-    public private(set) var claimedIssuer: String?
+    public var claimedIssuer: String? { claimed?.terms.issuer }
     /// Whether the last token said by which key it is to be proven.
-    public var namesKey: Bool { parts.keyID != nil }
-    private var parts = JWSParts()
-    private var claims = JSONDocument()
+    public var namesKey: Bool { work.parts.keyID != nil }
 
     /// - Parameter issuers: of two with the same `iss` the first counts.
     public init(issuers: [TrustedIssuer]) {
-        self.issuers = issuers.map { terms in
-            Issuer(
-                terms: terms, name: Array(terms.issuer.utf8),
-                verifier: JWSVerifier(keys: terms.keys, algorithms: terms.algorithms))
-        }
+        self.issuers = issuers.map(Issuer.init)
     }
 
     /// Proves a token and reads what it says.
@@ -39,10 +64,13 @@ public final class TokenVerifier {
     public func verify(
         _ token: Span<UInt8>, now: WallTime
     ) throws(TokenError) -> VerifiedToken {
-        let issuer = try prove(token)
-        try TokenVerifier.checkType(parts, issuer.terms)
-        let facts = try ClaimFacts(claims, issuer: issuer.terms)
-        let verified = VerifiedToken(facts, issuer: issuer.terms, claims: claims)
+        var work = Work()
+        swap(&work, &self.work)
+        defer { swap(&work, &self.work) }
+        let issuer = try prove(token, &work)
+        try TokenVerifier.checkType(work.parts, issuer.terms)
+        let facts = try ClaimFacts(work.claims, issuer: issuer.terms)
+        let verified = VerifiedToken(facts, issuer: issuer.terms, claims: work.claims)
         try verified.holds(at: now)
         return verified
     }
@@ -57,9 +85,10 @@ public final class TokenVerifier {
     ///
     /// - Throws: for a text that is no JWT, or one of no issuer that is known here.
     public func unproven(_ token: Span<UInt8>) throws(TokenError) -> UnprovenToken {
-        try parts.read(token)
-        try readClaims(token)
-        let issuer = try chosenIssuer().terms
+        try work.parts.read(token)
+        try work.readClaims(token)
+        let claims = work.claims
+        let issuer = try chosenIssuer(of: claims).terms
         return UnprovenToken(
             issuer: issuer, tokenID: claims.string("jti", of: 0),
             expiresAt: claims.member("exp").flatMap { claims.seconds($0) },
@@ -67,31 +96,21 @@ public final class TokenVerifier {
     }
 
     /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
-    private func prove(_ token: Span<UInt8>) throws(TokenError) -> Issuer {
-        claimedIssuer = nil
-        try parts.read(token)
-        try readClaims(token)
+    private func prove(_ token: Span<UInt8>, _ work: inout Work) throws(TokenError) -> Issuer {
+        claimed = nil
+        try work.parts.read(token)
+        try work.readClaims(token)
         // Not proven yet: `iss` only chooses whose keys must prove it.
-        let issuer = try chosenIssuer()
-        claimedIssuer = issuer.terms.issuer
-        _ = try issuer.verifier.verify(parts, of: token)
+        let issuer = try chosenIssuer(of: work.claims)
+        claimed = issuer
+        _ = try issuer.verifier.verify(work.parts, of: token)
         return issuer
     }
 
-    private func readClaims(_ token: Span<UInt8>) throws(TokenError) {
-        do throws(JSONError) {
-            try claims.read(
-                base64URL: token.extracting(parts.payload), limits: TokenVerifier.claimLimits)
-        } catch {
-            throw .malformed
-        }
-        guard claims.isObject else { throw .malformed }
-    }
-
-    private func chosenIssuer() throws(TokenError) -> Issuer {
+    private func chosenIssuer(of claims: JSONDocument) throws(TokenError) -> Issuer {
         guard let node = claims.member("iss") else { throw .missingClaim("iss") }
         guard claims.kind(node) == .string else { throw .invalidClaim("iss") }
-        for issuer in issuers where issuer.name.span.equals(claims.text(node)) { return issuer }
+        for issuer in issuers where issuer.isNamed(claims.text(node)) { return issuer }
         throw .unknownIssuer
     }
 
@@ -118,13 +137,13 @@ public final class TokenVerifier {
             explanation.verdict = .failure(error)
         }
         // Each part is told as far as it can be read, whatever the verdict was.
-        guard (try? parts.read(token)) != nil else { return explanation }
-        explanation.describe(parts)
-        guard (try? readClaims(token)) != nil else { return explanation }
-        explanation.describe(claims: claims)
-        guard let issuer = try? chosenIssuer() else { return explanation }
+        guard (try? work.parts.read(token)) != nil else { return explanation }
+        explanation.describe(work.parts)
+        guard (try? work.readClaims(token)) != nil else { return explanation }
+        explanation.describe(claims: work.claims)
+        guard let issuer = try? chosenIssuer(of: work.claims) else { return explanation }
         explanation.describe(issuer.terms)
-        explanation.provingKey = try? issuer.verifier.verify(parts, of: token)
+        explanation.provingKey = try? issuer.verifier.verify(work.parts, of: token)
         return explanation
     }
 }

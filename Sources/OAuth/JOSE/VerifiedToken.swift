@@ -18,45 +18,38 @@ public final class VerifiedToken: Sendable {
     /// The issuer's name in the configuration.
     public let issuerName: String
     public let issuer: String
-    public let clientID: String
-    public let subject: String?
-    public let scopes: [String]
-    public let audiences: [String]
+    public var clientID: String { facts.clientID }
+    public var subject: String? { facts.subject }
+    public var scopes: [String] { facts.scopes }
+    public var audiences: [String] { facts.audiences }
     /// The `jti`.
-    public let tokenID: String?
+    public var tokenID: String? { facts.tokenID }
     /// Seconds since the epoch, as the token has them: without the skew.
-    public let expiresAt: Int64
-    public let notBefore: Int64?
-    public let issuedAt: Int64?
+    public var expiresAt: Int64 { facts.expiresAt }
+    public var notBefore: Int64? { facts.notBefore }
+    public var issuedAt: Int64? { facts.issuedAt }
     public let clockSkewSeconds: Int64
     public let isFromOwnAuthority: Bool
     /// SHA-256 of the certificate that whoever shows the token must have on the connection (RFC 8705 section 3); `nil`: a
     /// plain bearer token.
-    public let certificateThumbprint: [UInt8]?
+    public var certificateThumbprint: [UInt8]? { facts.certificateThumbprint }
     /// RFC 7638 thumbprint of the key that whoever shows the token must prove to hold (RFC 9449 section 7.1); `nil`: a
     /// token that needs no proof. One that has it is never good as a bearer token.
-    public let keyThumbprint: [UInt8]?
+    public var keyThumbprint: [UInt8]? { facts.keyThumbprint }
     /// SHA-256 of the text of a token that somebody vouches for; `nil` where the token itself was proven.
     public let digest: [UInt8]?
+    private let facts: ClaimFacts
     private let claims: JSONDocument
 
     init(
-        _ facts: ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument, digest: [UInt8]? = nil
+        _ facts: consuming ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument,
+        digest: [UInt8]? = nil
     ) {
         issuerName = issuer.name
         self.issuer = issuer.issuer
-        clientID = facts.clientID
-        subject = facts.subject
-        scopes = facts.scopes
-        audiences = facts.audiences
-        tokenID = facts.tokenID
-        expiresAt = facts.expiresAt
-        notBefore = facts.notBefore
-        issuedAt = facts.issuedAt
+        self.facts = facts
         clockSkewSeconds = issuer.clockSkewSeconds
         isFromOwnAuthority = issuer.isOwnAuthority
-        certificateThumbprint = facts.certificateThumbprint
-        keyThumbprint = facts.keyThumbprint
         self.digest = digest
         self.claims = claims.compacted()
     }
