@@ -67,10 +67,10 @@ public final class TokenVerifier {
         var work = Work()
         swap(&work, &self.work)
         defer { swap(&work, &self.work) }
-        let issuer = try prove(token, &work)
-        try TokenVerifier.checkType(work.parts, issuer.terms)
-        let facts = try ClaimFacts(work.claims, issuer: issuer.terms)
-        let verified = VerifiedToken(facts, issuer: issuer.terms, claims: work.claims)
+        let terms = try prove(token, &work).terms
+        try TokenVerifier.checkType(work.parts, terms)
+        let facts = try ClaimFacts(work.claims, issuer: terms)
+        let verified = VerifiedToken(facts, issuer: terms, claims: work.claims)
         try verified.holds(at: now)
         return verified
     }
