@@ -155,10 +155,10 @@ public final class GatewayServer {
                     }
                     for fault in change.faults { shared.errors.fault("\(fault)") }
                     guard let state = change.snapshot else { return }
-                    shared.storeAnswered(true)
+                    shared.storeAnswered(.reading, isWell: true)
                     news.put(state)
                 case .failure(let error):
-                    shared.storeAnswered(false)
+                    shared.storeAnswered(.reading, isWell: false)
                     shared.errors.error("the store is away", ["cause": "\(error)"])
                 }
             }
@@ -237,7 +237,7 @@ public final class GatewayServer {
                 try store.perform(.raiseCeiling(to: wanted))
                 shared.replay.raiseCeiling(to: wanted)
             } catch {
-                shared.storeAnswered(false)
+                shared.storeAnswered(.writing, isWell: false)
                 errors.error("the store is away", ["cause": "\(error)"])
             }
             return
@@ -245,13 +245,13 @@ public final class GatewayServer {
         store.submit(.raiseCeiling(to: wanted)) { result in
             switch result {
             case .success:
-                shared.storeAnswered(true)
+                shared.storeAnswered(.writing, isWell: true)
                 shared.replay.raiseCeiling(to: wanted)
             case .failure(let error):
-                if !shared.isStoreAway {
+                if !shared.fails(.writing) {
                     shared.errors.error("the store is away", ["cause": "\(error)"])
                 }
-                shared.storeAnswered(false)
+                shared.storeAnswered(.writing, isWell: false)
             }
         }
     }
