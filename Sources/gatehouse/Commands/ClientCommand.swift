@@ -404,7 +404,7 @@ private enum Secrets {
             lines.append("oauth1_consumer_key: \(id)")
             lines.append("oauth1_consumer_secret: \(text(consumerSecret))")
         }
-        try Output.write(lines.joined(separator: "\n"))
+        for line in lines { try Output.write(line) }
         if secret != nil || consumerSecret != nil {
             Diagnostics.write("shown once: it is not kept anywhere in the clear")
         }
