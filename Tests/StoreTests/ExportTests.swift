@@ -36,7 +36,9 @@ struct ExportTests {
 
     private func fill(_ store: StateStore) throws {
         try store.perform(.addClient(try makeClient("a", oauth1: "a secret to be found")))
-        try store.perform(.addClient(try makeClient("b")))
+        var bound = try makeClient("b")
+        bound.requiresProof = true
+        try store.perform(.addClient(bound))
         for (kid, begin) in [("x", 100), ("y", 200), ("z", 300)] {
             try store.perform(.addSigningKey(makeKey(kid, at: 100, activatesAt: Int64(begin))))
         }
