@@ -94,18 +94,20 @@ struct CredentialEndTests {
         #expect(try server.isClosedByPeer())
         #expect(try client.isClosedByPeer())
         #expect(try house.reason("/ws") == "unknown_client")
-        // While it is young, its client may be one that was added a moment ago.
+        // Though it is so young that its client could be one that was added a moment ago.
         #expect(
             try eventually {
                 try house.gateway.post("/oauth2/introspect", as: "one", "token=\(token)").text
                     == "{\"active\":false}\n"
             })
         for _ in 0..<4 { #expect(try house.gateway.bearer(token, "/again").status == 401) }
-        #expect(try house.reason("/again") == "unknown_client")
+        // Whichever is asked first: a young token may be of a client that is yet to be heard of.
+        let reason = try #require(try house.reason("/again"))
+        #expect(["token_revoked", "unknown_client"].contains(reason))
         let inspected = try run(
             gatehouseBinary(),
             ["token", "inspect", token, "--config", house.gateway.folder.file("gateway.conf")])
-        #expect(inspected.output.contains("verdict: unknown_client"), "\(inspected.output)")
+        #expect(inspected.output.contains("verdict: token_revoked"), "\(inspected.output)")
         try kept.client.send("mine")
         #expect(text(try kept.server.read(4)) == "mine")
     }

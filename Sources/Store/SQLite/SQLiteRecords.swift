@@ -127,7 +127,7 @@ extension SQLiteState {
         }
     }
 
-    private static func hasClient(_ id: String, _ database: Database) throws -> Bool {
+    static func hasClient(_ id: String, _ database: Database) throws -> Bool {
         try Row.fetchOne(database, sql: "SELECT 1 FROM client WHERE id = ?", arguments: [id]) != nil
     }
 

@@ -153,11 +153,12 @@ enum Schema {
                 """)
     }
 
-    /// Clients get `dpop_bound_access_tokens`.
+    /// Clients get `dpop_bound_access_tokens`; which of them the conf declares is remembered.
     @Sendable private static func version3(_ database: Database) throws {
         try database.execute(
             sql: """
                 ALTER TABLE client ADD COLUMN requires_proof INTEGER NOT NULL DEFAULT 0;
+                CREATE TABLE declared_client (id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
                 """)
     }
 }
