@@ -129,6 +129,28 @@ struct CredentialEndTests {
         #expect(text(try kept.server.read(4)) == "mine")
     }
 
+    /// Whose word its token was believed on is asked no more.
+    @Test func anIntrospectionServerThatLeavesTheConfTakesItsTunnelsAlong() throws {
+        let tokens = try TokenServer()
+        tokens.say(#"{"active":true,"client_id":"app"}"#, of: "theirs")
+        let block =
+            "introspection tokens { endpoint \(tokens.url)/i; client_id g; client_secret_file secret; }"
+        let house = try AuthorityHouse(clients: block)
+        let kept = try house.tunnel("Bearer \(try house.token())")
+        let (client, server) = try house.tunnel("Bearer theirs")
+        let conf = house.gateway.folder.read("gateway.conf")
+        // While it is there, a reload that leaves it there changes nothing.
+        try ReloadTests.reload(conf + "\n", of: house.gateway)
+        try client.send("still")
+        #expect(text(try server.read(5)) == "still")
+        try ReloadTests.reload(conf.replacing(block, with: ""), of: house.gateway)
+        #expect(try server.isClosedByPeer())
+        #expect(try client.isClosedByPeer())
+        #expect(try house.reason("/ws") == "unknown_issuer")
+        try kept.client.send("mine")
+        #expect(text(try kept.server.read(4)) == "mine")
+    }
+
     /// Between the verdict and the answer nobody tells the exchange; it asks when its stream begins.
     @Test func whatIsRevokedBeforeTheAnswerBeginsNoStream() throws {
         let house = try AuthorityHouse(workers: 1)
