@@ -18,6 +18,11 @@ protocol StateBackend: AnyObject {
     func replaceClient(_ client: StoredClient, ifStill old: StoredClient?) throws(StoreError)
     func removeClient(id: String) throws(StoreError)
 
+    /// Takes note of the clients that a conf declares, and revokes the tokens of those that have left.
+    func declareClients(
+        _ ids: Set<String>, now: WallTime, until: WallTime
+    ) throws(StoreError)
+
     /// Makes `key` the newest one; the others end when it begins. A damaged one counts as none.
     ///
     /// - Returns: whether the key was added.

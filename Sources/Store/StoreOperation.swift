@@ -56,6 +56,22 @@ extension StoreOperation where Value == Void {
         Self { backend throws(StoreError) in try backend.removeClient(id: id) }
     }
 
+    /// Says which clients a gateway's conf declares, so that one which leaves the conf does not find its old tokens live
+    /// when it comes back. Whoever is in the store is none that has left.
+    ///
+    /// A store of the machine's own belongs to one gateway: a client that its conf declares no more has left. Of a fleet
+    /// the confs change one after the other: there a client has left when no gateway has said for
+    /// `DeclaredClients.absence` that it declares it; each says so at least every `DeclaredClients.interval`.
+    ///
+    /// - Parameter until: when every token has ended that lives now.
+    public static func declareClients(
+        _ ids: Set<String>, now: WallTime, until: WallTime
+    ) -> Self {
+        Self { backend throws(StoreError) in
+            try backend.declareClients(ids, now: now, until: until)
+        }
+    }
+
     /// Makes `key` the newest one. The one before signs until `key` begins to; one that was to begin later
     /// never does.
     ///

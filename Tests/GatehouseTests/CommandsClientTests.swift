@@ -53,6 +53,61 @@ struct CommandsClientTests {
         #expect(try fixture.list("client", "list").count == 1)
     }
 
+    @Test func aClientOfBoundTokensStaysOne() throws {
+        let fixture = try CommandFixture()
+        let secret = try #require(
+            value(
+                "client_secret",
+                in: try fixture.output(
+                    "client", "add", "shop", "--scope", "orders.read", "--dpop-bound")))
+        _ = try fixture.output("client", "add", "other", "--scope", "orders.read")
+        func isBound(_ id: String, _ fixture: CommandFixture) throws -> Bool? {
+            try fixture.object("client", "show", id)["dpop_bound_access_tokens"] as? Bool
+        }
+        #expect(try isBound("shop", fixture) == true && isBound("other", fixture) == false)
+        let listed = try fixture.output("client", "list").split(separator: "\n")
+        #expect(listed.contains("shop store orders.read (tokens bound by DPoP)"))
+        #expect(listed.contains("other store orders.read"))
+        let issued = try fixture.gatehouse("token", "issue", "--client", "shop")
+        #expect(issued.status == .code(64) && issued.error.contains("--jkt"))
+        let gateway = try fixture.start()
+        #expect(try fixture.tokenStatus("shop", secret) == 400)
+        #expect(gateway.end() == .code(0))
+        _ = try fixture.output("client", "rotate", "shop")
+        #expect(try isBound("shop", fixture) == true)
+        let export = try fixture.output("store", "export")
+        let other = try CommandFixture()
+        try FileManager.default.copyItem(
+            atPath: fixture.folder.file("secrets.key"), toPath: other.folder.file("secrets.key"))
+        _ = try other.output("store", "import", input: export + "\n")
+        #expect(try isBound("shop", other) == true && isBound("other", other) == false)
+    }
+
+    /// Whoever can write into the store writes nothing onto the terminal of an operator.
+    @Test func nothingFromTheStoreActsOnTheTerminal() throws {
+        let fixture = try CommandFixture()
+        _ = try fixture.output("client", "add", "shop", "--scope", "orders.read")
+        _ = try fixture.output("key", "rotate")
+        let bad = "char(27) || '[2J' || char(155) || char(8238) || char(127) || char(10) || 'x'"
+        try fixture.sql("UPDATE client SET id = 'evil' || \(bad), auth_method = \(bad)")
+        try fixture.sql("UPDATE client SET scopes = json_array(\(bad)), audiences = scopes")
+        try fixture.sql("UPDATE signing_key SET algorithm = 'ES256' || \(bad)")
+        let id = "evil\u{1B}[2J\u{9B}\u{202E}\u{7F}\nx"
+        for arguments in [
+            ["client", "list"], ["client", "list", "--json"], ["client", "show", id],
+            ["client", "show", id, "--json"], ["key", "list"], ["key", "list", "--json"],
+            ["store", "export"], ["client", "remove", id],
+        ] {
+            let result = try fixture.gatehouse(arguments)
+            #expect(result.status == .code(0), "\(arguments) \(result.error)")
+            #expect(result.output.contains("[2J"))
+            for character in ["\u{1B}", "\u{9B}", "\u{202E}", "\u{7F}", "\nx"] {
+                #expect(!result.output.contains(character), "\(arguments)")
+                #expect(!result.error.contains(character), "\(arguments)")
+            }
+        }
+    }
+
     @Test(arguments: [
         ["client", "add", "shop"],  // there already
         ["client", "add", ""],

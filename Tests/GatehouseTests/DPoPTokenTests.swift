@@ -1,4 +1,6 @@
 import Foundation
+import OAuth
+import Primitives
 import TestSupport
 import Testing
 
@@ -149,6 +151,52 @@ struct DPoPTokenTests {
             gatehouseBinary(),
             ["token", "issue", "--client", "strict", "--config", house.folder.file("gateway.conf")])
         #expect(issued.status == .code(64) && issued.error.contains("--jkt"), "\(issued.error)")
+    }
+
+    /// Refused for want of a proof, it has used up no assertion: the same comes again with one.
+    @Test func anAssertionWhoseClientForgotItsProofIsStillGood() throws {
+        let signing = try SigningKey(keyID: "k", algorithm: .es256, privateKey: .generate(.p256))
+        let folder = try TemporaryDirectory()
+        let keys = try folder.write(
+            "keys", String(decoding: JWKSDocument.write([signing.published]), as: UTF8.self))
+        let house = try House(
+            more: """
+                client signer {
+                    auth_method private_key_jwt; jwks_file \(keys); scopes read;
+                    dpop_bound_access_tokens on;
+                }
+                """)
+        let key = house.folder.file("key")
+        _ = try DPoPTests.client("key", key, "ES256")
+        let proofs = try DPoPTests.client(
+            "proof", key, "POST", "https://as.test/oauth2/token", "-", "2")
+        let now = WallTime.now().seconds
+        let claims =
+            #"{"iss":"signer","sub":"signer","aud":"https://as.test","jti":"once","iat":\#(now),"exp":\#(now + 60)}"#
+        let assertion = String(
+            decoding: try JWTSigner.sign(claims: Array(claims.utf8), with: signing, type: "jwt"),
+            as: UTF8.self)
+        func ask(_ proof: String?) throws -> HTTPReply {
+            let form =
+                "grant_type=client_credentials&client_assertion=\(assertion)&client_assertion_type="
+                + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+            return try house.gateway.request(
+                "POST /oauth2/token HTTP/1.1\r\n\(hostLine)Connection: close\r\n"
+                    + (proof.map { "DPoP: \($0)\r\n" } ?? "")
+                    + "Content-Type: application/x-www-form-urlencoded\r\n"
+                    + "Content-Length: \(form.utf8.count)\r\n\r\n\(form)")
+        }
+        for proof in [nil, "no proof"] {
+            let forgotten = try ask(proof)
+            #expect(
+                forgotten.status == 400 && forgotten.text.contains(#""invalid_dpop_proof""#),
+                "\(forgotten.text)")
+        }
+        let reply = try ask(proofs[0])
+        #expect(
+            reply.status == 200 && reply.text.contains(#""token_type":"DPoP""#), "\(reply.text)")
+        // Now it has.
+        #expect(try ask(proofs[1]).status == 401)
     }
 
     /// A signature of OAuth 1.0 beside the token, where a route wants both.

@@ -84,8 +84,10 @@ struct FleetTests {
                     + "Authorization: \(authorization)\r\n\r\n")
         }
 
-        /// A signature that was taken. In the three seconds in which the store was made none is: what was before nobody knows.
+        /// A signature that was taken, once the store is taken for one that has lost nothing: of a new one nobody knows, and for
+        /// three seconds none is.
         func acceptedSignature() throws -> String {
+            try redis.forgetTheLoss()
             var signature = ""
             let isTaken = try eventually(within: .seconds(8)) {
                 signature = try self.signature(UUID().uuidString)
@@ -508,6 +510,55 @@ struct FleetTests {
             #expect(try eventually(within: .seconds(5)) { try status(token) == 200 })
         }
         for token in tokens { #expect(try status(token) == 401) }
+    }
+
+    /// The same of OAuth 1.0: the store has the token, and whether it was revoked nobody knows.
+    @Test func withoutTheRevocationsNoTokenOfOAuth1IsJudged() throws {
+        let fleet = try Fleet(1)
+        _ = try fleet.acceptedSignature()
+        func form(_ reply: HTTPReply) throws -> (text: String, secret: String) {
+            let items = URLComponents(string: "?" + reply.text)?.queryItems ?? []
+            func item(_ name: String) throws -> String {
+                try #require(items.first { $0.name == name }?.value, "\(reply.text)")
+            }
+            return (try item("oauth_token"), try item("oauth_token_secret"))
+        }
+        func send(
+            _ method: String, _ path: String, _ token: (text: String, secret: String),
+            to gateway: Gateway
+        ) throws -> HTTPReply {
+            try gateway.request(
+                "\(method) \(path) HTTP/1.1\r\n\(hostLine)Connection: close\r\nContent-Length: 0\r\n"
+                    + "Authorization: \(fleet.signature(UUID().uuidString, method, path, token))\r\n\r\n"
+            )
+        }
+        let exchange = "/oauth1/access_token"
+        func access() throws -> (text: String, secret: String) {
+            try form(
+                try send("POST", exchange, form(fleet.requestToken(0)), to: fleet.gateways[0]))
+        }
+        let (live, revoked) = (try access(), try access())
+        let pending = try form(fleet.requestToken(0))
+        let result = try run(
+            gatehouseBinary(), ["token", "revoke", revoked.text, "--config", fleet.conf(0)])
+        #expect(result.status == .code(0), "\(result.error)")
+        let order = "gatehouse:revocations:order"
+        try fleet.redis.command("RENAME", order, order + ":kept")
+        try fleet.redis.command("SET", order, "a string")
+        let late = try Fleet.start(fleet.folder, fleet.redis, fleet.upstream)
+        for token in [live, revoked] {
+            expectStoreUnavailable(try send("GET", "/", token, to: late))
+        }
+        expectStoreUnavailable(try send("POST", exchange, pending, to: late))
+        // One that was never issued is nobody's, whatever the store says.
+        #expect(try send("GET", "/", ("made up", "s"), to: late).status == 401)
+        try fleet.redis.command("RENAME", order + ":kept", order)
+        #expect(
+            try eventually(within: .seconds(5)) {
+                try send("GET", "/", live, to: late).status == 200
+            })
+        #expect(try send("GET", "/", revoked, to: late).status == 401)
+        #expect(try send("POST", exchange, pending, to: late).status == 200)
     }
 
     @Test func aGatewayStartsWithoutIt() throws {

@@ -83,12 +83,14 @@ struct OutsideServerTests {
 
     // MARK: Keys
 
-    /// Keys that are announced before they sign and keys that are not: no valid token is refused, whether its key is here,
-    /// is being fetched or is yet to be. A token of an unknown key may cause a fetch every 10 seconds, so that is how
-    /// often one that was not announced can come.
+    /// Keys that are announced before they sign and keys that are not: no valid token is refused, whether its key is here
+    /// or is being fetched. A token of an unknown key may cause a fetch every 10 seconds, so that one that was not announced
+    /// comes once.
     @Test func noTokenIsLostWhenItsKeysChange() throws {
         let server = try Self.start(["serve"])
         let issuer = try Self.url(of: server)
+        // Published before the gateway comes: it has both when the second begins to sign.
+        _ = try Self.post(issuer + "/announce")
         let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
         let gateway = try Gateway(
             testConf(
@@ -103,14 +105,19 @@ struct OutsideServerTests {
         func fetches() -> Int {
             server.standardError.components(separatedBy: "GET /jwks").count - 1
         }
+        /// More requests than tokens can be under way: some are of the key that signs now.
+        func useTheKey() {
+            let before = upstream.requests.count
+            #expect(eventually(within: .seconds(20)) { upstream.requests.count >= before + 150 })
+        }
+        useTheKey()
+        _ = try Self.post(issuer + "/rotate")
+        useTheKey()
+        #expect(fetches() == 1)
         // At once, without a word to anybody: the first token that it signs brings the key.
         _ = try Self.post(issuer + "/rotate")
         try server.waitUntil("the keys to be fetched") { fetches() >= 2 }
-        // Published first; whoever has fetched it by then has no need to ask again.
-        _ = try Self.post(issuer + "/announce")
-        Thread.sleep(forTimeInterval: 10)
-        _ = try Self.post(issuer + "/rotate")
-        try server.waitUntil("the keys to be fetched") { fetches() >= 3 }
+        useTheKey()
         clients.signal(SIGTERM)
         #expect(clients.waitForExit(within: .seconds(20)) == .code(0), "\(clients.standardError)")
         let line = clients.standardOutput.split(separator: "\n").last ?? ""
@@ -119,7 +126,7 @@ struct OutsideServerTests {
         #expect(seen["keys"] as? Int == 3)
         let statuses = try #require(seen["statuses"] as? [String: Int])
         #expect(Array(statuses.keys) == ["200"], "\(statuses)")
-        #expect((statuses["200"] ?? 0) > 300)
-        #expect(fetches() == 3)
+        #expect((statuses["200"] ?? 0) > 400)
+        #expect(fetches() == 2)
     }
 }

@@ -165,6 +165,45 @@ struct RevocationRunTests {
         #expect(try isRevoked { try status(keptOAuth1) })
     }
 
+    /// By a reload, or by a stop and another conf at the next start.
+    @Test(arguments: ["jwt", "opaque"], [false, true])
+    func aClientThatComesBackToTheConfHasNoOldTokens(format: String, restarts: Bool) throws {
+        let two = "client two { secret_file secret; scopes read; }"
+        let house = try AuthorityHouse(format: format, route: "off", clients: two)
+        let opened = try ScriptedUpstream()
+        var gateway = house.gateway
+        let conf = gateway.folder.read("gateway.conf")
+            .replacing("127.0.0.1:\(house.server.port)", with: "127.0.0.1:\(opened.port)")
+        func use(_ conf: String) throws {
+            guard restarts else { return try ReloadTests.reload(conf, of: gateway) }
+            #expect(gateway.process.end() == .code(0))
+            gateway = try Gateway(conf, in: gateway.folder)
+        }
+        func token(_ client: String) throws -> String {
+            let reply = try gateway.post(
+                "/oauth2/token", as: client, "grant_type=client_credentials")
+            return try #require(try reply.json()["access_token"] as? String, "\(reply.text)")
+        }
+        try use(conf)
+        let (old, kept) = (try token("two"), try token("one"))
+        #expect(try eventually { try gateway.bearer(old).status == 200 })
+        try use(conf.replacing(two, with: ""))
+        #expect(try isRevoked { try gateway.bearer(old).status })
+        try use(conf)
+        // It is a client again, whose new tokens are good when a moment has passed.
+        #expect(
+            try eventually(within: .seconds(10)) {
+                try gateway.post(
+                    "/oauth2/token", as: "two", "grant_type=client_credentials"
+                ).status == 200
+            })
+        #expect(
+            try eventually(within: .seconds(10)) { try gateway.bearer(token("two")).status == 200 })
+        for _ in 0..<4 { #expect(try gateway.bearer(old).status == 401) }
+        #expect(try gateway.loggedReason() == "token_revoked")
+        #expect(try gateway.bearer(kept).status == 200)
+    }
+
     @Test func whatWasIssuedLaterStays() throws {
         let house = try AuthorityHouse(route: "off")
         let opened = try ScriptedUpstream()

@@ -105,6 +105,42 @@ struct ServiceTests {
         #expect(try gateway.request("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n").status == 404)
     }
 
+    /// What cannot be read stays so, however well the gateway writes meanwhile.
+    @Test func aStoreThatCannotBeReadIsNotReady() throws {
+        let gateway = try Gateway(
+            testConf(
+                store: "store sqlite { path state.db; }",
+                "admin { address 127.0.0.1:0; }\n" + Self.route))
+        func sql(_ statement: String) throws -> String {
+            let script = """
+                import sqlite3, sys
+                d = sqlite3.connect(sys.argv[1])
+                print(d.execute(sys.argv[2]).fetchone())
+                d.commit()
+                """
+            let result = try run(
+                try requireTool("python3", package: "python3"),
+                ["-c", script, gateway.folder.file("state.db"), statement])
+            guard result.status == .code(0) else { throw Failure(result.error) }
+            return result.output
+        }
+        func status() throws -> Int { try Self.ask(gateway, "GET /readyz").status }
+        #expect(try status() == 200)
+        _ = try sql("DELETE FROM change")
+        #expect(try eventually { try status() == 503 })
+        // Written each second all the same.
+        var ceilings: Set<String> = []
+        let isWritten = try eventually(within: .seconds(10)) {
+            #expect(try Self.ask(gateway, "GET /readyz").text == "store_unavailable\n")
+            ceilings.insert(try sql("SELECT ceiling FROM replay"))
+            return ceilings.count > 2
+        }
+        #expect(isWritten)
+        #expect(try status() == 503)
+        _ = try sql("INSERT INTO change VALUES (1000)")
+        #expect(try eventually { try status() == 200 })
+    }
+
     @Test func aNameThatDoesNotResolveIsNotReady() throws {
         func conf(_ server: String) -> String {
             testConf(

@@ -26,7 +26,7 @@ struct BehaviourTests {
         let store = try open(backend)
         let clients = [
             try makeClient("b", oauth1: "shared \u{0} secret"), try makeClient("a"),
-            StoredClient(id: "ünï \"quoted\" ' ; --", createdAt: monday),
+            StoredClient(id: "ünï \"quoted\" ' ; --", requiresProof: true, createdAt: monday),
         ]
         for client in clients { try store.perform(.addClient(client)) }
         #expect(try store.perform(.snapshot).clients == [clients[1], clients[0], clients[2]])
@@ -55,6 +55,7 @@ struct BehaviourTests {
         client.secrets = [try makeClient("another").secrets[0]] + client.secrets
         client.jwks = #"{"keys": []}"#
         client.certificateName = "dns:robot.test"
+        client.requiresProof = true
         let later = client.created(at: WallTime(seconds: monday.seconds + 60))
         try store.perform(.replaceClient(later))
         #expect(try store.perform(.snapshot).clients == [client])

@@ -92,12 +92,6 @@ final class CommonRedis: Sendable {
 }
 
 extension TestRedis {
-    /// A Redis that is new looks like one that has lost everything: what is three seconds ahead of it is refused. Not so after
-    /// this.
-    func forgetTheLoss(prefix: String = "gatehouse:") throws {
-        try command("HSET", prefix + "epoch", "floor", "0")
-    }
-
     /// With time enough for a machine that is busy.
     func location(
         prefix: String = "gatehouse:", timeout: Duration = .seconds(10)

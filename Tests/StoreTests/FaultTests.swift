@@ -77,7 +77,7 @@ struct FaultTests {
         let store = try open()
         try store.execute("PRAGMA user_version = 99")
         store.close()
-        #expect(openingError() == .newerVersion(found: 99, known: 2))
+        #expect(openingError() == .newerVersion(found: 99, known: 3))
     }
 
     @Test func aWrongKeyShowsAtOpenAndTheRightOneStillOpens() throws {

@@ -20,7 +20,10 @@ extension Exchange {
         do throws(DPoPError) {
             let proof = try readProof(
                 proofTargets.ofRequest, boundTo: thumbprint, worker.authenticator.proofs)
-            use(proof) { exchange in exchange.provedPossession(of: token, principal) }
+            // Another issuer's client of the same name is somebody else.
+            use(proof, of: "\(token.issuerName) \(token.clientID)") { exchange in
+                exchange.provedPossession(of: token, principal)
+            }
         } catch .wrongKey {
             // It may be a good proof: the token is not its key's.
             refuse(Refusal(.proofMismatch, status: 401, attempted: .bearer))
@@ -95,18 +98,24 @@ extension Exchange {
     /// remembered it.
     ///
     /// Only what is signed comes here: a stranger burns nobody's proof.
-    func use(_ proof: DPoPProof, then next: @escaping (Exchange) -> Void) {
-        if worker.shared.store.isShared { return useInStore(proof, next) }
+    ///
+    /// - Parameter client: whose room it takes; not the key's, of which a client may have any number.
+    func use(
+        _ proof: DPoPProof, of client: String, then next: @escaping (Exchange) -> Void
+    ) {
+        if worker.shared.store.isShared { return useInStore(proof, client, next) }
         let verdict = worker.shared.replay.proofs.claim(
-            consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
-            nonce: proof.tokenID, now: worker.loop.wallNow)
+            consumer: proof.replaySpace, token: proof.replayKey, client: client,
+            timestamp: proof.issuedAt, nonce: proof.tokenID, now: worker.loop.wallNow)
         switch verdict {
         case .aboveCeiling(let fingerprint):
             // A client whose clock runs ahead: its proof is made durable before it is accepted.
             let nonce = FutureNonce(timestamp: proof.issuedAt, fingerprint: fingerprint)
             ask(.recordFutureNonce(nonce)) { exchange, result in
-                if case .failure = result { return exchange.useWithoutStore(proof, next) }
-                exchange.useHere(proof, next)
+                if case .failure = result {
+                    return exchange.useWithoutStore(proof, client, next)
+                }
+                exchange.useHere(proof, client, next)
             }
         default: judge(verdict, proof, next)
         }
@@ -114,12 +123,14 @@ extension Exchange {
 
     /// The store remembers it for all gateways. Where the gateway may come to its own memory, that must know all that
     /// passed, also while the store was there.
-    private func useInStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+    private func useInStore(
+        _ proof: DPoPProof, _ client: String, _ next: @escaping (Exchange) -> Void
+    ) {
         guard snapshot.configuration.dpop.onStoreFailure == .local else {
             // Nobody knows whether it was used elsewhere.
             return record(proof, next) { exchange in exchange.refuse(.storeUnavailable) }
         }
-        useHere(proof) { exchange in exchange.record(proof, next, whenAway: next) }
+        useHere(proof, client) { exchange in exchange.record(proof, next, whenAway: next) }
     }
 
     private func record(
@@ -146,17 +157,19 @@ extension Exchange {
     }
 
     /// Whether it is used once more after a crash nobody can know: refused, unless the operator has decided otherwise.
-    private func useWithoutStore(_ proof: DPoPProof, _ next: @escaping (Exchange) -> Void) {
+    private func useWithoutStore(
+        _ proof: DPoPProof, _ client: String, _ next: @escaping (Exchange) -> Void
+    ) {
         guard snapshot.configuration.dpop.onStoreFailure == .local else {
             return refuse(.storeUnavailable)
         }
-        useHere(proof, next)
+        useHere(proof, client, next)
     }
 
-    private func useHere(_ proof: DPoPProof, _ next: (Exchange) -> Void) {
+    private func useHere(_ proof: DPoPProof, _ client: String, _ next: (Exchange) -> Void) {
         let verdict = worker.shared.replay.proofs.claimDurable(
-            consumer: proof.replaySpace, token: proof.replayKey, timestamp: proof.issuedAt,
-            nonce: proof.tokenID, now: worker.loop.wallNow)
+            consumer: proof.replaySpace, token: proof.replayKey, client: client,
+            timestamp: proof.issuedAt, nonce: proof.tokenID, now: worker.loop.wallNow)
         judge(verdict, proof, next)
     }
 

@@ -178,7 +178,9 @@ enum AuthorityEndpoints {
             return refuse(exchange, error)
         }
         guard let proof = exchange.proof else { return grant(exchange, to: client) }
-        exchange.use(proof) { exchange in grant(exchange, to: client) }
+        exchange.use(proof, of: "authority \(client.id)") { exchange in
+            grant(exchange, to: client)
+        }
     }
 
     /// A client that is registered for tokens bound to a key gets no others (RFC 9449 section 5.2).

@@ -40,6 +40,8 @@ public final class GatewayServer {
     private var seenPulses: [Int] = []
     /// What was asked about keys shows by then.
     private var rotationPause = MonotonicInstant.now()
+    /// When the store is told again whom the conf declares.
+    private var declarationDue = MonotonicInstant.now()
     /// Of the store's records.
     private var toldFaults: Set<String> = []
     /// When a secret of a client ends, and the clients must be known without it.
@@ -155,10 +157,10 @@ public final class GatewayServer {
                     }
                     for fault in change.faults { shared.errors.fault("\(fault)") }
                     guard let state = change.snapshot else { return }
-                    shared.storeAnswered(true)
+                    shared.storeAnswered(.reading, isWell: true)
                     news.put(state)
                 case .failure(let error):
-                    shared.storeAnswered(false)
+                    shared.storeAnswered(.reading, isWell: false)
                     shared.errors.error("the store is away", ["cause": "\(error)"])
                 }
             }
@@ -191,6 +193,7 @@ public final class GatewayServer {
     ///
     /// - Returns: the process's exit code: 0 after a drain, 1 when a second signal cut it short or a worker failed.
     public func run() -> Int32 {
+        declareClients()
         errors.notice(
             "gatehouse is ready",
             ["workers": "\(shared.workerCount)", "listeners": listeners.description])
@@ -205,6 +208,7 @@ public final class GatewayServer {
             if shared.hasWorkerFailed { return 70 }
             raiseCeiling(waits: false)
             takeNews()
+            declareClients()
             rotateKeys()
             lookAtCertificates()
             feedWatchdog()
@@ -237,7 +241,7 @@ public final class GatewayServer {
                 try store.perform(.raiseCeiling(to: wanted))
                 shared.replay.raiseCeiling(to: wanted)
             } catch {
-                shared.storeAnswered(false)
+                shared.storeAnswered(.writing, isWell: false)
                 errors.error("the store is away", ["cause": "\(error)"])
             }
             return
@@ -245,13 +249,13 @@ public final class GatewayServer {
         store.submit(.raiseCeiling(to: wanted)) { result in
             switch result {
             case .success:
-                shared.storeAnswered(true)
+                shared.storeAnswered(.writing, isWell: true)
                 shared.replay.raiseCeiling(to: wanted)
             case .failure(let error):
-                if !shared.isStoreAway {
+                if !shared.fails(.writing) {
                     shared.errors.error("the store is away", ["cause": "\(error)"])
                 }
-                shared.storeAnswered(false)
+                shared.storeAnswered(.writing, isWell: false)
             }
         }
     }
@@ -302,6 +306,25 @@ public final class GatewayServer {
 
     // MARK: Changes
 
+    /// Tells the store whom the conf declares, so that who leaves it comes back without old tokens.
+    private func declareClients() {
+        let now = MonotonicInstant.now()
+        guard declarationDue <= now else { return }
+        declarationDue = now + DeclaredClients.interval
+        let configuration = snapshot.configuration
+        let time = WallTime.now()
+        let errors = self.errors
+        store.submit(
+            .declareClients(
+                Set(configuration.clients.map(\.id)), now: time,
+                until: CommandLineRevocation.end(configuration, time))
+        ) { result in
+            guard case .failure(let error) = result else { return }
+            // It is told again.
+            errors.info("the store does not know whom the conf declares", ["cause": "\(error)"])
+        }
+    }
+
     /// Every worker uses the snapshot from now on, and those outside are asked by it.
     private func publish() {
         shared.postToAll(.configure(snapshot))
@@ -348,6 +371,8 @@ public final class GatewayServer {
             watchNames(configuration)
             shared.replay.setWindows(configuration)
             publish()
+            // After that: no token comes behind the revocation of those of a client that is gone.
+            declarationDue = MonotonicInstant.now()
             errors.notice("reloaded", ["listeners": listeners.description])
         } catch {
             for line in error.description.split(separator: "\n") {

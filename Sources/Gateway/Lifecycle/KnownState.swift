@@ -67,7 +67,8 @@ struct KnownState: Sendable {
                     scopes: stored.scopes, audiences: stored.audiences,
                     authMethod: method ?? nil,
                     certificate: stored.certificateName.flatMap(CertificateRule.init(text:)),
-                    keys: stored.jwks.flatMap { try? KeySet.ofClient(Array($0.utf8)) }),
+                    keys: stored.jwks.flatMap { try? KeySet.ofClient(Array($0.utf8)) },
+                    requiresProof: stored.requiresProof),
                 oauth1: oauth1Secrets.isEmpty
                     ? nil
                     : OAuth1Credentials(

@@ -25,7 +25,8 @@ final class SharedState: Sendable {
     private let pulses: Mutex<[Int]>
     private let idleWorkers: Mutex<Set<Int>>
     private let foundNames = Mutex<Set<String>>([])
-    private let storeIsAway = Atomic(false)
+    private let storeReadingFails = Atomic(false)
+    private let storeWritingFails = Atomic(false)
     private let workerHasFailed = Atomic(false)
 
     init(
@@ -57,11 +58,30 @@ final class SharedState: Sendable {
         for mailbox in mailboxes { mailbox.post(message) }
     }
 
-    /// Whether the last thing that was asked of the store failed.
-    var isStoreAway: Bool { storeIsAway.load(ordering: .relaxed) }
+    /// What is asked of the store all the time. Each may fail while the other does not, and the store is well when both do
+    /// well.
+    enum StoreUse {
+        /// The watch for what any process changes.
+        case reading
+        /// The ceiling of a gateway that has its store for itself.
+        case writing
+    }
 
-    func storeAnswered(_ isWell: Bool) {
-        storeIsAway.store(!isWell, ordering: .relaxed)
+    /// Whether the last reading or the last writing failed.
+    var isStoreAway: Bool { fails(.reading) || fails(.writing) }
+
+    func fails(_ use: StoreUse) -> Bool {
+        switch use {
+        case .reading: storeReadingFails.load(ordering: .relaxed)
+        case .writing: storeWritingFails.load(ordering: .relaxed)
+        }
+    }
+
+    func storeAnswered(_ use: StoreUse, isWell: Bool) {
+        switch use {
+        case .reading: storeReadingFails.store(!isWell, ordering: .relaxed)
+        case .writing: storeWritingFails.store(!isWell, ordering: .relaxed)
+        }
     }
 
     /// Names have been looked up.

@@ -197,7 +197,7 @@ public struct CommandLineRevocation {
 
     /// When every token that lives now has ended, and a day: also one that was issued while the lifetime in the conf was
     /// longer, of at most a year.
-    private static func end(_ configuration: Configuration, _ now: WallTime) -> WallTime {
+    static func end(_ configuration: Configuration, _ now: WallTime) -> WallTime {
         let longest = max(
             configuration.authority?.oauth1TokenLifetime ?? .zero, .seconds(365 * 86_400))
         return now.adding(seconds: longest.wholeSeconds + 86_400)

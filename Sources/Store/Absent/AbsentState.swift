@@ -14,6 +14,10 @@ final class AbsentState: StateBackend {
     }
     func removeClient(id: String) throws(StoreError) { throw Self.reason }
 
+    func declareClients(
+        _ ids: Set<String>, now: WallTime, until: WallTime
+    ) throws(StoreError) { throw Self.reason }
+
     func addSigningKey(
         _ key: SigningKeyRecord, _ condition: SigningKeyCondition
     ) throws(StoreError) -> Bool { throw Self.reason }

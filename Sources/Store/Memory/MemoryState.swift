@@ -5,6 +5,7 @@ import Primitives
 final class MemoryState: StateBackend {
     private var clients: [String: StoredClient] = [:]
     private var keys: [SigningKeyRecord] = []
+    private var declared: Set<String> = []
     private var changes: Int64 = 0
 
     private enum Run {
@@ -50,6 +51,19 @@ final class MemoryState: StateBackend {
     func removeClient(id: String) throws(StoreError) {
         guard clients.removeValue(forKey: id) != nil else { throw .unknownClient(id: id) }
         changes += 1
+    }
+
+    func declareClients(
+        _ ids: Set<String>, now: WallTime, until: WallTime
+    ) throws(StoreError) {
+        for id in declared.subtracting(ids) {
+            if clients[id] == nil {
+                let revocation = DeclaredClients.revocation(of: id, leftAt: now, until: until)
+                _ = try tokens.perform(.revoke(revocation))
+            }
+            declared.remove(id)
+        }
+        declared.formUnion(ids)
     }
 
     func addSigningKey(

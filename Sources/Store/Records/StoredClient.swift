@@ -28,6 +28,8 @@ public struct StoredClient: Sendable, Equatable {
     /// What the certificate of a client of `tls_client_auth` is named, such as `dns:robot.test`; the store
     /// does not read it.
     public var certificateName: String?
+    /// It gets tokens that are bound to a key, and no others (RFC 9449 section 5.2).
+    public var requiresProof: Bool
     /// Whole seconds are kept.
     public let createdAt: WallTime
 
@@ -35,7 +37,7 @@ public struct StoredClient: Sendable, Equatable {
         id: String, secrets: [StoredSecret] = [], scopes: [String] = [], audiences: [String] = [],
         authMethod: String? = nil, oauth1Secrets: [StoredSharedSecret] = [],
         allowsPlaintext: Bool = false, jwks: String? = nil, certificateName: String? = nil,
-        createdAt: WallTime
+        requiresProof: Bool = false, createdAt: WallTime
     ) {
         self.id = id
         self.secrets = secrets
@@ -46,6 +48,7 @@ public struct StoredClient: Sendable, Equatable {
         self.allowsPlaintext = allowsPlaintext
         self.jwks = jwks
         self.certificateName = certificateName
+        self.requiresProof = requiresProof
         self.createdAt = createdAt.wholeSecond
     }
 
@@ -63,7 +66,7 @@ public struct StoredClient: Sendable, Equatable {
         StoredClient(
             id: id, secrets: secrets, scopes: scopes, audiences: audiences, authMethod: authMethod,
             oauth1Secrets: oauth1Secrets, allowsPlaintext: allowsPlaintext, jwks: jwks,
-            certificateName: certificateName, createdAt: instant)
+            certificateName: certificateName, requiresProof: requiresProof, createdAt: instant)
     }
 
     /// What every backend asks of a client before it keeps it. A secret in the clear never gets in as a hash.

@@ -204,6 +204,45 @@ enum RedisScript: String, CaseIterable, Sendable {
         return #found
         """
 
+    /// Those clients of confs that have left: no gateway has declared them for ARGV[1] seconds, of which somebody was there
+    /// all the time to see that. While nobody was, none has left. For each its id, when it was declared last, and 1 if it
+    /// lives on in the store.
+    /// KEYS: declared, clients. ARGV: seconds.
+    case left = """
+        local time, limit = tonumber(redis.call('TIME')[1]), tonumber(ARGV[1])
+        local marks = redis.call('HMGET', KEYS[1], 'seen', 'since')
+        local seen, since = tonumber(marks[1] or ''), tonumber(marks[2] or '')
+        if not seen or not since or time - seen > limit / 2 then since = time end
+        redis.call('HSET', KEYS[1], 'seen', time, 'since', since)
+        local stored, left = redis.call('HGETALL', KEYS[1]), {}
+        for i = 1, #stored, 2 do
+            local id = string.match(stored[i], '^client:(.*)$')
+            local last = tonumber(stored[i + 1]) or 0
+            if id and time - math.max(last, since) > limit then
+                left[#left + 1] = id
+                left[#left + 1] = stored[i + 1]
+                left[#left + 1] = redis.call('HGET', KEYS[2], id) and '1' or '0'
+            end
+        end
+        return left
+        """
+
+    /// Forgets those that have left, unless somebody has declared them meanwhile, and notes who is declared now.
+    /// KEYS: declared. ARGV: how many have left, for each its id and when it was declared last, then the ids.
+    case declare = """
+        local time, gone = redis.call('TIME')[1], tonumber(ARGV[1])
+        for i = 2, 2 * gone, 2 do
+            local field = 'client:' .. ARGV[i]
+            if redis.call('HGET', KEYS[1], field) == ARGV[i + 1] then
+                redis.call('HDEL', KEYS[1], field)
+            end
+        end
+        for i = 2 * gone + 2, #ARGV do
+            redis.call('HSET', KEYS[1], 'client:' .. ARGV[i], time)
+        end
+        return 1
+        """
+
     /// Clients and keys as they stand together.
     /// KEYS: generation, clients, keys.
     case read = """
@@ -248,6 +287,9 @@ struct RedisKeys: Sendable {
     var signingKeys: String { prefix + "signing_keys" }
     /// Grows with each change of those two.
     var generation: String { prefix + "generation" }
+    /// A hash: `client:ID` of each client that a conf declares, with the second in which a gateway said so last; `seen`,
+    /// when any gateway did, and `since`, from when on there always was one.
+    var declared: String { prefix + "declared" }
     /// A hash of JSON by target; the number given last; targets by number, and by when they may go.
     var revocations: String { prefix + "revocations" }
     var lastRevocation: String { prefix + "revocations:last" }

@@ -162,7 +162,7 @@ final class RedisState: StateBackend {
                 keys: [
                     keys.store, keys.epoch, keys.clients, keys.signingKeys, keys.generation,
                     keys.revocations, keys.lastRevocation, keys.revocationOrder,
-                    keys.revocationExpiry,
+                    keys.revocationExpiry, keys.declared,
                 ], "\(Self.version)", canary), server)
         let fields = reply.elements?.map(\.string) ?? []
         guard fields.count == 3, fields[0] == "gatehouse",

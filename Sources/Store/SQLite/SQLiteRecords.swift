@@ -92,8 +92,8 @@ extension SQLiteState {
             sql: """
                 INSERT INTO client (
                     secrets, scopes, audiences, auth_method, oauth1_secrets, allows_plaintext,
-                    jwks, certificate_name, id, created_at
-                ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    jwks, certificate_name, requires_proof, id, created_at
+                ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
             arguments: try columns(of: client) + [client.id, client.createdAt.seconds])
     }
@@ -110,7 +110,8 @@ extension SQLiteState {
             try database.execute(
                 sql: """
                     UPDATE client SET secrets = ?, scopes = ?, audiences = ?, auth_method = ?,
-                        oauth1_secrets = ?, allows_plaintext = ?, jwks = ?, certificate_name = ?
+                        oauth1_secrets = ?, allows_plaintext = ?, jwks = ?, certificate_name = ?,
+                        requires_proof = ?
                     WHERE id = ?
                     """, arguments: try columns(of: client) + [client.id])
             guard database.changesCount == 1 else {
@@ -126,7 +127,7 @@ extension SQLiteState {
         }
     }
 
-    private static func hasClient(_ id: String, _ database: Database) throws -> Bool {
+    static func hasClient(_ id: String, _ database: Database) throws -> Bool {
         try Row.fetchOne(database, sql: "SELECT 1 FROM client WHERE id = ?", arguments: [id]) != nil
     }
 
@@ -136,7 +137,7 @@ extension SQLiteState {
         return [
             try Self.text(texts.secrets), try Self.list(client.scopes),
             try Self.list(client.audiences), client.authMethod, try Self.text(texts.oauth1Secrets),
-            client.allowsPlaintext, client.jwks, client.certificateName,
+            client.allowsPlaintext, client.jwks, client.certificateName, client.requiresProof,
         ]
     }
 
@@ -151,6 +152,7 @@ extension SQLiteState {
             allowsPlaintext: try row.decode(forColumn: "allows_plaintext"),
             jwks: try row.decode(forColumn: "jwks"),
             certificateName: try row.decode(forColumn: "certificate_name"),
+            requiresProof: try row.decode(forColumn: "requires_proof"),
             createdAt: try row.decode(forColumn: "created_at")
         ).record(seal)
     }

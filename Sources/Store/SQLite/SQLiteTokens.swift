@@ -119,7 +119,7 @@ extension SQLiteState {
 
     // MARK: - Revocations
 
-    private func revoke(_ revocation: Revocation, _ database: Database) throws {
+    func revoke(_ revocation: Revocation, _ database: Database) throws {
         let (kind, issuerText, subjectText) = revocation.target.columns
         let (issuer, subject) = (Data(issuerText.utf8), Data(subjectText.utf8))
         let row = try Row.fetchOne(

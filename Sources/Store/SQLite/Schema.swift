@@ -9,7 +9,9 @@ enum Schema {
     static let applicationID = 0x4754_4853
     static var version: Int { migrations.count }
 
-    private static let migrations: [@Sendable (Database) throws -> Void] = [version1, version2]
+    private static let migrations: [@Sendable (Database) throws -> Void] = [
+        version1, version2, version3,
+    ]
 
     /// Brings the database to this version, each step in the transaction of the caller.
     ///
@@ -148,6 +150,15 @@ enum Schema {
                     UNIQUE (kind, issuer, subject)
                 ) STRICT;
                 CREATE INDEX revocation_expiry ON revocation (until);
+                """)
+    }
+
+    /// Clients get `dpop_bound_access_tokens`; which of them the conf declares is remembered.
+    @Sendable private static func version3(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                ALTER TABLE client ADD COLUMN requires_proof INTEGER NOT NULL DEFAULT 0;
+                CREATE TABLE declared_client (id TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
                 """)
     }
 }

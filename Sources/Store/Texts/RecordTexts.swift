@@ -62,6 +62,8 @@ struct ClientText: Codable, Equatable, Sendable {
     var allowsPlaintext: Bool
     var jwks: String?
     var certificateName: String?
+    /// Nil in what a version before it has written.
+    var requiresProof: Bool?
     var createdAt: Int64
 
     enum CodingKeys: String, CodingKey {
@@ -70,6 +72,7 @@ struct ClientText: Codable, Equatable, Sendable {
         case oauth1Secrets = "oauth1_secrets"
         case allowsPlaintext = "allows_plaintext"
         case certificateName = "certificate_name"
+        case requiresProof = "dpop_bound_access_tokens"
         case createdAt = "created_at"
     }
 
@@ -80,7 +83,7 @@ struct ClientText: Codable, Equatable, Sendable {
             oauth1Secrets: try oauth1Secrets.map { text throws(StoreError) in
                 try text.record(of: id, seal)
             }, allowsPlaintext: allowsPlaintext, jwks: jwks, certificateName: certificateName,
-            createdAt: WallTime(seconds: createdAt))
+            requiresProof: requiresProof ?? false, createdAt: WallTime(seconds: createdAt))
     }
 }
 
@@ -92,7 +95,8 @@ extension ClientText {
             oauth1Secrets: try client.oauth1Secrets.map { secret throws(StoreError) in
                 try SharedSecretText(secret, of: client.id, seal)
             }, allowsPlaintext: client.allowsPlaintext, jwks: client.jwks,
-            certificateName: client.certificateName, createdAt: client.createdAt.seconds)
+            certificateName: client.certificateName, requiresProof: client.requiresProof,
+            createdAt: client.createdAt.seconds)
     }
 }
 

@@ -40,6 +40,10 @@ struct ClientCommand: ParsableCommand {
                 "The name in its certificate, for tls_client_auth: dns:, uri:, ip:, email: or subject: and the name."
         )
         var certificateName: String?
+        @Flag(
+            name: .long,
+            help: "Issue it tokens that are bound to a key by DPoP, and no others.")
+        var dpopBound = false
         @Flag(name: .long, help: "Print JSON.") var json = false
 
         func validate() throws {
@@ -87,7 +91,7 @@ struct ClientCommand: ParsableCommand {
                 oauth1Secrets: consumerSecret.map {
                     [StoredSharedSecret(secret: $0, createdAt: now)]
                 } ?? [], allowsPlaintext: allowPlaintext, jwks: try jwks.map(PublicKeys.read),
-                certificateName: certificateName, createdAt: now)
+                certificateName: certificateName, requiresProof: dpopBound, createdAt: now)
             let revocations = try access.perform(.revocations(after: 0)).revocations
             let wait = CommandLineRevocation.secondsUntilReusable(id, revocations, now)
             guard wait == 0 else {
@@ -116,7 +120,10 @@ struct ClientCommand: ParsableCommand {
             if json { return try Output.json(all) }
             for facts in all {
                 let scopes = (facts["scopes"] as? [String] ?? []).joined(separator: " ")
-                try Output.write("\(facts["id"] ?? "") \(facts["source"] ?? "") \(scopes)")
+                let isBound = facts["dpop_bound_access_tokens"] as? Bool == true
+                try Output.write(
+                    "\(facts["id"] ?? "") \(facts["source"] ?? "") \(scopes)"
+                        + (isBound ? " (tokens bound by DPoP)" : ""))
             }
         }
     }
@@ -353,6 +360,7 @@ private enum Facts {
             "secrets": (client.secretFile == nil ? 0 : 1) + (client.secretHash == nil ? 0 : 1),
             "oauth1": client.oauth1SecretFile != nil || client.oauth1RSAKeyFile != nil,
             "allow_plaintext": client.allowPlaintext,
+            "dpop_bound_access_tokens": client.requiresProof,
         ]
     }
 
@@ -362,7 +370,9 @@ private enum Facts {
             "audiences": client.audiences, "auth_method": client.authMethod ?? "any",
             "secrets": client.liveSecrets(at: .now()).count,
             "oauth1": !client.liveOAuth1Secrets(at: .now()).isEmpty,
-            "allow_plaintext": client.allowsPlaintext, "created_at": Output.time(client.createdAt),
+            "allow_plaintext": client.allowsPlaintext,
+            "dpop_bound_access_tokens": client.requiresProof,
+            "created_at": Output.time(client.createdAt),
         ]
     }
 }
@@ -404,7 +414,7 @@ private enum Secrets {
             lines.append("oauth1_consumer_key: \(id)")
             lines.append("oauth1_consumer_secret: \(text(consumerSecret))")
         }
-        try Output.write(lines.joined(separator: "\n"))
+        for line in lines { try Output.write(line) }
         if secret != nil || consumerSecret != nil {
             Diagnostics.write("shown once: it is not kept anywhere in the clear")
         }

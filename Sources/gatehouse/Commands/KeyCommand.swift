@@ -147,7 +147,7 @@ struct KeyCommand: ParsableCommand {
         func run() throws {
             let keys = try CurrentFacts(options).state.keys
             let document = try PublishedKeys.document(keys)
-            try Output.write(String(decoding: document, as: UTF8.self))
+            try Output.json(text: String(decoding: document, as: UTF8.self))
         }
     }
 }

@@ -68,7 +68,7 @@ struct SignCommand: ParsableCommand {
             Diagnostics.write("gatehouse: the request cannot be signed: \(sentence(error))")
             throw ExitCode(64)
         }
-        try Output.write(curl ? command(header) : "Authorization: \(header)")
+        try Output.raw(curl ? command(header) : "Authorization: \(header)")
     }
 
     private func privateKey(_ path: String) throws -> PrivateKey {

@@ -119,12 +119,22 @@ enum Output {
             .prettyPrinted, .sortedKeys, .withoutEscapingSlashes,
         ]
         let data = try JSONSerialization.data(withJSONObject: object, options: options)
-        try write(String(decoding: data, as: UTF8.self))
+        try json(text: String(decoding: data, as: UTF8.self))
     }
 
-    /// Writes a line, and fails when it could not be written: a secret that nobody has seen must not look like one that
-    /// was shown.
-    static func write(_ text: String) throws {
+    /// What stands in a text of JSON is a store's or a request's, and acts on no terminal either.
+    static func json(text: String) throws {
+        try raw(PrintableText.escapedJSON(text))
+    }
+
+    /// Writes a line, in which nothing acts on the terminal, whoever wrote it into a store.
+    static func write(_ line: String) throws {
+        try raw(PrintableText.escaped(line))
+    }
+
+    /// Writes a text and a line end, and fails when it could not be written: a secret that nobody has seen must not look
+    /// like one that was shown.
+    static func raw(_ text: String) throws {
         let bytes = Array((text + "\n").utf8)
         var written = 0
         while written < bytes.count {

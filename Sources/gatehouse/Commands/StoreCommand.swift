@@ -36,7 +36,7 @@ struct StoreCommand: ParsableCommand {
             do throws(StoreError) {
                 (count, faults) = try access.store.export { line in
                     isLost.withLock { isLost in
-                        if !isLost { isLost = (try? Output.write(line)) == nil }
+                        if !isLost { isLost = (try? Output.json(text: line)) == nil }
                     }
                 }
             } catch {

@@ -46,7 +46,8 @@ struct TokenCommand: ParsableCommand {
                 // Before it is shown: a token that nobody knows is none.
                 try StoreAccess(options).perform(.addToken(record))
             }
-            try Output.write(json ? String(issued.reply.dropLast()) : issued.token)
+            if json { return try Output.json(text: String(issued.reply.dropLast())) }
+            try Output.write(issued.token)
         }
     }
 

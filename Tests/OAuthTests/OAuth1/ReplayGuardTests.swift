@@ -153,8 +153,11 @@ struct ReplayGuardTests {
         ] as [(Int64, Int64)])
     func anotherWindowRefusesNothingNew(old: Int64, new: Int64) {
         let replay = Self.fresh(window: old, identity: .byName)
-        // Traffic in every second, so that buckets come and go.
-        for second in 0..<(2 * old + 120) {
+        // Traffic in every second of a short window and in every bucket of a long one, so that they come and go; and in the
+        // last second.
+        let seconds = 2 * old + 120
+        for second in 0..<seconds
+        where old < 600 || second % 10 == 0 || second == seconds - 1 {
             let now = Self.now + second
             for number in 0..<70 {
                 #expect(Self.claim(replay, "\(second) \(number)", at: now, now: now) == .accepted)
@@ -210,16 +213,46 @@ struct ReplayGuardTests {
 
     @Test func aFullTableRefusesUntilTimeHasPassed() {
         let replay = Self.fresh(capacity: 64 * 4)
+        func claim(_ number: Int) -> ReplayGuard.Verdict {
+            Self.claim(replay, "\(number)", consumer: "consumer \(number)")
+        }
         var full = 0
-        for number in 0..<1000 where Self.claim(replay, "\(number)") == .full { full += 1 }
+        for number in 0..<1000 where claim(number) == .full { full += 1 }
         #expect(replay.count == 64 * 4)
         #expect(full == 1000 - 64 * 4)
         // What was used stays used even so.
         var reused = 0
-        for number in 0..<1000 where Self.claim(replay, "\(number)") == .reused { reused += 1 }
+        for number in 0..<1000 where claim(number) == .reused { reused += 1 }
         #expect(reused == 64 * 4)
         let later = Self.now + 400
         #expect(Self.claim(replay, "0", at: later, now: later) == .accepted)
+    }
+
+    /// A client that does nothing else fills three quarters, and everybody else has room.
+    @Test(arguments: [ReplayGuard.Identity.withinTimestamp, .byName])
+    func nobodyFillsTheTableAlone(identity: ReplayGuard.Identity) {
+        let capacity = 64 * 800
+        let replay = Self.fresh(capacity: capacity, identity: identity)
+        func claim(_ client: String, _ nonce: Int, at time: Int64 = Self.now) -> Bool {
+            // As a client that has a key for each of its proofs.
+            replay.claim(
+                consumer: "proofs", token: "key \(client) \(nonce % 7)", client: client,
+                timestamp: time, nonce: "\(nonce)", now: WallTime(seconds: time)) == .accepted
+        }
+        let held = (0..<2 * capacity).count { claim("greedy", $0) }
+        #expect(held <= capacity * 3 / 4 + 64 && held > capacity * 5 / 8)
+        // But for those few that are counted in the same place as the greedy one.
+        #expect((0..<1000).count { claim("honest", $0) } > 900)
+        #expect((0..<1000).count { claim("greedy", 2 * capacity + $0) } == 0)
+        // Others like it share what is left, and still something is.
+        for number in 0..<3 {
+            #expect((0..<capacity).count { claim("greedy \(number)", $0) } > 0)
+        }
+        #expect(replay.count < capacity)
+        #expect((0..<100).count { claim("another", $0) } > 50)
+        // What was let go of is nobody's any more.
+        let later = Self.now + 10_000
+        #expect((0..<2 * capacity).count { claim("greedy", $0, at: later) } > capacity * 5 / 8)
     }
 
     /// The clock steps an hour ahead and back: records that were dropped meanwhile let nothing pass

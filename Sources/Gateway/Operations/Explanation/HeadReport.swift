@@ -73,6 +73,21 @@ public enum PrintableText {
         return output
     }
 
+    /// A text of JSON, in which such characters stand in strings alone, but for the line ends between its values.
+    public static func escapedJSON(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: { acts($0) && $0 != "\n" }) else { return text }
+        var output = ""
+        for scalar in text.unicodeScalars {
+            if acts(scalar), scalar != "\n" {
+                let digits = String(scalar.value, radix: 16)
+                output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            } else {
+                output.unicodeScalars.append(scalar)
+            }
+        }
+        return output
+    }
+
     private static func acts(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0..<0x20, 0x7F...0x9F, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
