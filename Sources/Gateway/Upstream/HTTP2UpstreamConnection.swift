@@ -17,7 +17,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     static let streamQueueBytes = 32 << 10
     /// Streams at once, whatever the server lets us: what one lost connection can take with it.
     private static let streamLimit = 100
-    private static let writeBytes = 64 << 10
+    /// A read's worth of content and the heads of its frames leave in one write.
+    private static let writeBytes = 66 << 10
     /// What a server may take to give a sign of life.
     private static let lifeTime: Duration = .seconds(2)
     private static let settings = {
