@@ -104,6 +104,8 @@ final class Exchange {
     var isTunnel = false
     /// When a stream must end because its credential does, and what its log line says then.
     var credentialEnd: (at: MonotonicInstant, reason: Reason)?
+    /// Where the answer of a call that may end so stands.
+    var callMessages: GRPCMessages?
     /// The worker tells it when credentials are withdrawn.
     var isWatched = false
     var closesAfterAnswer = false
@@ -155,6 +157,7 @@ final class Exchange {
         upgrade = nil
         isTunnel = false
         credentialEnd = nil
+        callMessages = nil
         record.reset()
         startedAt = worker.loop.now
     }

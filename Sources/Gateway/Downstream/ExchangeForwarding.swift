@@ -164,7 +164,10 @@ extension Exchange {
             date: worker.date, nonce: freshNonce, hidesNonce: hidesNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
-        if answer.isEventStream || answer.isGRPC { endWithCredential() }
+        guard answer.isEventStream || answer.isGRPC else { return }
+        // A length that was told must be kept: then only a reset ends the answer before its end.
+        if isGRPC, framing == .chunked { followMessages() }
+        endWithCredential()
     }
 
     /// The upstream goes over to the protocol that was asked for: from now on bytes pass as they are, both ways.
@@ -200,6 +203,7 @@ extension Exchange {
     func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard stage == .answering, !range.isEmpty, head.method != .head else { return }
         record.bytesOut += range.count
+        callMessages?.take(input, range)
         downstream?.sendContent(input, range)
         if hasAnswerBegun { yieldToClient() }
     }
