@@ -93,7 +93,7 @@ final class Exchange {
     var outgoing: [UInt8] = []
     /// How the request's body is framed on its way out.
     var outgoingFraming = BodyFraming.none
-    var attempts = 0
+    var attempts = Attempts()
     /// Whether any of a streamed body has gone out: then the request cannot be sent twice.
     var hasStreamedBody = false
 
@@ -150,7 +150,7 @@ final class Exchange {
         isHeadUnread = false
         purpose = .authentication
         forwarded = nil
-        attempts = 0
+        attempts = Attempts()
         hasStreamedBody = false
         closesAfterAnswer = false
         hasAnswerBegun = false
