@@ -119,4 +119,32 @@ struct HTTP2ClientSessionTests {
         for _ in 0...FloodGuard.capacity { try receive(Self.late[4], session) }
         #expect(session.isTerminated)
     }
+
+    /// As servers do whose handlers read 512 bytes at a time: each step opens the stream's window and the connection's.
+    @Test(arguments: [(512, true), (256, true), (255, false), (1, false)])
+    func aServerMayTakeAnUploadInSteps(step: Int, isBorne: Bool) throws {
+        let session = try HTTP2ClientSession(settings: HTTP2Settings(streams: 8))
+        session.delegate = Ends()
+        let head = Array("POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".utf8)
+        let stream = try session.request(
+            head.span, isTLS: false, takesTrailers: false, endsStream: false)
+        // A window of 1 MiB for streams, and as much for the connection.
+        let settings: [UInt8] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 16, 0, 0]
+        try receive(settings + window(0, 1 << 20), session)
+        let content = [UInt8](repeating: 7, count: 1 << 20)
+        session.sendData(stream, content.span)
+        session.finish(stream, trailerLines: [UInt8]().span)
+        while session.queuedBytes(stream) > 0 { _ = output(of: session) }
+        var taken = 0
+        while taken < content.count, !session.isTerminated {
+            try receive(window(stream, step) + window(0, step), session)
+            taken += step
+        }
+        #expect(session.isTerminated == !isBorne)
+    }
+
+    private func window(_ stream: Int32, _ increment: Int) -> [UInt8] {
+        [0, 0, 4, 8, 0, 0, 0, 0, UInt8(stream)]
+            + (0..<4).map { UInt8(truncatingIfNeeded: increment >> (24 - 8 * $0)) }
+    }
 }

@@ -83,6 +83,9 @@ enum HTTP2ClientCallbacks {
                 if endsStream { owner.dataEnds(header.stream_id) }
             case NGHTTP2_GOAWAY.rawValue:
                 owner.hasGoneAway = true
+            case NGHTTP2_WINDOW_UPDATE.rawValue:
+                owner.windowCame(
+                    Int(unsafe frame.pointee.window_update.window_size_increment))
             case NGHTTP2_SETTINGS.rawValue
             where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
                 owner.settingsReceived()

@@ -55,8 +55,17 @@ extension HTTP2ClientSession {
         if contentCount >= FloodGuard.fairPiece { flood.earn(FloodGuard.frameCost) }
     }
 
+    /// A window is opened again: what was sent pays for that, also where a server reads it in rather small steps.
+    func windowCame(_ increment: Int) {
+        guard increment >= FloodGuard.fairPiece, increment <= shutBytes else { return }
+        shutBytes -= increment
+        flood.earn(FloodGuard.frameCost)
+    }
+
     /// A server that takes much may say so often, as a client may.
     func dataSent(_ streamID: Int32, count: Int) {
+        // Of the stream's window, and of the connection's.
+        shutBytes += 2 * count
         guard count >= FloodGuard.fairPiece || (count > 0 && queuedBytes(streamID) == 0) else {
             return
         }

@@ -59,6 +59,8 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     var flood = FloodGuard()
     /// Content that may still come of streams that are no more.
     var lateBytes = 0
+    /// Content that was sent and for which no window has been opened again.
+    var shutBytes = 0
     var walker = FrameWalker(preface: 0)
     /// The server has cost too much, or is beyond an answer: GOAWAY has been queued, and the connection ends behind it.
     public internal(set) var isTerminated = false
