@@ -18,18 +18,14 @@ extension HTTP2ClientSession {
     }
 
     /// DATA and frames of unknown types are dropped without a word, the former where their stream is no more.
-    func judgeDropped(_ input: Span<UInt8>) {
-        var offset = 0
-        while let frame = walker.next(input, from: &offset) {
-            switch frame {
-            case .data(let streamID, let count):
-                // None is opened by what comes: one that is not there now is not there when the frame is read.
-                if streams[streamID] == nil { judgeLate(count) }
-            case .unknown:
-                spend(FloodGuard.frameCost)
-            case .continuation:
-                break
-            }
+    func judgeDropped(_ frame: FrameWalker.Frame) {
+        switch frame {
+        case .data(let streamID, let count):
+            if streams[streamID] == nil { judgeLate(count) }
+        case .unknown:
+            spend(FloodGuard.frameCost)
+        case .continuation:
+            break
         }
     }
 

@@ -108,8 +108,20 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     ///
     /// - Throws: when the connection cannot go on. A GOAWAY, where one is due, has been queued.
     public func receive(_ input: Span<UInt8>) throws(HTTP2Error) {
-        judgeDropped(input)
-        guard !isTerminated else { return }
+        var start = 0
+        var offset = 0
+        while let frame = walker.next(input, from: &offset) {
+            // What comes before the frame decides in which state it finds the connection.
+            let before = max(start, offset - FrameWalker.headerCount)
+            try feed(input.extracting(start..<before))
+            start = before
+            judgeDropped(frame)
+        }
+        try feed(input.extracting(start..<input.count))
+    }
+
+    private func feed(_ input: Span<UInt8>) throws(HTTP2Error) {
+        guard !isTerminated, input.count > 0 else { return }
         let taken = unsafe input.withUnsafeBufferPointer { bytes in
             unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, bytes.count)
         }
