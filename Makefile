@@ -52,9 +52,9 @@ test: packages ## all tests, end to end ones with real peers included
 	$(SWIFT) test $(TEST_ARGUMENTS)
 
 # .ci/tsan-mutex.c tells ThreadSanitizer what Swift's Mutex orders. Leaks are not looked for: XCTest, which carries the
-# runner, leaks by itself. Two suites and six tests set the program's clock by faketime, whose library cannot live in
+# runner, leaks by itself. Two suites and nine tests set the program's clock by faketime, whose library cannot live in
 # one process with a sanitizer's: they are left out here, and only here.
-CLOCKED := BearerTests|theLastGoodKeysEnd|aNewKeyIsNotRefusedWhileItsIssuerIsAway|OAuth1VectorRunTests|keysAreFetchedAgain|aSessionIsGoodForTwoHours|EndsWithItsCertificate|HasEndedCountsNoMore
+CLOCKED := BearerTests|theLastGoodKeysEnd|aNewKeyIsNotRefusedWhileItsIssuerIsAway|OAuth1VectorRunTests|keysAreFetchedAgain|aSessionIsGoodForTwoHours|EndsWithItsCertificate|HasEndedCountsNoMore|ticketKeysChangeEveryHour|aCertificateIsWarnedOfBeforeItEnds|aStapleThatIsOutOfDateIsNotSent
 
 sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitizer
 	@deploy/packages.sh $(TEST_PACKAGES)

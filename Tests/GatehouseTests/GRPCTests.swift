@@ -70,7 +70,10 @@ struct GRPCTests {
         let server: RunningProcess
         let gateway: Gateway
 
-        init(lifetime: String = "10m", bodyTimeout: String = "1s", route: String = "") throws {
+        /// - Parameter upstream: in the place of grpcio's server.
+        init(
+            lifetime: String = "10m", bodyTimeout: String = "1s", upstream: String? = nil
+        ) throws {
             let (python, serve) = try GRPCTests.script(["serve"])
             let server = try RunningProcess(python, serve)
             try server.waitUntil("its port") { server.standardOutput.contains("\n") }
@@ -85,7 +88,9 @@ struct GRPCTests {
                     """
                     authority { issuer http://127.0.0.1; scopes call; token_lifetime \(lifetime); }
                     client caller { secret_file secret; scopes call; }
-                    upstream app { server 127.0.0.1:\(port); protocol h2; response_timeout 1m; }
+                    upstream app {
+                        \(upstream ?? "server 127.0.0.1:\(port); protocol h2;") response_timeout 1m;
+                    }
                     route / { upstream app; authenticate bearer; end_streams_with_credential on grace 100ms; }
                     route /open { upstream app; authenticate none; }
                     """), in: folder)
@@ -127,6 +132,61 @@ struct GRPCTests {
         _ = try house.command("token", "revoke", token)
         #expect(client.waitForExit(within: .seconds(10)) == .code(0), "\(client.standardError)")
         #expect(client.standardOutput == "UNAUTHENTICATED token_revoked\n")
+    }
+
+    // MARK: Calls whose answer has begun
+
+    private static func listen(
+        to path: String, through gateway: Gateway, _ token: String
+    ) throws -> RunningProcess {
+        let (python, listen) = try script(["listen", "\(gateway.port)", path, "20", token])
+        return try RunningProcess(python, listen)
+    }
+
+    /// Between two messages a call may end at any time, and its client is told why.
+    @Test(arguments: [true, false]) func aCallThatIsAnsweredEndsWithItsToken(
+        isRevoked: Bool
+    ) throws {
+        let house = try House(lifetime: isRevoked ? "10m" : "2s")
+        let token = try house.command("token", "issue", "--client", "caller")
+        let client = try Self.listen(to: "/service/Drip", through: house.gateway, token)
+        try client.waitUntil("two messages") { client.standardOutput == "one\ntwo\n" }
+        if isRevoked { _ = try house.command("token", "revoke", token) }
+        #expect(client.waitForExit(within: .seconds(10)) == .code(0), "\(client.standardError)")
+        let reason = isRevoked ? "token_revoked" : "token_expired"
+        #expect(client.standardOutput == "one\ntwo\nUNAUTHENTICATED \(reason)\n")
+        let line = try house.gateway.accessLine { $0["path"] as? String == "/service/Drip" }
+        #expect(line["reason"] as? String == reason)
+    }
+
+    @Test func aCallThatIsStillAskingEndsWithItsTokenToo() throws {
+        let house = try House()
+        let token = try house.command("token", "issue", "--client", "caller")
+        let client = try house.call("/service/Watch", token: token)
+        // The answer's head is out once the client has the first message; before that it would be trailers alone.
+        _ = try house.command("token", "revoke", token)
+        #expect(client.waitForExit(within: .seconds(10)) == .code(0), "\(client.standardError)")
+        #expect(client.standardOutput == "UNAUTHENTICATED token_revoked\n")
+    }
+
+    /// A client that has half a message would take trailers for the end of a call that has lost it.
+    @Test func aMessageThatIsHalfSaidIsCut() throws {
+        let server = try ManualServer()
+        let house = try House(upstream: "server 127.0.0.1:\(server.port);")
+        let token = try house.command("token", "issue", "--client", "caller")
+        let client = try Self.listen(to: "/service/Half", through: house.gateway, token)
+        let call = try server.accept()
+        _ = try call.read(through: "\r\n\r\n")
+        // One message, and 6 bytes of the next one's 5 and 9.
+        try call.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + "e\r\n\0\0\0\0\u{3}one\0\0\0\0\u{9}t\r\n")
+        try client.waitUntil("the first message") { client.standardOutput == "one\n" }
+        _ = try house.command("token", "revoke", token)
+        #expect(client.waitForExit(within: .seconds(10)) == .code(0), "\(client.standardError)")
+        #expect(
+            client.standardOutput.hasPrefix("one\nINTERNAL Received RST_STREAM"),
+            "\(client.standardOutput)")
     }
 
     /// Anybody can write a content type: who has shown no credential is waited for no longer than others, until the

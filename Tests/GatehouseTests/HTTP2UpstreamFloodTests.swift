@@ -7,17 +7,21 @@ import Testing
 struct HTTP2UpstreamFloodTests {
     private static let growthLimitKB = 64 << 10
 
-    @Test(arguments: [
-        "pings", "settings_again", "acknowledgements", "continuation", "continuation_empty",
-        "hpack_bomb", "empty_data", "resets", "interims", "window_updates",
-    ])
-    func aFloodingServerFailsItsOwnRequest(flood: String) throws {
+    private static func server() throws -> (RunningProcess, port: String) {
         let python = try requirePython(module: "hpack", package: "python3-hpack")
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("http2_flooding_upstream.py").path
         let server = try RunningProcess(python, [script])
         try server.waitUntil("its port") { server.standardOutput.contains("\n") }
-        let port = server.standardOutput.trimmingCharacters(in: .whitespacesAndNewlines)
+        return (server, server.standardOutput.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+
+    @Test(arguments: [
+        "pings", "settings_again", "acknowledgements", "continuation", "continuation_empty",
+        "hpack_bomb", "empty_data", "resets", "interims", "window_updates",
+    ])
+    func aFloodingServerFailsItsOwnRequest(flood: String) throws {
+        let (server, port) = try Self.server()
         let other = try ScriptedUpstream()
         let gateway = try Gateway(
             testConf(
@@ -52,6 +56,38 @@ struct HTTP2UpstreamFloodTests {
         #expect(try bystander.readReply().status == 200)
         #expect(try memoryKB(gateway) - before < Self.growthLimitKB)
         _ = consume server
+    }
+
+    /// The request that it came for has been answered: its time says nothing any more, and the connection is shared.
+    @Test(arguments: [
+        "late_data", "late_empty_data", "late_heads", "late_resets", "late_windows",
+    ])
+    func aFloodEndsItsConnectionAndNoOthersRequest(flood: String) throws {
+        let (server, port) = try Self.server()
+        let gateway = try Gateway(
+            testConf(
+                workers: 1,
+                """
+                upstream flooding { server 127.0.0.1:\(port); protocol h2; response_timeout 1m; }
+                route / { upstream flooding; authenticate none; }
+                """))
+        func get(_ path: String) throws -> TCPClient {
+            let client = try gateway.connect()
+            try client.send("GET /\(path) HTTP/1.1\r\n\(hostLine)\r\n")
+            return client
+        }
+        #expect(try get("fine").readReply().status == 200)
+        let held = try get("held")
+        try server.waitUntil("the request that is held") {
+            server.standardOutput.contains("held\n")
+        }
+        let flooding = try get(flood)
+        #expect(try flooding.readReply().status == 200)
+        try server.waitUntil("the end") { server.standardOutput.contains("cut \(flood)\n") }
+        // It had begun on the connection that ended, and could be sent again.
+        #expect(try held.readReply().status == 200)
+        #expect(try get("fine").readReply().status == 200)
+        _ = consume flooding
     }
 
     private func memoryKB(_ gateway: Gateway) throws -> Int {

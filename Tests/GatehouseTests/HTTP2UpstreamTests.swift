@@ -199,6 +199,30 @@ struct HTTP2UpstreamTests {
         #expect(pair.server.requests("/x").count == 60)
     }
 
+    /// A server that takes one at a time and says so too late: each connection serves one, and all come to their turn.
+    @Test func whoeverWaitsForAPlaceComesToItsTurn() throws {
+        let pair = try Pair(Server("--first-streams", "1"), patience: "20s")
+        let clients = try (0..<50).map { _ in try pair.gateway.connect() }
+        for client in clients {
+            try client.send("PUT /x HTTP/1.1\r\n\(hostLine)Content-Length: 3\r\n\r\nabc")
+        }
+        for client in clients { #expect(try client.readReply().status == 200) }
+        #expect(pair.server.requests("/x").count == 50)
+    }
+
+    /// One that takes none at all is tried no more often than one that refuses.
+    @Test func aServerThatAllowsNoStreamIsGivenUp() throws {
+        let pair = try Pair(Server("--first-streams", "0"), patience: "20s")
+        let clients = try (0..<20).map { _ in try pair.gateway.connect() }
+        for client in clients { try client.send("GET /x HTTP/1.1\r\n\(hostLine)\r\n") }
+        for client in clients { #expect(try client.readReply().status == 502) }
+        let line = try pair.gateway.accessLine { $0["path"] as? String == "/x" }
+        #expect(line["reason"] as? String == "upstream_reset")
+        let connections = pair.server.events.filter { $0["what"] as? String == "begun" }
+        // Each request has the two tries that one which is refused has; they share their connections.
+        #expect(connections.count <= 2 * clients.count / 4, "\(connections.count)")
+    }
+
     @Test func aSlowClientHoldsUpNobodyElse() throws {
         let pair = try Pair()
         // Each leaves an answer of 3 MB unread; the connection to the server is one.

@@ -16,7 +16,7 @@ struct TLSTests {
         init(
             tls: String = "", listener: String = "",
             route: String = "route / { upstream app; authenticate none; websocket on; }",
-            secrets: [String: String] = [:]
+            secrets: [String: String] = [:], under clock: TurnedClock? = nil
         ) throws {
             authority = try TestAuthority()
             for (name, secret) in secrets { try authority.folder.write(name, secret) }
@@ -41,7 +41,7 @@ struct TLSTests {
                     """
                     upstream app { server 127.0.0.1:\(upstream.port); }
                     \(route)
-                    """), in: authority.folder)
+                    """), in: authority.folder, through: clock?.command() ?? [])
         }
 
         func curl(_ arguments: String..., host: String = "one.test") throws -> CommandResult {
@@ -253,6 +253,37 @@ struct TLSTests {
         }
     }
 
+    /// The key of a ticket is named by its first 16 bytes, which s_client shows.
+    @Test(arguments: ["-tls1_2", "-tls1_3"])
+    func ticketKeysChangeEveryHour(version: String) throws {
+        let clock = try TurnedClock()
+        let house = try House(under: clock)
+        let session = house.authority.folder.file("session")
+        let get = "GET / HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n"
+        func keyNames(_ said: String) -> Set<String> {
+            Set(
+                said.components(separatedBy: "TLS session ticket:\n").dropFirst().map {
+                    String($0.split(separator: "\n")[0].prefix(55))
+                })
+        }
+        let first = try house.client(version, "-sess_out", session, "-ign_eof", input: get)
+        #expect(first.contains("New, TLSv") && keyNames(first).count == 1, "\(first)")
+        let same = try house.client(version, "-ign_eof", input: get)
+        #expect(keyNames(same) == keyNames(first))
+        try clock.turn(to: "+61m")
+        let newer = try house.client(version, "-ign_eof", input: get)
+        #expect(keyNames(newer).count == 1 && keyNames(newer).isDisjoint(with: keyNames(first)))
+        // A ticket of the hour before opens, with whichever worker; what is given for it is under the new key.
+        for _ in 0..<4 {
+            let again = try house.client(version, "-sess_in", session, "-ign_eof", input: get)
+            #expect(again.contains("Reused, TLSv") && again.contains("HTTP/1.1 200 OK"), "\(again)")
+            #expect(keyNames(again) == keyNames(newer))
+        }
+        try clock.turn(to: "+121m")
+        let late = try house.client(version, "-sess_in", session, "-ign_eof", input: get)
+        #expect(late.contains("New, TLSv") && late.contains("HTTP/1.1 200 OK"), "\(late)")
+    }
+
     @Test func certificatesAreLoadedAnewWhenTheyChange() throws {
         let house = try House()
         let folder = house.authority.folder
@@ -323,57 +354,6 @@ struct TLSTests {
         house.gateway.process.signal(SIGHUP)
         try house.gateway.process.waitUntil("the reload") {
             try house.client("-servername", "other.many.test").contains("CN = one\n")
-        }
-    }
-
-    @Test func aStapleIsSentAlong() throws {
-        let authority = try TestAuthority()
-        let issued = try authority.issue("one", ["DNS:localhost"])
-        // The authority answers for its own certificates, from an index as `openssl ca` keeps it.
-        let serial = try authority.command(["x509", "-in", issued.certificate, "-noout", "-serial"])
-            .split(separator: "=")[1].trimmingCharacters(in: .whitespacesAndNewlines)
-        let staple = authority.folder.file("one.ocsp")
-        func respond(_ index: String, about certificate: TestAuthority.Issued) throws {
-            let request = authority.folder.file("one.ocsp-request")
-            let answer = authority.folder.file("answer")
-            try authority.command(
-                ["ocsp", "-issuer", authority.certificate, "-cert", certificate.certificate]
-                    + ["-no_nonce", "-reqout", request])
-            try authority.command(
-                ["ocsp", "-index", authority.folder.write("index.txt", index)]
-                    + ["-CA", authority.certificate, "-rsigner", authority.certificate]
-                    + ["-rkey", authority.folder.file("ca.key"), "-reqin", request]
-                    + ["-respout", answer, "-ndays", "1"])
-            // In one step: the gateway reads it when it changes.
-            try #require(rename(answer, staple) == 0)
-        }
-        let entry = "\(serial)\tunknown\t/O=Gatehouse/CN=one\n"
-        try respond("V\t351231235959Z\t\t\(entry)", about: issued)
-        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
-        let gateway = try Gateway(
-            testConf(
-                listener: "tls { certificate one.crt; key one.key; stapling_file one.ocsp; }",
-                "upstream app { server 127.0.0.1:\(upstream.port); } route / { upstream app; }"),
-            in: authority.folder)
-        let said = try authority.command(
-            ["s_client", "-connect", "127.0.0.1:\(gateway.port)", "-status"])
-        #expect(said.contains("OCSP Response Status: successful (0x0)"))
-        #expect(said.contains("Cert Status: good"))
-        // What is no response at all is refused, and the old one goes on; so is one about another certificate.
-        try authority.folder.write("one.ocsp", "junk")
-        try gateway.process.waitUntil("the refusal") {
-            gateway.process.standardError.contains("one.ocsp: no successful OCSP response (DER)")
-        }
-        try respond("R\t351231235959Z\t251231235959Z\t\(entry)", about: issued)
-        try gateway.process.waitUntil("the refusal of a revoked one") {
-            gateway.process.standardError.contains(
-                "one.ocsp: the OCSP response does not call the certificate good")
-        }
-        let other = try authority.issue("other", ["DNS:localhost"])
-        try respond("", about: other)
-        try gateway.process.waitUntil("the refusal of another's") {
-            gateway.process.standardError.contains(
-                "one.ocsp: the OCSP response is not about this certificate")
         }
     }
 

@@ -3,6 +3,7 @@
     grpc_peer.py serve [CERT KEY]       prints its port
     grpc_peer.py PORT TOKEN [CA]        prints a line for each call
     grpc_peer.py wait PORT PATH SECONDS [TOKEN]     sends one message of many, and prints how the call ends
+    grpc_peer.py listen PORT PATH SECONDS TOKEN     prints the messages that come, and how the call ends
 """
 import sys
 import threading
@@ -26,6 +27,7 @@ class Service(grpc.GenericRpcHandler):
             "Both": (grpc.stream_stream_rpc_method_handler, self.both),
             "Slow": (grpc.unary_unary_rpc_method_handler, self.slow),
             "Fail": (grpc.unary_unary_rpc_method_handler, self.fail),
+            "Drip": (grpc.unary_stream_rpc_method_handler, self.drip),
             "Watch": (grpc.stream_stream_rpc_method_handler, self.watch),
         }[call.method.split("/")[-1]]
         return kind(function, same, same)
@@ -66,6 +68,14 @@ class Service(grpc.GenericRpcHandler):
         yield b"watching"
         for request in requests:
             yield request
+
+    def drip(self, request, context):
+        """Says two things, and nothing more while the client is there."""
+        yield b"one"
+        yield b"two"
+        gone = threading.Event()
+        context.add_callback(gone.set)
+        gone.wait(60)
 
     def fail(self, request, context):
         context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
@@ -158,9 +168,23 @@ def wait(port, path, seconds, token=None):
     ended.set()
 
 
+def listen(port, path, seconds, token):
+    channel = grpc.insecure_channel("127.0.0.1:" + port)
+    method = channel.unary_stream(path, same, same)
+    try:
+        metadata = (("authorization", "Bearer " + token),)
+        for message in method(b"x", timeout=float(seconds), metadata=metadata):
+            print(message.decode(), flush=True)
+        print("OK")
+    except grpc.RpcError as error:
+        print(error.code().name, error.details().split(":")[0])
+
+
 if sys.argv[1] == "serve":
     serve(sys.argv[2:])
 elif sys.argv[1] == "wait":
     wait(*sys.argv[2:])
+elif sys.argv[1] == "listen":
+    listen(*sys.argv[2:])
 else:
     call(sys.argv[1], sys.argv[2], (sys.argv[3:] or [None])[0])

@@ -1,6 +1,7 @@
 """An upstream of HTTP/2 that answers a request with a flood of the kind that its path names. Prints its port.
 
-A flood is bounded in bytes and time, and ends with its connection.
+A flood is bounded in bytes and time, and ends with its connection; when the other side ends it first, that is printed. Of
+the paths that name none, /fine is answered, and /held the second time it is asked for.
 """
 import socket
 import threading
@@ -58,13 +59,52 @@ def window_updates(stream):
     return b"", frame(WINDOW, 0, 0, b"\0\0\0\x01") * 200
 
 
+def answered(stream):
+    return headers(OK, stream)
+
+
+def late_data(stream):
+    return answered(stream), frame(DATA, 0, stream, b"x" * 16384) * 10
+
+
+def late_empty_data(stream):
+    return answered(stream), frame(DATA, 0, stream, b"") * 200
+
+
+def late_heads(stream):
+    return answered(stream), headers(OK, stream, END_HEADERS) * 200
+
+
+def late_resets(stream):
+    return answered(stream), frame(RST, 0, stream, b"\0\0\0\x08") * 200
+
+
+def late_windows(stream):
+    return answered(stream), frame(WINDOW, 0, stream, b"\0\0\0\x01") * 200
+
+
 def flood(sock, name, stream):
     first, piece = globals()[name](stream)
     until, sent = time.monotonic() + SECONDS, 0
     sock.sendall(first)
-    while time.monotonic() < until and sent < BYTES:
-        sock.sendall(piece)
-        sent += len(piece)
+    try:
+        while time.monotonic() < until and sent < BYTES:
+            sock.sendall(piece)
+            sent += len(piece)
+    except OSError:
+        print("cut", name, flush=True)
+        raise
+
+
+held = set()
+
+
+def plain(sock, name, stream):
+    if name == "held" and name not in held:
+        held.add(name)
+        print("held", flush=True)
+    else:
+        sock.sendall(answered(stream))
 
 
 def serve(sock):
@@ -84,8 +124,10 @@ def serve(sock):
                 kind, stream = buffer[3], int.from_bytes(buffer[5:9], "big")
                 payload, buffer = buffer[9:9 + size], buffer[9 + size:]
                 if kind == HEADERS:
-                    fields = dict(decoder.decode(payload))
-                    return flood(sock, fields[":path"][1:], stream)
+                    name = dict(decoder.decode(payload))[":path"][1:]
+                    if name not in ("fine", "held"):
+                        return flood(sock, name, stream)
+                    plain(sock, name, stream)
     except OSError:
         pass
     finally:

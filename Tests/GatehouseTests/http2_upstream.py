@@ -1,6 +1,8 @@
 """An upstream that speaks HTTP/2 and does what a path asks for. Prints its port; logs the requests it saw, a line each.
 
-    http2_upstream.py [--tls CERT KEY] [--alpn PROTO] [--streams N]
+    http2_upstream.py [--tls CERT KEY] [--alpn PROTO] [--streams N] [--first-streams N]
+
+Of streams, the first frame says 100 unless told otherwise, and --streams comes in a second one.
 """
 import json
 import socket
@@ -11,7 +13,8 @@ import threading
 import h2.config
 import h2.connection
 import h2.events
-from h2.settings import SettingCodes
+import h2.exceptions
+from h2.settings import SettingCodes, Settings
 
 ARGUMENTS = sys.argv[1:]
 connections = 0
@@ -40,6 +43,10 @@ class Upstream:
         self.gathered = []
 
     def run(self):
+        if option("--first-streams"):
+            limit = int(option("--first-streams")[0])
+            self.h2.local_settings = Settings(False, {SettingCodes.MAX_CONCURRENT_STREAMS: limit})
+            self.log("begun", 0)
         self.h2.initiate_connection()
         if option("--streams"):
             self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: int(option("--streams")[0])})
@@ -53,7 +60,12 @@ class Upstream:
                 return
             if self.is_mute:
                 continue
-            for event in self.h2.receive_data(data):
+            try:
+                events = self.h2.receive_data(data)
+            except h2.exceptions.TooManyStreamsError:
+                self.sock.close()
+                return
+            for event in events:
                 if not self.take(event):
                     self.sock.close()
                     return

@@ -312,7 +312,7 @@ struct HTTP2ServerSessionTests {
                 while let frame = walker.next(piece.span, from: &offset) { found.append(frame) }
                 start += size
             }
-            #expect(found == [.data(3), .continuation(count: 1), .unknown], "pieces of \(size)")
+            #expect(found == [.data(3, 3), .continuation(count: 1), .unknown], "pieces of \(size)")
         }
     }
 }

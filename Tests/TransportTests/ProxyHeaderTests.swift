@@ -77,6 +77,53 @@ struct ProxyHeaderTests {
         #expect(throws: ProxyHeaderError.malformed) { try reader.take(bytes.span) }
     }
 
+    // MARK: The checksum
+
+    /// RFC 3720 appendix B.4.
+    @Test func theSumIsCastagnolis() {
+        #expect(CRC32C.sum(of: Array("123456789".utf8)) == 0xE306_9283)
+        #expect(CRC32C.sum(of: [UInt8](repeating: 0, count: 32)) == 0x8A91_36AA)
+        #expect(CRC32C.sum(of: []) == 0)
+    }
+
+    /// A header with its checksum behind the addresses, between two other facts.
+    static func summed(_ command: UInt8, _ family: UInt8, _ addresses: [UInt8]) -> [UInt8] {
+        let before: [UInt8] = [0x04, 0x00, 0x02, 0xAA, 0xAA]
+        let after: [UInt8] = [0x05, 0x00, 0x01, 0x07]
+        var header = binary(
+            command, family, addresses + before + [0x03, 0x00, 0x04, 0, 0, 0, 0] + after)
+        let sum = CRC32C.sum(of: header)
+        let place = 16 + addresses.count + before.count + 3
+        for index in 0..<4 {
+            header[place + index] = UInt8(truncatingIfNeeded: sum >> (24 - 8 * UInt32(index)))
+        }
+        return header
+    }
+
+    static let summedHeaders = [
+        summed(0x21, 0x11, four), summed(0x21, 0x21, six), summed(0x20, 0x00, []),
+        summed(0x21, 0x31, [UInt8](repeating: 1, count: 216)),
+    ]
+
+    @Test(arguments: summedHeaders) func aRightChecksumPasses(bytes: [UInt8]) throws {
+        var reader = ProxyHeaderReader()
+        #expect(try reader.take(bytes.span).header != nil)
+    }
+
+    /// Whatever was changed on the way: an address, a port, a fact, the sum.
+    @Test(arguments: summedHeaders) func aWrongChecksumIsMalformed(bytes: [UInt8]) {
+        // By these the sum is found: the length of the fact before it, its own type and length.
+        let leads = [1, 2, 5, 6, 7].map { bytes.count - 16 + $0 }
+        for index in 16..<bytes.count where !leads.contains(index) {
+            var changed = bytes
+            changed[index] ^= 0x40
+            var reader = ProxyHeaderReader()
+            #expect(throws: ProxyHeaderError.malformed, "at \(index)") {
+                try reader.take(changed.span)
+            }
+        }
+    }
+
     @Test func lengthsHaveALimit() throws {
         // 107 bytes is the longest line, its end included.
         let longest = Array(("PROXY UNKNOWN " + String(repeating: "x", count: 91) + "\r\n").utf8)

@@ -104,6 +104,28 @@ private func run(_ bytes: [UInt8], cuts: [Int]) -> [Listener.Event] {
     return listener.events
 }
 
+/// What must not depend on how the input was cut. Content that is longer than it was said to be is found to be so with the piece
+/// that goes too far, and its stream is reset: how much of an answer that was not whole was told before says nothing.
+private func comparable(_ events: [Listener.Event]) -> [Listener.Event] {
+    let cut = events.compactMap { event -> Int32? in
+        if case .closed(let streamID, let end) = event, end != .complete { streamID } else { nil }
+    }
+    var result: [Listener.Event] = []
+    for event in events {
+        guard case .data(let streamID, let bytes) = event else {
+            result.append(event)
+            continue
+        }
+        if cut.contains(streamID) { continue }
+        if case .data(streamID, let before)? = result.last {
+            result[result.count - 1] = .data(streamID, before + bytes)
+        } else {
+            result.append(event)
+        }
+    }
+    return result
+}
+
 /// No stream of frames of a server's crashes the session; cuts change nothing that is told; what is told belongs to a stream that
 /// is open, in the order that answers have.
 @_cdecl("LLVMFuzzerTestOneInput")
@@ -114,6 +136,6 @@ public func fuzzUpstreamHTTP2(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CI
     let whole = run(bytes, cuts: [])
     let place = bytes.reduce(into: 17) { $0 = ($0 &* 31 &+ Int($1)) & 0xFFFF } % bytes.count
     let cut = run(bytes, cuts: [place])
-    precondition(whole == cut, "cut at \(place): \(cut) is not \(whole)")
+    precondition(comparable(whole) == comparable(cut), "cut at \(place): \(cut) is not \(whole)")
     return 0
 }

@@ -93,7 +93,7 @@ final class Exchange {
     var outgoing: [UInt8] = []
     /// How the request's body is framed on its way out.
     var outgoingFraming = BodyFraming.none
-    var attempts = 0
+    var attempts = Attempts()
     /// Whether any of a streamed body has gone out: then the request cannot be sent twice.
     var hasStreamedBody = false
 
@@ -104,6 +104,8 @@ final class Exchange {
     var isTunnel = false
     /// When a stream must end because its credential does, and what its log line says then.
     var credentialEnd: (at: MonotonicInstant, reason: Reason)?
+    /// Where the answer of a call that may end so stands.
+    var callMessages: GRPCMessages?
     /// The worker tells it when credentials are withdrawn.
     var isWatched = false
     var closesAfterAnswer = false
@@ -148,13 +150,14 @@ final class Exchange {
         isHeadUnread = false
         purpose = .authentication
         forwarded = nil
-        attempts = 0
+        attempts = Attempts()
         hasStreamedBody = false
         closesAfterAnswer = false
         hasAnswerBegun = false
         upgrade = nil
         isTunnel = false
         credentialEnd = nil
+        callMessages = nil
         record.reset()
         startedAt = worker.loop.now
     }

@@ -20,6 +20,12 @@ extension Exchange {
         judgeCredentialAnew()
     }
 
+    /// The answer of a call has begun that may have to end before it is over.
+    func followMessages() {
+        guard permit?.route.streamGrace != nil, permit?.principal != nil else { return }
+        callMessages = GRPCMessages()
+    }
+
     /// Tokens were revoked, or the conf, the clients or the certificates' rules have changed.
     func judgeCredentialAnew() {
         guard stage == .forwarding || stage == .answering, let reason = withdrawal else { return }

@@ -53,7 +53,11 @@ extension Exchange {
         guard let credentialEnd, credentialEnd.at <= worker.loop.now else {
             return refuse(.upstreamTimeout)
         }
-        refuse(credentialEnd.reason)
+        if callMessages?.areWhole == true, stage == .answering {
+            endCall(Refusal(credentialEnd.reason))
+        } else {
+            refuse(credentialEnd.reason)
+        }
     }
 
     /// Neither side of a tunnel has sent anything for the idle time.
@@ -82,6 +86,17 @@ extension Exchange {
     }
 
     // MARK: Ending
+
+    /// Ends a call whose answer has begun and in which no message is half said: its client is told why.
+    private func endCall(_ refusal: Refusal) {
+        dropUpstream()
+        record.reason = refusal.reason
+        hasAnswerBegun = true
+        stage = .ended
+        downstream?.endAnswer(GRPCStatus.trailers(of: refusal))
+        log()
+        downstream?.exchangeEnded(closes: true)
+    }
 
     /// Answers with an error of ours, or cuts an answer that has begun.
     func refuse(_ reason: Reason) {
@@ -123,7 +138,7 @@ extension Exchange {
     }
 
     /// Whether the client speaks gRPC and knows a refusal by its status alone.
-    private var isGRPC: Bool { head.version == .http2 && head.isGRPC }
+    var isGRPC: Bool { head.version == .http2 && head.isGRPC }
 
     /// Sends the reply that stands in the worker's scratch.
     private func endWithReply(contentCount: Int, isRefusalGRPC: Bool = false) {

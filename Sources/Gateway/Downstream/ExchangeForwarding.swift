@@ -164,7 +164,10 @@ extension Exchange {
             date: worker.date, nonce: freshNonce, hidesNonce: hidesNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
-        if answer.isEventStream || answer.isGRPC { endWithCredential() }
+        guard answer.isEventStream || answer.isGRPC else { return }
+        // A length that was told must be kept: then only a reset ends the answer before its end.
+        if isGRPC, framing == .chunked { followMessages() }
+        endWithCredential()
     }
 
     /// The upstream goes over to the protocol that was asked for: from now on bytes pass as they are, both ways.
@@ -200,6 +203,7 @@ extension Exchange {
     func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard stage == .answering, !range.isEmpty, head.method != .head else { return }
         record.bytesOut += range.count
+        callMessages?.take(input, range)
         downstream?.sendContent(input, range)
         if hasAnswerBegun { yieldToClient() }
     }
@@ -245,8 +249,6 @@ extension Exchange {
         upstream = nil
         guard stage == .forwarding || stage == .answering else { return }
         if stage == .forwarding, mayTryAgain(after: error, on: failed) {
-            // What never went out was no attempt.
-            if error != .requestUnsent { attempts += 1 }
             connect(isFresh: error != .requestUnprocessed && error != .requestUnsent)
             // The body may wait for a server that could not take it: this one may.
             if stage == .forwarding { upstreamIsWritable() }
@@ -262,23 +264,10 @@ extension Exchange {
         refuse(error.reason)
     }
 
-    /// Nothing of the request can have been acted upon (no connection came about), or acting twice is harmless: a
-    /// POST is never sent twice (RFC 9110 section 9.2.2).
     private func mayTryAgain(after error: UpstreamError, on failed: (any UpstreamStream)?) -> Bool {
         guard let route = permit?.route, !hasStreamedBody else { return false }
-        let retries = upstreams[route.upstreamIndex].configuration.retries
-        switch error {
-        case .connectionRefused, .connectionTimeout, .tlsFailed:
-            return attempts < retries
-        case .requestUnsent:
-            return true
-        case .requestUnprocessed:
-            // Nobody has acted upon it, whatever its method; a server that goes on refusing is overloaded.
-            return attempts < max(1, retries)
-        case .connectionTerminated:
-            return attempts < 1 && isRepeatable && failed?.isReused == true
-        case .destinationNotFound, .responseTimeout, .responseInvalid, .responseIncomplete:
-            return false
-        }
+        return attempts.takesAnother(
+            after: error, retries: upstreams[route.upstreamIndex].configuration.retries,
+            isRepeatable: isRepeatable, isReused: failed?.isReused == true)
     }
 }

@@ -11,7 +11,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     static let streamQueueBytes = 32 << 10
     /// What a peer must give or take in each period to be slow rather than gone.
     static let progressFloor = 1024
-    private static let writeBytes = 64 << 10
+    /// A read's worth of content and the heads of its frames leave in one write.
+    private static let writeBytes = 66 << 10
     private static let earnedPerSecond = 50
     /// How long a client may take to answer the announcement of the end.
     private static let goAwayTime: Duration = .seconds(1)

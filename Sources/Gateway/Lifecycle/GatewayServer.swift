@@ -425,6 +425,7 @@ public final class GatewayServer {
     private func lookAtCertificates() {
         guard certificates.isDue(at: .now()) else { return }
         certificates.warn(of: snapshot.tls.expiries, at: .now(), errors)
+        certificates.warn(ofStaples: snapshot.tls.staples, at: .now(), errors)
         let stamps = TLSMaterial.stamps(of: snapshot.configuration)
         guard stamps != snapshot.tls.stamps, stamps != refusedTLS else { return }
         do throws(StartError) {

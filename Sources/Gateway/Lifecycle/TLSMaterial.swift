@@ -13,6 +13,8 @@ struct TLSMaterial: Sendable {
     let issuers: [String: TLSClientContext]
     /// When each certificate ends, by its file.
     let expiries: [String: WallTime]
+    /// While each OCSP response counts, by its file.
+    let staples: [String: Range<WallTime>]
     /// The files as they were when they were read.
     let stamps: Stamps
 
@@ -25,6 +27,7 @@ struct TLSMaterial: Sendable {
         upstreams = [:]
         issuers = [:]
         expiries = [:]
+        staples = [:]
         stamps = [:]
     }
 
@@ -34,6 +37,7 @@ struct TLSMaterial: Sendable {
         stamps = TLSMaterial.stamps(of: configuration)
         var servers: [String: TLSServerContext] = [:]
         var expiries: [String: WallTime] = [:]
+        var staples: [String: Range<WallTime>] = [:]
         for listener in configuration.listeners {
             guard let tls = listener.tls else { continue }
             let place = "listener \(listener.name)"
@@ -41,6 +45,7 @@ struct TLSMaterial: Sendable {
             for files in tls.certificates {
                 let identity = try TLSMaterial.identity(files, place)
                 expiries[files.certificate] = identity.expiresAt
+                if let path = files.staple { staples[path] = identity.stapleValidity }
                 identities.append(identity)
             }
             var settings = TLSServerContext.Settings()
@@ -95,6 +100,7 @@ struct TLSMaterial: Sendable {
         self.upstreams = upstreams
         issuers = try TLSMaterial.issuers(configuration)
         self.expiries = expiries
+        self.staples = staples
     }
 
     private static func issuers(

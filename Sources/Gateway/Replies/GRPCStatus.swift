@@ -29,16 +29,32 @@ enum GRPCStatus: Int {
         _ refusal: Refusal, _ accepted: CredentialSet, _ writer: ReplyWriter,
         _ context: ReplyContext, to output: inout [UInt8]
     ) {
-        let facts = refusal.reason.facts
+        let (status, message) = fields(of: refusal)
         output.append("Content-Type: application/grpc\r\ngrpc-status: ")
-        JSONText.appendInteger(GRPCStatus(httpStatus: refusal.status).rawValue, to: &output)
-        // The texts are ours: printable ASCII without a percent sign, as the field wants them.
+        output.append(contentsOf: status)
         output.append("\r\ngrpc-message: ")
-        output.append(contentsOf: refusal.publicReason.utf8)
-        output.append(": ")
-        output.append(facts.detail)
+        output.append(contentsOf: message)
         output.append("\r\n")
-        writer.appendChallenges(refusal, facts, accepted, to: &output)
+        writer.appendChallenges(refusal, refusal.reason.facts, accepted, to: &output)
         ReplyWriter.appendEnd(context, bodyCount: nil, to: &output)
+    }
+
+    /// What ends a call that is being answered.
+    static func trailers(of refusal: Refusal) -> Trailers {
+        let (status, message) = fields(of: refusal)
+        var trailers = Trailers()
+        trailers.append("grpc-status", status)
+        trailers.append("grpc-message", message)
+        return trailers
+    }
+
+    private static func fields(of refusal: Refusal) -> (status: [UInt8], message: [UInt8]) {
+        var status: [UInt8] = []
+        JSONText.appendInteger(GRPCStatus(httpStatus: refusal.status).rawValue, to: &status)
+        // The texts are ours: printable ASCII without a percent sign, as the field wants them.
+        var message = Array(refusal.publicReason.utf8)
+        message.append(": ")
+        message.append(refusal.reason.facts.detail)
+        return (status, message)
     }
 }

@@ -17,9 +17,12 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     static let streamQueueBytes = 32 << 10
     /// Streams at once, whatever the server lets us: what one lost connection can take with it.
     private static let streamLimit = 100
-    private static let writeBytes = 64 << 10
+    /// A read's worth of content and the heads of its frames leave in one write.
+    private static let writeBytes = 66 << 10
     /// What a server may take to give a sign of life.
     private static let lifeTime: Duration = .seconds(2)
+    /// What a server may cost it earns anew as time goes by.
+    private static let earnedPerSecond = 50
     private static let settings = {
         var settings = HTTP2Settings(
             streams: streamLimit,
@@ -53,6 +56,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     private var ownDeadline: MonotonicInstant?
     private var scheduled: MonotonicInstant?
     private var heardAt: MonotonicInstant
+    private var earnedAt: MonotonicInstant
     /// When the server was asked for a sign of life since it was heard last.
     private var askedAt: MonotonicInstant?
     /// Servers of gRPC take a client that asks more often than every 5 minutes for a nuisance and end the connection.
@@ -71,6 +75,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         self.group = group
         self.server = server
         heardAt = worker.loop.now
+        earnedAt = worker.loop.now
         session = try HTTP2UpstreamConnection.makeSession()
         let dial = try UpstreamDial(to: server.endpoint, tls: tls)
         self.dial = dial
@@ -96,6 +101,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         self.socket = socket
         self.registration = registration
         heardAt = worker.loop.now
+        earnedAt = worker.loop.now
         session = try HTTP2UpstreamConnection.makeSession()
         guard worker.loop.replace(registration, with: self) else {
             throw .connectionTerminated
@@ -235,6 +241,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
             heardAt = worker.loop.now
             askedAt = nil
             isSuspect = false
+            earnForTime()
             do throws(HTTP2Error) {
                 try session.receive(buffer.readable)
             } catch {
@@ -250,6 +257,13 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
             return fail(.connectionTerminated)
         }
         readOn()
+    }
+
+    private func earnForTime() {
+        let seconds = (worker.loop.now - earnedAt).components.seconds
+        guard seconds > 0 else { return }
+        session.earn(Int(clamping: seconds) &* HTTP2UpstreamConnection.earnedPerSecond)
+        earnedAt = worker.loop.now
     }
 
     /// Goes on with what TLS has taken from the socket already.
@@ -326,7 +340,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         }
         watchWriting()
         for stream in streams.values { stream.outputMoved() }
-        if session.isFinished { return fail(.connectionTerminated) }
+        // What the socket did not take of a last word is not waited for: such a server may never read.
+        if session.isFinished || session.isTerminated { return fail(.connectionTerminated) }
         if streams.isEmpty, session.hasGoneAway { return close() }
         updateInterest()
     }
@@ -367,6 +382,7 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         group.tell(of: error, server)
         let open = streams
         streams = [:]
+        sayLastWord()
         close()
         for stream in open.values { stream.lost(error) }
     }
@@ -383,12 +399,24 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         socket.close()
     }
 
+    /// A server that is beyond an answer is told so, if the socket takes it (RFC 9113 section 5.4.1).
+    private func sayLastWord() {
+        guard state == .open, session.isTerminated, output.isEmpty else { return }
+        session.delegate = nil
+        writeLast()
+    }
+
     /// An idle connection ends with a word, if the socket takes it.
     private func sayGoodbye() {
         guard output.isEmpty, !session.hasGoneAway else { return }
         session.goAway()
+        writeLast()
+    }
+
+    private func writeLast() {
         var bytes: [UInt8] = []
         session.appendOutput(to: &bytes, upTo: 1024)
+        guard !bytes.isEmpty else { return }
         _ = socket.write(bytes.span)
     }
 

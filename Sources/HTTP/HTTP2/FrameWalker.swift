@@ -4,7 +4,8 @@ import Primitives
 /// types are dropped without a word, and a CONTINUATION counts again for each piece that its header comes in.
 struct FrameWalker {
     enum Frame: Equatable {
-        case data(Int32)
+        /// With the length of its payload.
+        case data(Int32, Int)
         /// How many of them the head in progress has.
         case continuation(count: Int)
         /// A type that RFC 9113 does not know.
@@ -44,7 +45,7 @@ struct FrameWalker {
             skip = number(0..<3)
             header.removeAll(keepingCapacity: true)
             switch kind {
-            case 0: return .data(Int32(clamping: stream))
+            case 0: return .data(Int32(clamping: stream), skip)
             case FrameWalker.headersType: continuations = 0
             case FrameWalker.continuationType:
                 continuations += 1

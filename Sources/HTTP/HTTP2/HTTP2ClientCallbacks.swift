@@ -27,6 +27,12 @@ enum HTTP2ClientCallbacks {
     }
 
     private static func register(_ callbacks: OpaquePointer?) {
+        unsafe nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks) {
+            _, header, context in
+            guard let header = unsafe header else { return 0 }
+            unsafe owner(context)?.frameBegins(header.pointee)
+            return 0
+        }
         unsafe nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks) {
             _, frame, context in
             // A promise that is not taken has fields too.
@@ -72,9 +78,14 @@ enum HTTP2ClientCallbacks {
             case NGHTTP2_HEADERS.rawValue:
                 owner.headersEnd(header.stream_id, endsStream: endsStream)
             case NGHTTP2_DATA.rawValue:
+                let padding = unsafe frame.pointee.data.padlen
+                owner.dataCame(contentCount: header.length - padding, endsStream: endsStream)
                 if endsStream { owner.dataEnds(header.stream_id) }
             case NGHTTP2_GOAWAY.rawValue:
                 owner.hasGoneAway = true
+            case NGHTTP2_WINDOW_UPDATE.rawValue:
+                owner.windowCame(
+                    Int(unsafe frame.pointee.window_update.window_size_increment))
             case NGHTTP2_SETTINGS.rawValue
             where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
                 owner.settingsReceived()
@@ -88,12 +99,19 @@ enum HTTP2ClientCallbacks {
             guard let frame = unsafe frame, let owner = unsafe owner(context) else { return 0 }
             let header = unsafe frame.pointee.hd
             if unsafe isHeaders(frame) { owner.headSent(header.stream_id) }
+            if UInt32(header.type) == NGHTTP2_DATA.rawValue {
+                owner.dataSent(header.stream_id, count: header.length)
+            }
             let carriesEnd = [NGHTTP2_HEADERS.rawValue, NGHTTP2_DATA.rawValue].contains(
                 UInt32(header.type))
             if carriesEnd, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
                 owner.endSent(header.stream_id)
             }
             return 0
+        }
+        unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks) {
+            _, _, _, _, _, _, _ in
+            StreamOutput.pieceBytes
         }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) {
             _, streamID, code, context in

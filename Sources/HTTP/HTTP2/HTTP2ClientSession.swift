@@ -56,6 +56,14 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     var streams = StreamTable<Stream>()
     /// The server has said that it takes no further stream.
     public internal(set) var hasGoneAway = false
+    var flood = FloodGuard()
+    /// Content that may still come of streams that are no more.
+    var lateBytes = 0
+    /// Content that was sent and for which no window has been opened again.
+    var shutBytes = 0
+    var walker = FrameWalker(preface: 0)
+    /// The server has cost too much, or is beyond an answer: GOAWAY has been queued, and the connection ends behind it.
+    public internal(set) var isTerminated = false
     /// The server has said what it allows.
     private var hasSettings = false
     private var block = FieldBlock()
@@ -100,10 +108,28 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     ///
     /// - Throws: when the connection cannot go on. A GOAWAY, where one is due, has been queued.
     public func receive(_ input: Span<UInt8>) throws(HTTP2Error) {
+        var start = 0
+        var offset = 0
+        while let frame = walker.next(input, from: &offset) {
+            // What comes before the frame decides in which state it finds the connection.
+            let before = max(start, offset - FrameWalker.headerCount)
+            try feed(input.extracting(start..<before))
+            start = before
+            judgeDropped(frame)
+        }
+        try feed(input.extracting(start..<input.count))
+    }
+
+    private func feed(_ input: Span<UInt8>) throws(HTTP2Error) {
+        guard !isTerminated, input.count > 0 else { return }
         let taken = unsafe input.withUnsafeBufferPointer { bytes in
             unsafe nghttp2_session_mem_recv(session, bytes.baseAddress, bytes.count)
         }
-        guard taken >= 0 else { throw .broken(Int32(clamping: taken)) }
+        guard taken >= 0 else {
+            let isFlood = taken == Int(NGHTTP2_ERR_FLOODED.rawValue)
+            terminate(isFlood ? .enhanceYourCalm : .internalError)
+            throw .broken(Int32(clamping: taken))
+        }
     }
 
     /// Content of a stream has been used; the server may send as much again.
@@ -332,12 +358,15 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     /// - Parameter isOurs: the library refused a frame of the stream: what it is reset for is the server's fault.
     func streamClosed(_ streamID: Int32, code: UInt32) {
         guard let stream = streams.remove(streamID) else { return }
+        settle(stream)
         let end: HTTP2StreamEnd =
             if stream.isMalformed {
                 .malformed
             } else if stream.hasEnded {
                 .complete
-            } else if code == HTTP2Code.refusedStream.rawValue, !stream.hasFinalHead {
+            } else if !stream.isSent
+                || (code == HTTP2Code.refusedStream.rawValue && !stream.hasFinalHead)
+            {
                 .unprocessed
             } else {
                 .reset(code: code)

@@ -3,6 +3,10 @@ import Primitives
 
 /// Content of one stream on its way out, and what ends it.
 struct StreamOutput {
+    /// Content of one DATA frame, at most: with its head it fills a record of TLS, so that no record is begun for the few
+    /// bytes by which a frame of the usual 16 KiB is too long for one.
+    static let pieceBytes = (16 << 10) - FrameWalker.headerCount
+
     /// Bytes that have gone out and may be kept before those that wait, where these are fewer.
     private static let spentLimit = 64 << 10
 

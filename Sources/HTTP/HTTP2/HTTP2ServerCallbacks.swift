@@ -127,6 +127,10 @@ enum HTTP2ServerCallbacks {
             }
             return 0
         }
+        unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks) {
+            _, _, _, _, _, _, _ in
+            StreamOutput.pieceBytes
+        }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) {
             _, streamID, code, context in
             unsafe owner(context)?.streamClosed(streamID, code: code)

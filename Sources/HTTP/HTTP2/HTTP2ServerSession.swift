@@ -92,7 +92,7 @@ public protocol HTTP2ServerDelegate: AnyObject {
             try feed(input.extracting(start..<before))
             start = before
             switch frame {
-            case .data(let streamID):
+            case .data(let streamID, _):
                 if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
             case .continuation(let count):
                 if count > HTTP2ServerSession.continuationLimit {

@@ -15,6 +15,19 @@ public struct Trailers: Sendable {
         self.bytes = bytes
     }
 
+    /// Adds a field of the gateway's own.
+    public mutating func append(_ name: StaticString, _ value: [UInt8]) {
+        let start = bytes.count
+        bytes.append(name)
+        let valueStart = bytes.count
+        bytes.append(contentsOf: value)
+        fields.append(
+            FieldLine(
+                id: FieldName.lookup(bytes.span.extracting(start..<valueStart)),
+                name: ByteRange(start: start, count: valueStart - start),
+                value: ByteRange(start: valueStart, count: value.count)))
+    }
+
     public var isEmpty: Bool { fields.isEmpty }
 
     /// Adds a field that came by itself (HTTP/2).

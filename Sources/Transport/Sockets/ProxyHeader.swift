@@ -23,6 +23,8 @@ public struct ProxyHeaderReader: Sendable {
     private static let signature: [UInt8] = [
         0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A,
     ]
+    /// PP2_TYPE_CRC32C.
+    private static let checksumType: UInt8 = 0x03
     private static let lineStart = Array("PROXY ".utf8)
 
     private var bytes: [UInt8] = []
@@ -89,7 +91,7 @@ public struct ProxyHeaderReader: Sendable {
     }
 
     private func binary() throws(ProxyHeaderError) -> ProxyHeader {
-        guard bytes[12] >> 4 == 2 else { throw .malformed }
+        guard bytes[12] >> 4 == 2, isChecksumRight else { throw .malformed }
         switch bytes[12] & 0x0F {
         case 0: return .local
         case 1: break
@@ -107,6 +109,35 @@ public struct ProxyHeaderReader: Sendable {
             // Datagrams, unix sockets and what later versions know: nothing that can be used (section 2.2).
             return .local
         }
+    }
+
+    /// Whether the header is what its sender made of it, where it says so (section 2.2.4): the sum is that of the header with
+    /// zeros in its place.
+    private var isChecksumRight: Bool {
+        guard let place = checksumPlace else { return true }
+        let said = bytes[place].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        var header = bytes
+        header.replaceSubrange(place, with: repeatElement(0, count: place.count))
+        return CRC32C.sum(of: header) == said
+    }
+
+    /// The first of the facts behind the addresses that is a checksum. What is no list of facts has none.
+    private var checksumPlace: Range<Int>? {
+        var offset: Int
+        switch bytes[13] >> 4 {
+        case 0: offset = 16
+        case 1: offset = 16 + 12
+        case 2: offset = 16 + 36
+        default: offset = 16 + 216
+        }
+        while offset + 3 <= bytes.count {
+            let value =
+                offset + 3..<offset + 3 + (Int(bytes[offset + 1]) << 8 | Int(bytes[offset + 2]))
+            guard value.upperBound <= bytes.count else { return nil }
+            if bytes[offset] == ProxyHeaderReader.checksumType, value.count == 4 { return value }
+            offset = value.upperBound
+        }
+        return nil
     }
 
     private func from(_ address: ArraySlice<UInt8>, port: ArraySlice<UInt8>) -> ProxyHeader {

@@ -15,8 +15,10 @@ import Primitives
     let certificate: OpaquePointer
     let key: OpaquePointer
     let chain: OpaquePointer
-    /// A DER OCSP response for the certificate, and until when it counts.
-    let staple: (bytes: [UInt8], validUntil: WallTime)?
+    /// A DER OCSP response for the certificate.
+    let staple: [UInt8]?
+    /// While it counts; `nil` where there is none.
+    public let stapleValidity: Range<WallTime>?
 
     /// - Parameters:
     ///   - certificates: PEM: the certificate, then its intermediates.
@@ -39,17 +41,19 @@ import Primitives
         addresses = unsafe CertificateNames.alternatives(of: certificate)
             .filter { $0.kind == GEN_IPADD }.compactMap { IPAddress(bytes: $0.bytes) }
         expiresAt = unsafe CertificateNames.time(X509_get0_notAfter(certificate))
-        var validity: WallTime?
+        var validity: Range<WallTime>?
         var fault: TLSError?
         if let staple {
             do throws(TLSError) {
-                validity = unsafe try OCSPStaple.validity(of: staple, for: certificate)
+                validity = unsafe try OCSPStaple.validity(
+                    of: staple, for: certificate, chain)
             } catch {
                 fault = error
             }
         }
         // All is owned now: what is thrown from here on frees it.
-        self.staple = staple.flatMap { bytes in validity.map { (bytes, $0) } }
+        self.staple = staple
+        stapleValidity = validity
         if let fault { throw fault }
         guard unsafe X509_check_private_key(certificate, key) == 1 else {
             OpenSSLErrors.forget()
@@ -131,12 +135,16 @@ enum PEMFile {
 
 /// An OCSP response that a server sends along (RFC 6066 section 8).
 enum OCSPStaple {
+    /// Clocks may differ by as much: what was said a moment ago must not lie ahead.
+    private static let skewSeconds: Int64 = 300
+
     /// Holds the response to what a client would: it must be about the certificate, and call it good.
     ///
-    /// - Returns: until when it counts.
+    /// - Parameter chain: in which the issuer may be found.
+    /// - Returns: while it counts.
     static func validity(
-        of bytes: [UInt8], for certificate: OpaquePointer
-    ) throws(TLSError) -> WallTime {
+        of bytes: [UInt8], for certificate: OpaquePointer, _ chain: OpaquePointer
+    ) throws(TLSError) -> Range<WallTime> {
         defer { OpenSSLErrors.forget() }
         let response = unsafe bytes.withUnsafeBufferPointer { buffer in
             var cursor = buffer.baseAddress
@@ -151,20 +159,29 @@ enum OCSPStaple {
         let count = unsafe OCSP_resp_count(basic)
         for index in 0..<count {
             guard let single = unsafe OCSP_resp_get0(basic, index),
-                unsafe isAbout(certificate, single)
+                unsafe isAbout(certificate, chain, single)
             else { continue }
+            var this: UnsafeMutablePointer<ASN1_GENERALIZEDTIME>?
             var next: UnsafeMutablePointer<ASN1_GENERALIZEDTIME>?
-            let status = unsafe OCSP_single_get0_status(single, nil, nil, nil, &next)
+            let status = unsafe OCSP_single_get0_status(single, nil, nil, &this, &next)
             guard status == V_OCSP_CERTSTATUS_GOOD else { throw .stapleNotGood }
+            let said = unsafe CertificateNames.time(this).seconds
+            guard said > 0 else { throw .stapleUnreadable }
+            let begin = WallTime(seconds: said - skewSeconds)
             // Without a next update it is the newest there is, whenever that was (RFC 6960 section 4.2.2.1).
-            guard let next = unsafe next else { return WallTime(seconds: .max / 2_000_000_000) }
-            return unsafe CertificateNames.time(next)
+            let end =
+                unsafe next.map { unsafe CertificateNames.time($0) }
+                ?? WallTime(seconds: .max / 2_000_000_000)
+            return begin..<max(begin, end)
         }
         throw .stapleOfAnother
     }
 
-    /// By the serial number and the hash of the issuer's name (RFC 6960 section 4.1.1).
-    private static func isAbout(_ certificate: OpaquePointer, _ single: OpaquePointer) -> Bool {
+    /// By the serial number and the hash of the issuer's name, and where the issuer is known by the hash of its key too (RFC
+    /// 6960 section 4.1.1): a name may be another authority's as well.
+    private static func isAbout(
+        _ certificate: OpaquePointer, _ chain: OpaquePointer, _ single: OpaquePointer
+    ) -> Bool {
         var nameHash: UnsafeMutablePointer<ASN1_OCTET_STRING>?
         var algorithm: OpaquePointer?
         var serial: UnsafeMutablePointer<ASN1_INTEGER>?
@@ -173,6 +190,13 @@ enum OCSPStaple {
             unsafe ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate)) == 0,
             let digest = unsafe EVP_get_digestbyname(OBJ_nid2sn(OBJ_obj2nid(algorithm)))
         else { return false }
+        if let issuer = unsafe gatehouse_issuer(chain, certificate) {
+            guard let expected = unsafe OCSP_cert_to_id(digest, certificate, issuer) else {
+                return false
+            }
+            defer { unsafe OCSP_CERTID_free(expected) }
+            return unsafe OCSP_id_cmp(expected, id) == 0
+        }
         var hash = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         guard

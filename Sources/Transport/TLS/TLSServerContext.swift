@@ -240,8 +240,8 @@ public enum TLSMinimumVersion: Sendable {
     func staple(for certificate: OpaquePointer?, at now: WallTime) -> [UInt8]? {
         for group in identities {
             for identity in group where unsafe identity.certificate == certificate {
-                guard let staple = identity.staple, now < staple.validUntil else { return nil }
-                return staple.bytes
+                guard identity.stapleValidity?.contains(now) == true else { return nil }
+                return identity.staple
             }
         }
         return nil

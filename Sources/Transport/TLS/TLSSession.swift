@@ -15,17 +15,22 @@ import Primitives
 
     /// The most that one record holds (RFC 8446 section 5.1): what a read must have room for.
     private static let recordBytes = 16 << 10
+    /// Sealed bytes that one call sends: once there are as many, no further record joins them. A read's worth of content
+    /// goes in one, with its seals and the heads of its frames.
+    private static let gatheredBytes = 66 << 10
 
     private let raw: OpaquePointer
     private let wire: TLSWire
-    /// Content of a record that is sealed and waits for the socket: its owner was told that it was not written, and offers
-    /// it again.
+    /// Content that is sealed and waits for the socket: its owner was told that it was not written, and offers it again.
     private var owed = 0
     /// What the callbacks look things up in.
     private let context: AnyObject
     private let resumption: TLSResumption?
     /// Input was read from the socket that no caller has seen yet: the socket will not become readable for it.
     private(set) var hasMoreInput = false
+    /// Calls that had the socket take sealed bytes, and memory that waits for the next.
+    var sends: Int { wire.sends }
+    var keptBytes: Int { wire.keptBytes }
     /// Something of TLS's own waits for the socket.
     var wantsWritable: Bool { owed == 0 && wire.hasSealed }
     /// What came behind bytes that had to be handed over first.
@@ -170,28 +175,41 @@ import Primitives
         return count > 0 || outcome(of: Int(count)) != .wouldBlock
     }
 
-    /// Writes in records of at most 16 KiB. What was refused must be offered again, with or without more behind it: the
-    /// first of it may be sealed already.
+    /// Writes in records of at most 16 KiB, several at a time. What was refused must be offered again, with or without more
+    /// behind it: the first of it may be sealed already.
     mutating func write(_ bytes: Span<UInt8>) -> Socket.Transfer {
-        guard wire.flush() else { return wire.writeFault.map { .failed($0) } ?? .wouldBlock }
-        if let fault = wire.writeFault { return .failed(fault) }
         OpenSSLErrors.forget()
         wire.beginCall()
-        var total = min(owed, bytes.count)
-        owed = 0
-        while total < bytes.count {
-            let count = unsafe bytes.extracting(total..<bytes.count).withUnsafeBytes { rest in
+        var sealed = min(owed, bytes.count)
+        var refusal: Socket.Transfer?
+        while wire.writeFault == nil, wire.flush(), sealed < bytes.count, refusal == nil {
+            refusal = seal(bytes, from: &sealed)
+        }
+        if let fault = wire.writeFault { return .failed(fault) }
+        // What waits is longer than the content in it, and is counted by the byte: a peer that takes little by little is
+        // seen to do so, however much was sealed at once.
+        owed = min(sealed, wire.sealedBytes)
+        return owed < sealed ? .bytes(sealed - owed) : refusal ?? .wouldBlock
+    }
+
+    /// Seals as many records as leave together.
+    ///
+    /// - Parameter start: moves behind what was sealed.
+    /// - Returns: why it ended early.
+    private mutating func seal(_ bytes: Span<UInt8>, from start: inout Int) -> Socket.Transfer? {
+        let rest = bytes.count - start
+        if rest > TLSSession.recordBytes {
+            wire.gather(min(rest, TLSSession.gatheredBytes) + TLSSession.recordBytes)
+        }
+        repeat {
+            let count = unsafe bytes.extracting(start..<bytes.count).withUnsafeBytes { rest in
                 unsafe Int(SSL_write(raw, rest.baseAddress, Int32(clamping: rest.count)))
             }
-            guard count > 0 else { return total > 0 ? .bytes(total) : outcome(of: count) }
-            if let fault = wire.writeFault { return .failed(fault) }
-            if wire.hasSealed {
-                owed = count
-                return total > 0 ? .bytes(total) : .wouldBlock
-            }
-            total += count
-        }
-        return .bytes(total)
+            guard count > 0 else { return outcome(of: count) }
+            start += count
+        } while wire.isGathering && start < bytes.count
+            && wire.sealedBytes < TLSSession.gatheredBytes
+        return nil
     }
 
     /// Says that no more will be sent; a peer that does not hear it takes what it has for cut off.

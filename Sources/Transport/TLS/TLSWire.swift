@@ -22,6 +22,10 @@ import Glibc
     /// Records that the socket has not taken yet.
     private var sealed: [UInt8] = []
     private var start = 0
+    /// Records wait for those behind them, so that one call sends them all.
+    private(set) var isGathering = false
+    /// Calls that had the socket take sealed bytes.
+    private(set) var sends = 0
     private var chatter = 0
     private var unspentContent = 0
     private var isEstablished = false
@@ -39,6 +43,18 @@ import Glibc
 
     /// Whether sealed records wait for the socket.
     var hasSealed: Bool { start < sealed.count }
+    /// Sealed bytes that the socket has not taken yet.
+    var sealedBytes: Int { sealed.count - start }
+    /// Memory for them.
+    var keptBytes: Int { sealed.capacity }
+
+    /// From now on records wait for `flush`.
+    ///
+    /// - Parameter expected: how many bytes of them there will be, about.
+    func gather(_ expected: Int) {
+        isGathering = true
+        sealed.reserveCapacity(expected)
+    }
 
     /// A call to OpenSSL follows.
     func beginCall() {
@@ -75,7 +91,9 @@ import Glibc
     ///
     /// - Returns: whether nothing waits any more.
     func flush() -> Bool {
+        isGathering = false
         while hasSealed {
+            sends += 1
             let count = unsafe sealed.withUnsafeBytes { bytes in
                 unsafe gh_send(
                     descriptor, bytes.baseAddress?.advanced(by: start), bytes.count - start)
@@ -121,7 +139,8 @@ import Glibc
     fileprivate func write(_ bytes: UnsafeRawBufferPointer) {
         if isShut { return }
         var written = 0
-        if !hasSealed {
+        if !hasSealed, !isGathering {
+            sends += 1
             let count = unsafe gh_send(descriptor, bytes.baseAddress, bytes.count)
             if count < 0, errno != EAGAIN, errno != EINTR {
                 writeFault = errno
@@ -130,7 +149,7 @@ import Glibc
             written = max(0, count)
         }
         if written < bytes.count { unsafe sealed.append(contentsOf: bytes[written...]) }
-        if sealed.count - start > TLSWire.sealedLimit { isTalkative = true }
+        if sealedBytes > TLSWire.sealedLimit { isTalkative = true }
     }
 
     /// Puts the wire under a session, which must not outlive it.
