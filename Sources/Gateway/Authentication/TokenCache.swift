@@ -12,7 +12,7 @@ import Primitives
 /// insertion waits for a sweep. When keys or issuers change, they are removed.
 ///
 /// Belongs to one worker; not Sendable.
-final class TokenCache {
+public final class TokenCache {
     struct Counters: Equatable {
         var hits: UInt64 = 0
         var misses: UInt64 = 0
@@ -23,25 +23,26 @@ final class TokenCache {
     private var table: Table
 
     /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
-    init(byteLimit: Int) {
+    public init(byteLimit: Int) {
         table = Table(byteLimit: byteLimit)
     }
 
-    var byteCount: Int { table.byteCount }
+    /// All that the entries hold, and the table itself, near enough for a limit.
+    public var byteCount: Int { table.byteCount }
     var count: Int { table.count }
     var counters: Counters { table.counters }
 
     /// Whom the token speaks for, if it is known and its time is not over. What has ended is removed.
     ///
     /// The caller asks `holds` all the same: a wall clock may step back.
-    func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
+    public func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
         table.lookup(token, now: now)
     }
 
     /// Remembers a token that was just proven, and is not remembered yet.
     ///
     /// - Parameter principal: made of the token.
-    func insert(_ token: Span<UInt8>, _ principal: Principal) {
+    public func insert(_ token: Span<UInt8>, _ principal: Principal) {
         guard let verified = principal.token else { return }
         table.insert(token, principal, verified)
     }
@@ -51,7 +52,9 @@ final class TokenCache {
 
     /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
     /// so that ended tokens give their memory back though nobody asks for them.
-    func removeEnded(at now: WallTime, steps: Int) { table.removeEnded(at: now, steps: steps) }
+    public func removeEnded(at now: WallTime, steps: Int) {
+        table.removeEnded(at: now, steps: steps)
+    }
 }
 
 private struct Table {
