@@ -17,6 +17,12 @@ public final class TokenCache {
         var hits: UInt64 = 0
         var misses: UInt64 = 0
         var evictions: UInt64 = 0
+
+        static func + (left: Counters, right: Counters) -> Counters {
+            Counters(
+                hits: left.hits + right.hits, misses: left.misses + right.misses,
+                evictions: left.evictions + right.evictions)
+        }
     }
 
     /// A value, so that each call is one access to it.

@@ -200,6 +200,7 @@ public final class GatewayServer {
             case .terminate: return drain()
             case .reload: reload()
             case .reopen: writer.reopen()
+            case .tellCounts: shared.postToAll(.tellCounts)
             case .none: break
             }
             if shared.hasWorkerFailed { return 70 }
