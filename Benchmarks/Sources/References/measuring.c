@@ -48,6 +48,8 @@ size_t reference_allocated_bytes(void) {
     return info.uordblks + info.hblkhd;
 }
 
+void reference_join_freed_blocks(void) { mallopt(M_MXFAST, 0); }
+
 size_t reference_resident_bytes(void) {
     long total = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "r");

@@ -56,6 +56,7 @@ public final class GatewayServer {
         awayIssuers = drill.issuers
         Signals.block()
         Descriptors.raiseLimit()
+        Memory.joinFreedBlocks()
         notifier = ServiceNotifier.fromEnvironment()
         guard DigestAlgorithm.allCases.allSatisfy(\.isAvailable) else {
             throw StartError(

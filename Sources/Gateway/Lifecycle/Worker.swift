@@ -63,7 +63,9 @@ final class Worker {
     private(set) var authenticator: Authenticator
     private(set) var revocations = RevocationList()
     var storedTokens = StoredTokenCache()
-    /// What the token caches of earlier confs had been asked.
+    /// Of confs that count no more.
+    private var retiredCaches: [TokenCache] = []
+    /// What those caches had been asked.
     private var earlierCounts = TokenCache.Counters()
     private(set) var upstreams: [UpstreamGroup] = []
     private(set) var addresses: [String: [IPAddress]] = [:]
@@ -157,7 +159,10 @@ final class Worker {
             revocations.removeEnded(at: loop.wallNow)
             cacheSweptAt = loop.now
         }
-        return flushLog()
+        let logDue = flushLog()
+        guard let retired = retiredCaches.last else { return logDue }
+        if !retired.discardSome() { retiredCaches.removeLast() }
+        return loop.now
     }
 
     /// Hands the log's lines over at most every 100 ms; returns when it wants to be called again.
@@ -214,7 +219,7 @@ final class Worker {
         do {
             let newer = try Authenticator(snapshot: snapshot, shared: shared)
             newer.use(fetchedKeys)
-            if let cache = authenticator.cache { earlierCounts = earlierCounts + cache.counters }
+            retireCache()
             authenticator = newer
         } catch {
             // The old one trusts issuers that may be gone: without a new one no request may pass. The process ends, and
@@ -231,6 +236,13 @@ final class Worker {
         configureUpstreams()
         configureListeners()
         judgeWatched()
+    }
+
+    /// A cache that is replaced gives its memory back a little in each turn: never one long pause.
+    private func retireCache() {
+        guard let cache = authenticator.cache else { return }
+        earlierCounts = earlierCounts + cache.counters
+        retiredCaches.append(cache)
     }
 
     /// Groups that did not change keep their connections.

@@ -11,6 +11,8 @@ uint64_t reference_cpu_nanoseconds(void);
 uint64_t reference_allocations(void);
 /* Bytes that are allocated now, as malloc counts them, large blocks included. */
 size_t reference_allocated_bytes(void);
+/* As the gateway sets it at its start: without the fast bins. */
+void reference_join_freed_blocks(void);
 /* Resident bytes of the process. */
 size_t reference_resident_bytes(void);
 
