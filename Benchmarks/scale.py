@@ -404,6 +404,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.works) - set(WORKS):
         parser.error(f"no such work: {' '.join(sorted(unknown))}; there are {' '.join(WORKS)}")
+    # What was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     for tool in ("taskset", "wrk", "h2load", "nginx"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing")
