@@ -29,7 +29,7 @@ docdir     := $(DESTDIR)$(PREFIX)/share/doc/gatehouse
 confdir    := $(DESTDIR)/etc/gatehouse
 logrotate  := $(DESTDIR)/etc/logrotate.d
 
-.PHONY: help build run test sanitize fuzz lint format install uninstall clean packages
+.PHONY: help build run test sanitize fuzz bench lint format install uninstall clean packages
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -69,11 +69,14 @@ sanitize: packages ## all tests under ThreadSanitizer, then under AddressSanitiz
 fuzz: packages ## every fuzz harness for SECONDS=60 each
 	Fuzz/run.sh $(SECONDS)
 
+bench: packages ## what each seam of a request costs, beside a reference in the same process
+	Benchmarks/seams.sh
+
 lint: ## what CI says about the layout of the code
-	$(SWIFT) format lint --strict -r Package.swift Sources Tests
+	$(SWIFT) format lint --strict -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 format: ## lay the code out
-	$(SWIFT) format -i -r Package.swift Sources Tests
+	$(SWIFT) format -i -r Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 install: ## PREFIX=/usr, DESTDIR: program, unit, conf (an existing conf is kept); after make build
 	@test -x $(BINARY) || { echo "nothing to install: make build first" >&2; exit 69; }
@@ -102,4 +105,4 @@ endif
 	if [ -d $(docdir) ]; then rmdir --ignore-fail-on-non-empty $(docdir); fi
 
 clean: ## all that was built
-	rm -rf .build .build-tsan .build-asan Fuzz/.build
+	rm -rf .build .build-tsan .build-asan Fuzz/.build Benchmarks/.build

@@ -23,12 +23,13 @@ let package = Package(
     name: "gatehouse",
     products: [
         .executable(name: "gatehouse", targets: ["gatehouse"]),
-        // For the harnesses in Fuzz alone.
+        // For the harnesses in Fuzz and the micro-benchmarks in Benchmarks alone.
         .library(name: "Primitives", targets: ["Primitives"]),
         .library(name: "Cryptography", targets: ["Cryptography"]),
         .library(name: "HTTP", targets: ["HTTP"]),
         .library(name: "Configuration", targets: ["Configuration"]),
         .library(name: "OAuth", targets: ["OAuth"]),
+        .library(name: "Gateway", targets: ["Gateway"]),
     ],
     dependencies: [
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),

@@ -7,7 +7,6 @@ WORK: plain     an open route, HTTP/1.1
       bearer    a JWT (ES256), the same in every request: proven once, then remembered
       fresh     the same with `token_cache off`: proven in each request
       h2        an open route, HTTP/2 over TLS
-      loaded    as bearer, behind 100 routes, 1,000 clients and 10 issuers
 
 Prints user and system CPU microseconds a request, medians of the rounds. The proxy has CPU 0, load and upstream (nginx, 1 KiB
 answers) have CPU 1. The peers check no credential. Needs taskset, wrk, nginx, openssl; for h2 h2load; haproxy and nghttpx are
@@ -27,7 +26,7 @@ from pathlib import Path
 from issue import free_port, running, user_and_system
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKS = ("plain", "bearer", "fresh", "h2", "loaded")
+WORKS = ("plain", "bearer", "fresh", "h2")
 HEADERS = (
     "User-Agent: bench/1.0", "Accept: application/json", "Accept-Encoding: gzip, br", "Accept-Language: en-GB,en;q=0.8",
     "Origin: https://app.example.test", "Referer: https://app.example.test/items", "Cache-Control: no-cache",
@@ -49,13 +48,6 @@ http {{
 
 
 def gatehouse(work: str, port: int, upstream: int, folder: Path, arguments: argparse.Namespace) -> list[str]:
-    more = ""
-    if work == "loaded":
-        (folder / "keys.json").write_text(folder.joinpath("jwks.json").read_text())
-        more = "".join(f"route /many/{n}/part {{ upstream app; require scope s{n}; }}\n" for n in range(100))
-        more += "".join(f"issuer more{n} {{ issuer https://more{n}.test; audience a; jwks_file keys.json; algorithms ES256; }}\n"
-                        for n in range(9))
-        more += "".join(f"client more{n} {{ secret_file secret; oauth1_secret_file secret; }}\n" for n in range(1000))
     tls = "tls { certificate tls.crt; key tls.key; } protocols h2 http/1.1;" if work == "h2" else ""
     (folder / "gateway.conf").write_text(f"""
 workers {arguments.workers};
@@ -67,7 +59,6 @@ authority {{ issuer http://bench.test; token_lifetime 1h; }}
 client robot {{ secret_file secret; }}
 upstream app {{ server 127.0.0.1:{upstream}; keepalive 1024; }}
 route / {{ upstream app; authenticate {"none" if work in ("plain", "h2") else "bearer"}; }}
-{more}
 """)
     return [arguments.binary, "serve", "--config", str(folder / "gateway.conf")]
 
@@ -151,7 +142,7 @@ def measure(peer: str, work: str, upstream: int, folder: Path, arguments: argpar
     return (after[0] - before[0]) / count * 1e6, (after[1] - before[1]) / count * 1e6
 
 
-def prepare(folder: Path, arguments: argparse.Namespace) -> None:
+def prepare(folder: Path) -> None:
     (folder / "secret").write_text("s3cret")
     (folder / "secret").chmod(0o600)
     subprocess.run(
@@ -160,13 +151,6 @@ def prepare(folder: Path, arguments: argparse.Namespace) -> None:
         cwd=folder, check=True, capture_output=True)
     (folder / "tls.key").chmod(0o600)
     (folder / "tls.pem").write_text((folder / "tls.crt").read_text() + (folder / "tls.key").read_text())
-    # Another issuer's keys: those of this key, as nobody signs with it here.
-    gatehouse("plain", free_port(), 1, folder, arguments)
-    with running([arguments.binary, "serve", "--config", str(folder / "gateway.conf")],
-                 int(re.search(r"127\.0\.0\.1:(\d+)", (folder / "gateway.conf").read_text())[1]), folder):
-        export = subprocess.run([arguments.binary, "key", "export", "--config", str(folder / "gateway.conf")],
-                                capture_output=True, text=True)
-    (folder / "jwks.json").write_text(export.stdout)
 
 
 def main() -> None:
@@ -184,7 +168,7 @@ def main() -> None:
             sys.exit(f"{tool} is missing")
     with tempfile.TemporaryDirectory() as text:
         folder, port = Path(text), free_port()
-        prepare(folder, arguments)
+        prepare(folder)
         (folder / "up").mkdir()
         inside = "; location / { default_type application/json; return 200 '" + "x" * 1024 + "'; }"
         with running(pinned(nginx(port, folder / "up", inside), 1), port, folder / "up"):

@@ -5,6 +5,7 @@
 #define GATEHOUSE_CLINUX_SHIM_H
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -101,5 +102,7 @@ static inline int gh_error_text(int code, char *text, size_t size) {
     strcpy(text, known);
     return 0;
 }
+
+static inline int gh_disable_fast_bins(void) { return mallopt(M_MXFAST, 0); }
 
 #endif

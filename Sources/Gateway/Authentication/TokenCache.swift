@@ -9,39 +9,47 @@ import Primitives
 /// differ from token to token, and by full comparison of its bytes. Only tokens that were proven are
 /// kept, so that nobody makes chains long. What is kept is what the token says; verdicts are made anew.
 /// Bounded by bytes, evicted by CLOCK: one more is looked at for each that comes in, so that no
-/// insertion waits for a sweep. When keys or issuers change, they are removed.
+/// insertion waits for a sweep. When keys or issuers change, they are removed. Slots come and go by segments,
+/// so that neither growing nor giving back a cache of any size takes long.
 ///
 /// Belongs to one worker; not Sendable.
-final class TokenCache {
+public final class TokenCache {
     struct Counters: Equatable {
         var hits: UInt64 = 0
         var misses: UInt64 = 0
         var evictions: UInt64 = 0
+
+        static func + (left: Counters, right: Counters) -> Counters {
+            Counters(
+                hits: left.hits + right.hits, misses: left.misses + right.misses,
+                evictions: left.evictions + right.evictions)
+        }
     }
 
     /// A value, so that each call is one access to it.
     private var table: Table
 
     /// - Parameter byteLimit: of everything that the entries hold, and of the table itself.
-    init(byteLimit: Int) {
+    public init(byteLimit: Int) {
         table = Table(byteLimit: byteLimit)
     }
 
-    var byteCount: Int { table.byteCount }
+    /// All that the entries hold, and the table itself, near enough for a limit.
+    public var byteCount: Int { table.byteCount }
     var count: Int { table.count }
     var counters: Counters { table.counters }
 
     /// Whom the token speaks for, if it is known and its time is not over. What has ended is removed.
     ///
     /// The caller asks `holds` all the same: a wall clock may step back.
-    func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
+    public func lookup(_ token: Span<UInt8>, now: WallTime) -> Principal? {
         table.lookup(token, now: now)
     }
 
     /// Remembers a token that was just proven, and is not remembered yet.
     ///
     /// - Parameter principal: made of the token.
-    func insert(_ token: Span<UInt8>, _ principal: Principal) {
+    public func insert(_ token: Span<UInt8>, _ principal: Principal) {
         guard let verified = principal.token else { return }
         table.insert(token, principal, verified)
     }
@@ -51,7 +59,15 @@ final class TokenCache {
 
     /// Removes what has ended among the next `steps` slots: called by a timer, a little at a time,
     /// so that ended tokens give their memory back though nobody asks for them.
-    func removeEnded(at now: WallTime, steps: Int) { table.removeEnded(at: now, steps: steps) }
+    public func removeEnded(at now: WallTime, steps: Int) {
+        table.removeEnded(at: now, steps: steps)
+    }
+
+    /// Gives back up to 256 of its tokens, since to let go of all at once would hold its worker up. From then on
+    /// nothing is found in it, and nothing more is remembered.
+    ///
+    /// - Returns: whether something is left.
+    public func discardSome() -> Bool { table.discardSegment() }
 }
 
 private struct Table {
@@ -70,9 +86,11 @@ private struct Table {
 
     /// How many slots the hand may pass for one insertion before it takes what lies under it.
     private static let sweepLimit = 32
+    private static let segmentBits = 8
+    private static let segmentSlots = 1 << segmentBits
     private static let slotBytes = MemoryLayout<Slot>.stride + 32
 
-    let byteLimit: Int
+    private(set) var byteLimit: Int
     private(set) var byteCount = 0
     private(set) var count = 0
     private(set) var counters = TokenCache.Counters()
@@ -81,7 +99,9 @@ private struct Table {
     private static let hashedBytes = 64
 
     private let hashing = KeyedHash()
-    private var slots: [Slot] = []
+    /// All but the last have `segmentSlots`.
+    private var segments: [[Slot]] = []
+    private var slotCount = 0
     /// First slots of the chains, by the low bits of the hash; -1: empty.
     private var chains: [Int32]
     private var firstFree: Int32 = -1
@@ -104,16 +124,16 @@ private struct Table {
         var index = chains[chain(of: hash)]
         while index >= 0 {
             let position = Int(index)
-            if slots[position].hash == hash, isToken(of: position, token) {
-                guard now.seconds < slots[position].endsAt else {
+            if self[position].hash == hash, isToken(of: position, token) {
+                guard now.seconds < self[position].endsAt else {
                     remove(position)
                     break
                 }
-                slots[position].isReferenced = true
+                self[position].isReferenced = true
                 counters.hits += 1
-                return slots[position].principal
+                return self[position].principal
             }
-            index = slots[position].next
+            index = self[position].next
         }
         counters.misses += 1
         return nil
@@ -132,7 +152,7 @@ private struct Table {
         bytes.reserveCapacity(token.count)
         bytes.append(token)
         // Not yet referenced: what comes once must not outlive what comes often.
-        slots[position] = Slot(
+        self[position] = Slot(
             token: bytes, principal: principal, endsAt: value.endsAt, hash: hash,
             footprint: footprint, next: chains[chain])
         chains[chain] = Int32(position)
@@ -141,15 +161,35 @@ private struct Table {
     }
 
     mutating func remove(where fits: (VerifiedToken) -> Bool) {
-        for position in slots.indices {
-            if let token = slots[position].principal?.token, fits(token) { remove(position) }
+        for position in 0..<slotCount {
+            if let token = self[position].principal?.token, fits(token) { remove(position) }
+        }
+    }
+
+    mutating func discardSegment() -> Bool {
+        // From now on no chain leads anywhere, and nothing comes in.
+        byteLimit = 0
+        chains = [-1]
+        firstFree = -1
+        slotCount = 0
+        hand = 0
+        count = 0
+        byteCount = tableBytes
+        _ = segments.popLast()
+        return !segments.isEmpty
+    }
+
+    private subscript(position: Int) -> Slot {
+        get { segments[position >> Table.segmentBits][position & (Table.segmentSlots - 1)] }
+        _modify {
+            yield &segments[position >> Table.segmentBits][position & (Table.segmentSlots - 1)]
         }
     }
 
     mutating func removeEnded(at now: WallTime, steps: Int) {
-        for _ in 0..<min(steps, slots.count) {
+        for _ in 0..<min(steps, slotCount) {
             let position = advanceHand()
-            if slots[position].principal != nil, now.seconds >= slots[position].endsAt {
+            if self[position].principal != nil, now.seconds >= self[position].endsAt {
                 remove(position)
             }
         }
@@ -158,7 +198,7 @@ private struct Table {
     /// Compared plainly: to learn something by the time it takes, a stranger would need a text of the same hash, and so
     /// either the hash's key or the token's last bytes, which are as secret as the token.
     private func isToken(of position: Int, _ token: Span<UInt8>) -> Bool {
-        let known = slots[position].token
+        let known = self[position].token
         return known.span.equals(token)
     }
 
@@ -172,16 +212,22 @@ private struct Table {
 
     private mutating func takeSlot() -> Int {
         guard firstFree >= 0 else {
-            slots.append(Slot())
-            return slots.count - 1
+            if slotCount == segments.count * Table.segmentSlots {
+                var segment: [Slot] = []
+                segment.reserveCapacity(Table.segmentSlots)
+                segments.append(segment)
+            }
+            segments[segments.count - 1].append(Slot())
+            slotCount += 1
+            return slotCount - 1
         }
         let position = Int(firstFree)
-        firstFree = slots[position].next
+        firstFree = self[position].next
         return position
     }
 
     private mutating func advanceHand() -> Int {
-        if hand >= slots.count { hand = 0 }
+        if hand >= slotCount { hand = 0 }
         defer { hand += 1 }
         return hand
     }
@@ -191,10 +237,10 @@ private struct Table {
         var passed = 0
         while true {
             let position = advanceHand()
-            guard slots[position].principal != nil else { continue }
+            guard self[position].principal != nil else { continue }
             passed += 1
-            if slots[position].isReferenced, passed <= Table.sweepLimit {
-                slots[position].isReferenced = false
+            if self[position].isReferenced, passed <= Table.sweepLimit {
+                self[position].isReferenced = false
                 continue
             }
             counters.evictions += 1
@@ -203,17 +249,17 @@ private struct Table {
     }
 
     private mutating func remove(_ position: Int) {
-        let chain = chain(of: slots[position].hash)
+        let chain = chain(of: self[position].hash)
         var index = chains[chain]
         if index == Int32(position) {
-            chains[chain] = slots[position].next
+            chains[chain] = self[position].next
         } else {
-            while slots[Int(index)].next != Int32(position) { index = slots[Int(index)].next }
-            slots[Int(index)].next = slots[position].next
+            while self[Int(index)].next != Int32(position) { index = self[Int(index)].next }
+            self[Int(index)].next = self[position].next
         }
-        byteCount -= slots[position].footprint
+        byteCount -= self[position].footprint
         count -= 1
-        slots[position] = Slot(next: firstFree)
+        self[position] = Slot(next: firstFree)
         firstFree = Int32(position)
     }
 }

@@ -58,6 +58,7 @@ public final class GatewayServer {
         awayIssuers = drill.issuers
         Signals.block()
         Descriptors.raiseLimit()
+        Memory.joinFreedBlocks()
         notifier = ServiceNotifier.fromEnvironment()
         guard DigestAlgorithm.allCases.allSatisfy(\.isAvailable) else {
             throw StartError(
@@ -203,6 +204,7 @@ public final class GatewayServer {
             case .terminate: return drain()
             case .reload: reload()
             case .reopen: writer.reopen()
+            case .tellCounts: shared.postToAll(.tellCounts)
             case .none: break
             }
             if shared.hasWorkerFailed { return 70 }

@@ -22,6 +22,7 @@ final class SharedState: Sendable {
     let firstRevocations: StoreNews?
     let signing: SigningQueue
     let issuers: IssuerService
+    let tokenCounts: TokenCountRound
     private let pulses: Mutex<[Int]>
     private let idleWorkers: Mutex<Set<Int>>
     private let foundNames = Mutex<Set<String>>([])
@@ -46,6 +47,7 @@ final class SharedState: Sendable {
         firstRevocations = opened.revocations
         signing = try SigningQueue()
         issuers = try IssuerService(workers: boxes, errors: errors)
+        tokenCounts = TokenCountRound(workers: workerCount)
         pulses = Mutex(Array(repeating: 0, count: workerCount))
         idleWorkers = Mutex([])
     }

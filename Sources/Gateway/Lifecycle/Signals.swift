@@ -7,13 +7,14 @@ enum Signals {
         case terminate
         case reload
         case reopen
+        case tellCounts
         case none
     }
 
     private static var watched: sigset_t {
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { unsafe sigaddset(&set, number) }
+        for number in [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2] { unsafe sigaddset(&set, number) }
         return set
     }
 
@@ -35,6 +36,7 @@ enum Signals {
         case SIGTERM, SIGINT: return .terminate
         case SIGHUP: return .reload
         case SIGUSR1: return .reopen
+        case SIGUSR2: return .tellCounts
         default: return .none
         }
     }

@@ -22,6 +22,8 @@ enum WorkerMessage: Sendable {
     /// Answer by counting `pulse`, which the watchdog reads.
     case ping
     case drain
+    /// Say in the log what the token cache did.
+    case tellCounts
     case stop
 }
 
@@ -61,6 +63,10 @@ final class Worker {
     private(set) var authenticator: Authenticator
     private(set) var revocations = RevocationList()
     var storedTokens = StoredTokenCache()
+    /// Of confs that count no more.
+    private var retiredCaches: [TokenCache] = []
+    /// What those caches had been asked.
+    private var earlierCounts = TokenCache.Counters()
     private(set) var upstreams: [UpstreamGroup] = []
     private(set) var addresses: [String: [IPAddress]] = [:]
     private(set) var isDraining = false
@@ -153,7 +159,10 @@ final class Worker {
             revocations.removeEnded(at: loop.wallNow)
             cacheSweptAt = loop.now
         }
-        return flushLog()
+        let logDue = flushLog()
+        guard let retired = retiredCaches.last else { return logDue }
+        if !retired.discardSome() { retiredCaches.removeLast() }
+        return loop.now
     }
 
     /// Hands the log's lines over at most every 100 ms; returns when it wants to be called again.
@@ -193,7 +202,10 @@ final class Worker {
             shared.pulse(index)
         case .drain:
             drain()
+        case .tellCounts:
+            tellCounts()
         case .stop:
+            tellCounts()
             loop.forEachHandler { ($0 as? any ClientConnection)?.shutDown() }
             loop.stop()
         }
@@ -207,6 +219,7 @@ final class Worker {
         do {
             let newer = try Authenticator(snapshot: snapshot, shared: shared)
             newer.use(fetchedKeys)
+            retireCache()
             authenticator = newer
         } catch {
             // The old one trusts issuers that may be gone: without a new one no request may pass. The process ends, and
@@ -223,6 +236,13 @@ final class Worker {
         configureUpstreams()
         configureListeners()
         judgeWatched()
+    }
+
+    /// A cache that is replaced gives its memory back a little in each turn: never one long pause.
+    private func retireCache() {
+        guard let cache = authenticator.cache else { return }
+        earlierCounts = earlierCounts + cache.counters
+        retiredCaches.append(cache)
     }
 
     /// Groups that did not change keep their connections.
@@ -410,6 +430,15 @@ final class Worker {
         MonotonicInstant.now() - start
     }
 
+    /// What the token cache did since the start; of all workers, whoever is the last of them to tell.
+    private func tellCounts() {
+        guard let cache = authenticator.cache else { return }
+        let counts = TokenCounts(
+            asked: earlierCounts + cache.counters, tokens: cache.count, bytes: cache.byteCount)
+        counts.tell("\(index)", shared.errors)
+        shared.tokenCounts.add(counts, of: index)?.tell("all", shared.errors)
+    }
+
     func countAnswer() {
         answers &+= 1
     }
@@ -422,13 +451,9 @@ final class Worker {
     /// The admin listener goes on to the end, so that `/readyz` can say what is going on.
     private func drain() {
         isDraining = true
-        let cache = authenticator.cache?.counters ?? TokenCache.Counters()
         shared.errors.debug(
             "a worker drains",
-            [
-                "worker": "\(index)", "connections": "\(connections)", "answers": "\(answers)",
-                "token_cache_hits": "\(cache.hits)", "token_cache_misses": "\(cache.misses)",
-            ])
+            ["worker": "\(index)", "connections": "\(connections)", "answers": "\(answers)"])
         for acceptor in acceptors where acceptor.bound.role == .traffic { acceptor.stop() }
         acceptors.removeAll { $0.bound.role == .traffic }
         loop.forEachHandler { ($0 as? any ClientConnection)?.drain() }

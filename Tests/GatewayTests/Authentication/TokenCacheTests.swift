@@ -47,6 +47,36 @@ struct TokenCacheTests {
         #expect(cache.lookup(token.span, now: now) == nil)
     }
 
+    /// A segment in each step; whatever is asked of it from the first step on finds nothing.
+    @Test func whatIsGivenBackGoesInSteps() throws {
+        let cache = TokenCache(byteLimit: 4 << 20)
+        let empty = cache.byteCount
+        weak var first: Principal?
+        weak var last: Principal?
+        var tokens: [[UInt8]] = []
+        try {
+            let all = try proven(600)
+            for (token, principal) in all { cache.insert(token.span, principal) }
+            (first, last) = (all.first?.1, all.last?.1)
+            tokens = all.map(\.0)
+        }()
+        #expect(cache.count == 600)
+        #expect(tokens.allSatisfy { cache.lookup($0.span, now: now) != nil })
+        #expect(cache.discardSome())
+        #expect(first != nil && last == nil)
+        #expect(cache.count == 0 && cache.byteCount < empty)
+        #expect(tokens.allSatisfy { cache.lookup($0.span, now: now) == nil })
+        let (token, principal) = try proven(1)[0]
+        cache.insert(token.span, principal)
+        cache.remove { _ in true }
+        cache.removeEnded(at: Self.end, steps: 1000)
+        #expect(cache.count == 0 && cache.lookup(token.span, now: now) == nil)
+        #expect(cache.discardSome())
+        #expect(first != nil)
+        #expect(!cache.discardSome())
+        #expect(first == nil)
+    }
+
     @Test func endedTokensGiveTheirMemoryBackUnasked() throws {
         let cache = TokenCache(byteLimit: 1 << 20)
         let empty = cache.byteCount
