@@ -124,21 +124,30 @@ private final class HTTP2Client: HTTP2ServerDelegate {
         session.appendOutput(to: &output, upTo: 1 << 16)
     }
 
-    func makeHead(streamID: Int32) -> RequestHead {
+    func beginStream(id: Int32) -> (HTTP2ServerStream, RequestHead) {
         head.reset()
-        return head
+        return (Answered(id: id, client: self), head)
     }
 
-    func requestHead(streamID: Int32, endsStream: Bool) {
+    func streamHasClosed() {}
+
+    func answer(_ stream: HTTP2ServerStream) {
         heads += 1
         let none: [UInt8] = []
-        session.respond(streamID, status: 204, fieldLines: none.span, endsStream: true)
+        session.respond(stream, status: 204, fieldLines: none.span, endsStream: true)
+    }
+}
+
+private final class Answered: HTTP2ServerStream {
+    private let client: HTTP2Client
+
+    init(id: Int32, client: HTTP2Client) {
+        self.client = client
+        super.init(id: id)
     }
 
-    func headRefused(streamID: Int32, _ error: HTTP1Error) { fatalError("\(error)") }
-    func data(streamID: Int32, _ input: Span<UInt8>) {}
-    func requestEnded(streamID: Int32, _ trailers: Trailers) {}
-    func streamClosed(streamID: Int32, code: UInt32) {}
+    override func headComplete(endsStream: Bool) { client.answer(self) }
+    override func headRefused(_ error: HTTP1Error) { fatalError("\(error)") }
 }
 
 /// nghttp2 without us.
