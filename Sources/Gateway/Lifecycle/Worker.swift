@@ -61,6 +61,8 @@ final class Worker {
     private(set) var authenticator: Authenticator
     private(set) var revocations = RevocationList()
     var storedTokens = StoredTokenCache()
+    /// The limits of the request that is being judged.
+    var rateStep = RateStep()
     private(set) var upstreams: [UpstreamGroup] = []
     private(set) var addresses: [String: [IPAddress]] = [:]
     private(set) var isDraining = false

@@ -38,6 +38,7 @@ enum GRPCStatus: Int {
         output.append(": ")
         output.append(facts.detail)
         output.append("\r\n")
+        ReplyWriter.appendWait(refusal, to: &output)
         writer.appendChallenges(refusal, facts, accepted, to: &output)
         ReplyWriter.appendEnd(context, bodyCount: nil, to: &output)
     }
