@@ -28,6 +28,7 @@ struct RateFleetTests {
                     route /later { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
                     route /away { upstream up; authenticate none; rate_limit 1/h burst 5 per address; }
                     route /ask { upstream up; authenticate none; rate_limit 1000/s per route; }
+                    route /given { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
                     route /back { upstream up; authenticate none; rate_limit 1/h burst 5 per client; }
                     """))
         }
@@ -79,6 +80,9 @@ struct RateFleetTests {
 
     @Test(arguments: ["frozen", "killed"]) func withoutRedis(state: String) throws {
         #expect(try (0..<3).map { try get($0, "/away").status } == [200, 200, 200])
+        // One has used up a budget of all; what another was refused for that has cost it nothing of its own.
+        #expect(try (0..<5).allSatisfy { _ in try get(1, "/given").status == 200 })
+        #expect(try (0..<9).allSatisfy { _ in try get(0, "/given").status == 429 })
         if state == "frozen" { redis.freeze() } else { redis.kill() }
         // Each by itself, with what it has passed before: four more on each of them.
         #expect(try storm("/away", 8) == [4, 4, 4])
@@ -86,6 +90,9 @@ struct RateFleetTests {
             #expect(try get(index, "/away").status == 429)
             #expect(try get(index, "/").status == 200)
         }
+        #expect(
+            try (0..<6).map { _ in try get(0, "/given").status } == [200, 200, 200, 200, 200, 429])
+        #expect(try get(1, "/given").status == 429)
         // Nobody has waited for longer than the timeout, nor has who needs it not waited at all.
         for gateway in gateways {
             _ = try gateway.accessLine { $0["path"] as? String == "/" }
