@@ -181,6 +181,8 @@ struct RateLimitTests {
             "route /r { upstream app; authenticate bearer; rate_limit 1/h burst 3 per address; }")
         let one = try token("one")
         #expect(try statuses(gateway, "/r", nil, "x", one, one, "x") == [401, 401, 200, 429, 429])
+        let line = try gateway.accessLine { $0["status"] as? Int == 429 }
+        #expect(line["route"] as? String == "/r" && line["reason"] as? String == "rate_limited")
         #expect(try statuses(gateway, "/free", one) == [200])
     }
 

@@ -8,14 +8,15 @@ import Telemetry
 extension Exchange {
     /// Before anything else is looked at: whoever guesses at secrets, or wants signatures checked, is bound too.
     func meetEarlyRates(_ rates: RatePlan) {
-        var route: Int?
         let isOurs = snapshot.authority(on: listener.name).map {
             AuthorityEndpoints.find(canonicalPath, $0) != nil
         }
-        if isOurs != true, case .route(let found) = matchedRoute { route = found.index }
+        // For the log, too, should the request end here.
+        if isOurs != true, case .route(let found) = matchedRoute { route = found }
+        let index = route?.index
         worker.rateStep.begin()
-        rates.forEachEarly(listener: listener.name, route: route) { some in
-            add(some, client: .address(clientAddress), rates, route)
+        rates.forEachEarly(listener: listener.name, route: index) { some in
+            add(some, client: .address(clientAddress), rates, index)
         }
         drawOnBudgets { $0.serve() }
     }
