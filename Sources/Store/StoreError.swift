@@ -30,6 +30,8 @@ public enum StoreError: Error, Equatable, Sendable {
     case keyExists(kid: String)
     /// Nonces and ceilings belong to a run: between `beginRun` and `endRun`.
     case noRun
+    /// Rates are counted by a store that several gateways share.
+    case notShared
     /// There are clients or keys already where an export is to be put back.
     case notEmpty
     /// A line of an export is not what was written.
@@ -45,7 +47,7 @@ extension StoreError {
     /// Whether one item of a batch is to blame, and nothing was done for it.
     var isOfOneItem: Bool {
         switch self {
-        case .corrupt, .noRun: true
+        case .corrupt, .noRun, .notShared: true
         default: false
         }
     }
@@ -72,6 +74,7 @@ extension StoreError: CustomStringConvertible {
         case .invalidClient(let id, let reason): "the client \(id) cannot be stored: \(reason)"
         case .keyExists(let kid): "there is a signing key \(kid) already"
         case .noRun: "no run has begun on this store"
+        case .notShared: "this store is one gateway's alone"
         case .notEmpty: "the store has clients or keys already; an export goes into an empty one"
         case .badExport(let line, let reason): "line \(line) of the export: \(reason)"
         case .closed: "the store is closed"

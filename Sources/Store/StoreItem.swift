@@ -10,6 +10,8 @@ enum StoreItem: Sendable {
     case revoke(Revocation)
     case recordOnce(OneTimeID, now: WallTime)
     case recordFutureNonce(FutureNonce)
+    /// For a store that is shared: a gateway on its own counts in its own memory.
+    case takeRates([RateClaim])
 
     var isWrite: Bool { if case .findToken = self { false } else { true } }
 
@@ -17,7 +19,8 @@ enum StoreItem: Sendable {
     var isNews: Bool {
         switch self {
         case .revoke: true
-        case .addToken, .findToken, .exchangeToken, .removeToken, .recordOnce, .recordFutureNonce:
+        case .addToken, .findToken, .exchangeToken, .removeToken, .recordOnce, .recordFutureNonce,
+            .takeRates:
             false
         }
     }
@@ -29,6 +32,7 @@ enum StoreItemResult: Sendable {
     case flag(Bool)
     case token(StoredToken?)
     case verdict(OneTimeVerdict)
+    case rates(RateVerdict)
     /// This item alone; its neighbours are as well as they would be without it.
     case failed(StoreError)
 
@@ -36,4 +40,5 @@ enum StoreItemResult: Sendable {
     var flag: Bool? { if case .flag(let flag) = self { flag } else { nil } }
     var token: StoredToken?? { if case .token(let token) = self { token } else { nil } }
     var verdict: OneTimeVerdict? { if case .verdict(let verdict) = self { verdict } else { nil } }
+    var rates: RateVerdict? { if case .rates(let verdict) = self { verdict } else { nil } }
 }

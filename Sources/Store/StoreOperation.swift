@@ -210,6 +210,16 @@ extension StoreOperation where Value == OneTimeVerdict {
     }
 }
 
+extension StoreOperation where Value == RateVerdict {
+    /// Counts a request in each of its limits, or in none: on whichever gateways they come, no more pass than the limits
+    /// let. The store's clock counts alone. Batched.
+    ///
+    /// - Throws: `.notShared` where one gateway alone has the store, which counts in its own memory.
+    public static func takeRates(_ claims: [RateClaim]) -> Self {
+        Self(.takeRates(claims), \.rates)
+    }
+}
+
 extension StoreOperation where Value == StoreNews {
     /// What was revoked after `sequence`, for a gateway that starts (0 is everything).
     ///

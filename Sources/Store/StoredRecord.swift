@@ -204,7 +204,7 @@ extension StateStore {
             case .revoke: imported.revocations += 1
             // What is below a floor is refused without being remembered.
             case .recordOnce: if result.verdict == .accepted { imported.oneTimeIDs += 1 }
-            case .findToken, .exchangeToken, .removeToken, .recordFutureNonce: break
+            case .findToken, .exchangeToken, .removeToken, .recordFutureNonce, .takeRates: break
             }
         }
         items = []

@@ -46,6 +46,7 @@ public enum Reason: String, Sendable, CaseIterable {
     case upgradeNotSupported = "upgrade_not_supported"
     case timeout = "timeout"
     case clientClosed = "client_closed"
+    case rateLimited = "rate_limited"
     case tooManyConnections = "too_many_connections"
     // The token endpoint (RFC 6749 section 5.2)
     case invalidGrantRequest = "invalid_request"

@@ -467,7 +467,74 @@ import Testing
         ),
     ]
 
-    @Test(arguments: names + values + credentials + routes)
+    private static let notHere = "(expected RATE [burst N] per client|address|route)"
+
+    /// From column 26 on, in a route.
+    private static func rate(_ text: String, _ reports: String...) -> Fault {
+        var fault = Fault("route /x { upstream app; rate_limit \(text); }")
+        fault.reports = reports
+        return fault
+    }
+
+    static let rates: [Fault] = [
+        rate(
+            "1/s",
+            "40: 'rate_limit' needs more arguments (expected rate_limit RATE [burst N] per client|address|route;)"
+        ),
+        rate("1/s by client", "41: 'by' does not belong here \(notHere)"),
+        rate("1/s burst 3 client", "49: 'client' does not belong here \(notHere)"),
+        rate("1/s per client burst 3", "41: 'per' does not belong here \(notHere)"),
+        rate("1/s burst per client", "51: 'client' does not belong here \(notHere)"),
+        rate("1/s per user", "45: unknown value 'user' (expected client, address or route)"),
+        rate("1/s per clinet", "45: unknown value 'clinet' (did you mean 'client'?)"),
+        rate(
+            "100 per client",
+            "37: '100' is no rate (expected requests in a second, minute, hour or day, as 100/s, 5000/m, 20/h or 5/d)"
+        ),
+        rate("/s per client", "37: '/s' is no rate"),
+        rate("1/w per client", "37: '1/w' is no rate"),
+        rate("-1/s per client", "37: '-1/s' is no rate"),
+        rate("1.5/s per client", "37: '1.5/s' is no rate"),
+        rate("1/s/s per client", "37: '1/s/s' is no rate"),
+        rate("0/s per client", "37: '0/s' is out of range (expected 1/s to 1000000/s)"),
+        rate("1000001/s per client", "37: '1000001/s' is out of range"),
+        rate(
+            "60000001/m per client",
+            "37: '60000001/m' is out of range (expected 1/m to 60000000/m)"),
+        rate("99999999999999999999/d per client", "37: '99999999999999999999/d' is out of range"),
+        rate(
+            "1/s burst 0 per client",
+            "47: '0' is no number in range (expected 1 to 1000000)"),
+        rate("1/s burst 1000001 per client", "47: '1000001' is no number in range"),
+        rate(
+            "1/d burst 31 per client",
+            "47: a burst of 31 takes more than 30d to come back at 1/d (expected a smaller burst or a higher rate)"
+        ),
+        rate(
+            "1/d burst 1000000 per client",
+            "47: a burst of 1000000 takes more than 30d to come back at 1/d"),
+        rate(
+            "5/s per client; rate_limit 5/s burst 5 per client",
+            "53: 'rate_limit 5/s burst 5 per client' is here twice"),
+        Fault(
+            "rate_limit 1/s per client;",
+            "1: 'rate_limit' belongs in 'listener', in 'client' or in 'route', not at the top level"
+        ),
+        Fault(
+            "client c { oauth1_secret_file /k/secret; rate_limit 0/m per route; }",
+            "53: '0/m' is out of range"),
+        Fault(
+            "listener l { address a:1; rate_limit x per route; }", "38: 'x' is no rate"),
+    ]
+
+    @Test func aBlockHasSixteenRatesAtMost() {
+        let lines = (1...17).map { "rate_limit \($0)/s per client;" }.joined(separator: " ")
+        let result = Memory.usual.load(base + "route /x { upstream app; \(lines) }")
+        #expect(
+            result.diagnostics.map(\.message) == ["more than 16 'rate_limit' in one block"])
+    }
+
+    @Test(arguments: names + values + credentials + routes + rates)
     func faultAndItsPlace(fault: Fault) {
         let result = Memory.usual.load(base + fault.conf)
         #expect(result.configuration == nil)

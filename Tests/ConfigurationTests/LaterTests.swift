@@ -7,9 +7,6 @@ import Testing
 @Suite struct LaterTests {
     /// A conf and the name in its refusal.
     static let cases: [(conf: String, name: String)] = [
-        ("listener l { address a:1; rate_limit 1/s per client; }", "rate_limit"),
-
-        ("client c { secret_file /k/secret; rate_limit 1/s per client; }", "rate_limit"),
         ("upstream u { server a:1 weight=2; }", "weight"),
         ("upstream u { server a:1 backup; }", "backup"),
         ("upstream u { server a:1; balance least_requests; }", "least_requests"),
@@ -22,7 +19,6 @@ import Testing
         ("upstream u { server a:1; queue 5; }", "queue"),
         ("upstream u { server a:1; queue_timeout 5s; }", "queue_timeout"),
         ("route /x { upstream app; authenticate any session bearer; }", "session"),
-        ("route /x { upstream app; rate_limit 1/s per client; }", "rate_limit"),
         ("route /x { upstream app; authorization assert; }", "assert"),
         ("route /x { upstream app; shadow on; }", "shadow on"),
         ("route /x { upstream app; cors { origins a; } }", "cors"),

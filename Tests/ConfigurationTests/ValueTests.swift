@@ -420,6 +420,32 @@ import Testing
             "route.end_streams_with_credential",
             route("end_streams_with_credential on grace 250ms;")
         ) { $0.routes[1].streamGrace == .milliseconds(250) },
+        Value("route.rate_limit", route("rate_limit 100/s per client;")) {
+            $0.routes.map(\.rateLimits) == [[], [RateLimit(100, per: .second, of: .client)]]
+                && $0.routes[1].rateLimits[0].burst == 100
+                && $0.routes[1].rateLimits[0].interval == 10_000_000
+        },
+        Value(
+            "route.rate_limit",
+            route(
+                "rate_limit 5000/m per route; rate_limit 20/h burst 5 per address; rate_limit 1/d per client;"
+            )
+        ) {
+            $0.routes[1].rateLimits.map(\.text) == [
+                "5000/m burst 83 per route", "20/h burst 5 per address", "1/d burst 1 per client",
+            ]
+        },
+        Value(
+            "listener.rate_limit",
+            listener("rate_limit 1000000/s burst 1000000 per address; rate_limit 3/s per route;")
+        ) {
+            // Rounded up: never more than was allowed.
+            $0.listeners[1].rateLimits.map(\.interval) == [1000, 333_333_334]
+                && $0.listeners[1].rateLimits.map(\.burst) == [1_000_000, 3]
+        },
+        Value("client.rate_limit", client("rate_limit 1/d burst 30 per address;")) {
+            $0.clients[0].rateLimits == [RateLimit(1, per: .day, burst: 30, of: .address)]
+        },
         Value("listener.protocols", listener("protocols h2 http/1.1;")) {
             $0.listeners[1].protocols == [.h2c, .http11]
         },
@@ -551,7 +577,7 @@ import Testing
             Directive.table.flatMap { place, directives in
                 directives.filter { !$0.isLater }.map { "\(place.rawValue).\($0.name)" }
             })
-        #expect(known.count == 150)
+        #expect(known.count == 153)
         #expect(Set(ValueTests.values.map(\.directive)) == known)
     }
 

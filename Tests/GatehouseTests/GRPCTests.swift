@@ -32,6 +32,7 @@ struct GRPCTests {
                 route / { upstream app; authenticate bearer; }
                 route /scoped { upstream app; require scope other; }
                 route /away { upstream away; }
+                route /limited { upstream app; rate_limit 1/h burst 1 per client; }
                 """), in: authority.folder)
         let conf = gateway.folder.file("gateway.conf")
         let added = try run(
@@ -58,6 +59,8 @@ struct GRPCTests {
                 wrong UNAUTHENTICATED malformed_credentials
                 scoped PERMISSION_DENIED insufficient_scope
                 away UNAVAILABLE upstream_connect
+                limited OK
+                limited RESOURCE_EXHAUSTED rate_limited
 
                 """, "\(result.error)")
         _ = consume server

@@ -146,7 +146,7 @@ def call(port, token, authority):
     refusal("fail", method("unary_unary", "Fail"), request=b"x", timeout=10, metadata=with_token)
     refusal("none", unary, request=b"x", timeout=10)
     refusal("wrong", unary, request=b"x", timeout=10, metadata=(("authorization", "Bearer x"),))
-    for name in ("scoped", "away"):
+    for name in ("scoped", "away", "limited", "limited"):
         other = channel.unary_unary("/%s/Unary" % name, same, same)
         refusal(name, other, request=b"x", timeout=10, metadata=with_token)
 

@@ -99,6 +99,7 @@ extension Interpreter {
             case "allow_plaintext": client.allowPlaintext = flag(value) ?? false
             // Unreadable, it asks for more, not less.
             case "dpop_bound_access_tokens": client.requiresProof = flag(value) ?? true
+            case "rate_limit": rateLimit(inner, into: &client.rateLimits)
             default: unread(inner)
             }
         }

@@ -84,13 +84,12 @@ extension Directive {
             Directive(
                 name: "host", syntax: "host NAME… {…}",
                 argumentCount: 1...Parser.argumentCountLimit, body: .required, isRepeatable: true),
-            .later("rate_limit"),
         ],
         .listener: [
             .one("address", "HOST:PORT|[V6]:PORT|unix:/path|systemd:NAME", repeatable: true),
             .block("tls", repeatable: true), .list("protocols", "h2|http/1.1|h2c…"),
             .block("limits"), .one("proxy_protocol", "on|off"),
-            .list("trusted_proxies", "CIDR…", repeatable: true), .later("rate_limit"),
+            .list("trusted_proxies", "CIDR…", repeatable: true), rateLimit,
         ],
         .listenerTLS: [
             .one("certificate", "FILE"), .one("key", "FILE"), .one("stapling_file", "FILE"),
@@ -141,7 +140,7 @@ extension Directive {
             .one("tls_client_auth_san_email", "NAME"),
             .one("oauth1_secret_file", "FILE"), .one("oauth1_rsa_key", "FILE"),
             .one("allow_plaintext", "on|off"), .one("dpop_bound_access_tokens", "on|off"),
-            .later("rate_limit"),
+            rateLimit,
         ],
         .issuer: [
             .one("issuer", "URL"), .list("audience", "NAME…"), .one("jwks_file", "FILE"),
@@ -201,10 +200,14 @@ extension Directive {
                 name: "end_streams_with_credential",
                 syntax: "end_streams_with_credential on|off [grace DURATION];",
                 argumentCount: 1...3),
-            .later("rate_limit"), .later("cors"), .later("deprecate"),
+            rateLimit, .later("cors"), .later("deprecate"),
         ],
         .routeLimits: [.one("body", "SIZE")],
     ]
+
+    private static let rateLimit = Directive(
+        name: "rate_limit", syntax: "rate_limit RATE [burst N] per client|address|route;",
+        argumentCount: 3...5, isRepeatable: true)
 
     private static let route = Directive(
         name: "route", syntax: "route [=]PATH {…}", argumentCount: 1...2, body: .required,

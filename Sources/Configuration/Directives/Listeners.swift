@@ -26,6 +26,7 @@ extension Interpreter {
                     flag(inner.arguments[0]) ?? listener.requiresProxyHeader
             case "trusted_proxies":
                 listener.trustedProxies += list(inner.arguments, { $0.prefix($1) }) ?? []
+            case "rate_limit": rateLimit(inner, into: &listener.rateLimits)
             default: unread(inner)
             }
         }

@@ -125,6 +125,7 @@ extension Interpreter {
             route.passesRequestTrailers = flag(value) ?? route.passesRequestTrailers
         case "websocket": route.allowsWebSocket = flag(value) ?? route.allowsWebSocket
         case "end_streams_with_credential": endOfStreams(statement, &route)
+        case "rate_limit": rateLimit(statement, into: &route.rateLimits)
         default: unread(statement)
         }
     }

@@ -50,6 +50,8 @@ public struct ListenerConfiguration: Sendable, Equatable {
     /// `trusted_proxies`: whose forwarding fields are believed.
     public var trustedProxies: [IPPrefix] = []
     public var limits = LimitsConfiguration()
+    /// `rate_limit`, for all that comes in here.
+    public var rateLimits: [RateLimit] = []
 
     public init(name: String) {
         self.name = name
@@ -222,6 +224,8 @@ public struct ClientConfiguration: Sendable, Equatable {
     public var allowPlaintext = false
     /// `dpop_bound_access_tokens`: it gets tokens that are bound to a key, and no others (RFC 9449 section 5.2).
     public var requiresProof = false
+    /// `rate_limit`, for all that it asks.
+    public var rateLimits: [RateLimit] = []
 
     public init(id: String) {
         self.id = id
@@ -462,6 +466,8 @@ public struct RouteConfiguration: Sendable, Equatable {
     /// `end_streams_with_credential`: how long after its credential's end, or its revocation, a WebSocket, an event stream
     /// or a gRPC call may go on; `nil` is for ever.
     public var streamGrace: Duration? = .seconds(5)
+    /// `rate_limit`, for all that takes this route.
+    public var rateLimits: [RateLimit] = []
     /// Where the route stands in the conf: `file:line`, shown by `explain`. The same route
     /// elsewhere is equal.
     @NotCompared public var source: String = ""

@@ -84,6 +84,7 @@ extension ListenerConfiguration {
                 text.line("connections", "\(limits.connections)")
                 text.line("streams", "\(limits.streams)")
             }
+            rateLimits.print(to: &text)
         }
     }
 }
@@ -170,6 +171,7 @@ extension ClientConfiguration {
             if let oauth1RSAKeyFile { text.line("oauth1_rsa_key", oauth1RSAKeyFile) }
             text.line("allow_plaintext", allowPlaintext ? "on" : "off")
             text.line("dpop_bound_access_tokens", requiresProof ? "on" : "off")
+            rateLimits.print(to: &text)
         }
     }
 }
@@ -290,7 +292,14 @@ extension RouteConfiguration {
                 "end_streams_with_credential",
                 streamGrace.map { ["on", "grace", durationText($0)] } ?? ["off"])
             text.line("shadow", "off")
+            rateLimits.print(to: &text)
         }
+    }
+}
+
+extension [RateLimit] {
+    fileprivate func print(to text: inout ConfText) {
+        for limit in self { text.raw("rate_limit", [limit.text]) }
     }
 }
 

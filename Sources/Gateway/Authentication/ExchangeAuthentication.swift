@@ -368,11 +368,9 @@ extension Exchange {
     private func authorizeAndForward(_ principal: Principal?) {
         self.principal = principal
         record.authenticationDuration = worker.elapsed(since: startedAt)
-        switch purpose {
-        case .authentication: break
-        case .tokenEndpoint, .introspection, .revocation: return AuthorityEndpoints.grant(self)
-        case .oauth1RequestToken: return OAuth1Endpoints.issueRequestToken(self)
-        case .oauth1AccessToken: return OAuth1Endpoints.exchangeToken(self)
+        guard purpose == .authentication else {
+            guard let principal else { return refuse(.internalError) }
+            return meetRates(ofClient: principal.clientID) { $0.clientSigned() }
         }
         guard let route else { return refuse(.internalError) }
         let head = self.head
@@ -380,8 +378,20 @@ extension Exchange {
             principal, on: route, method: head.method,
             methodName: head.span(of: head.methodRange), from: clientAddress)
         {
-        case .permit(let permit): forward(permit)
+        case .permit(let permit):
+            guard let rates = snapshot.rates else { return forward(permit) }
+            meetLateRates(rates, permit)
         case .refuse(let refusal): refuse(refusal)
+        }
+    }
+
+    /// A client has proven itself to an endpoint by its signature.
+    private func clientSigned() {
+        switch purpose {
+        case .authentication: refuse(.internalError)
+        case .tokenEndpoint, .introspection, .revocation: AuthorityEndpoints.grant(self)
+        case .oauth1RequestToken: OAuth1Endpoints.issueRequestToken(self)
+        case .oauth1AccessToken: OAuth1Endpoints.exchangeToken(self)
         }
     }
 }

@@ -135,7 +135,21 @@ enum AuthorityEndpoints {
             }
             throw error
         }
+        exchange.meetRates(ofClient: proven.client.id) { exchange in
+            do throws(TokenRequestError) {
+                try useUp(proven, exchange, next)
+            } catch {
+                refuse(exchange, error)
+            }
+        }
+    }
+
+    private static func useUp(
+        _ proven: ProvenClient, _ exchange: Exchange,
+        _ next: @escaping (Exchange, RegisteredClient) -> Void
+    ) throws(TokenRequestError) {
         guard let assertion = proven.assertion else { return next(exchange, proven.client) }
+        let now = exchange.worker.loop.wallNow
         // The client is proven first: a stranger makes nobody check a signature by a key of the stranger's own. The assertion
         // is used up last: a proof that has to come again with a nonce comes with the same.
         if exchange.purpose == .tokenEndpoint {

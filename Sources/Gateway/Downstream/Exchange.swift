@@ -204,13 +204,19 @@ final class Exchange {
         case .admin:
             AdminEndpoints.answer(self)
         case .traffic:
-            if let authority = snapshot.authority(on: listener.name),
-                AuthorityEndpoints.takes(self, authority)
-            {
-                return
-            }
-            findRoute()
+            guard let rates = snapshot.rates else { return serve() }
+            meetEarlyRates(rates)
         }
+    }
+
+    /// Answers what is the gateway's own, and takes all else on to its route.
+    func serve() {
+        if let authority = snapshot.authority(on: listener.name),
+            AuthorityEndpoints.takes(self, authority)
+        {
+            return
+        }
+        findRoute()
     }
 
     /// Gives the request its id and its place in a trace; false when the system gives no random bytes.
@@ -284,11 +290,16 @@ final class Exchange {
         return CanonicalPath.canonicalize(head.span(of: head.path), into: &canonicalPath)
     }
 
-    private func findRoute() {
+    var matchedRoute: RouteMatch {
         let head = self.head
         // `OPTIONS *` concerns the server as a whole: it goes where `/` goes.
         let path = head.isAsterisk ? [0x2F] : canonicalPath
-        switch snapshot.routes.match(authority: head.span(of: head.authority), path: path.span) {
+        return snapshot.routes.match(authority: head.span(of: head.authority), path: path.span)
+    }
+
+    private func findRoute() {
+        let head = self.head
+        switch matchedRoute {
         case .none:
             return refuse(.noRoute)
         case .ambiguous:

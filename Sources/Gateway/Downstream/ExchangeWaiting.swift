@@ -5,8 +5,11 @@ extension Exchange {
     /// Asks the store, and goes on with `next` on the loop. Nobody is told when the exchange has ended meanwhile.
     ///
     /// A closure, since what waits for the store costs a disk or a network anyway; what does not wait never comes here.
+    ///
+    /// - Parameter settling: done with the answer in any case, on another thread.
     func ask<Value: Sendable>(
         _ operation: StoreOperation<Value>,
+        settling: @escaping @Sendable (Result<Value, StoreError>) -> Void = { _ in },
         then next: @escaping (Exchange, Result<Value, StoreError>) -> Void
     ) {
         let ticket = worker.suspend(self)
@@ -20,6 +23,7 @@ extension Exchange {
         let shared = worker.shared
         let index = worker.index
         shared.store.submit(operation) { result in
+            settling(result)
             shared.post(.resume(ticket: ticket, .storeAnswered(result)), to: index)
         }
     }

@@ -77,6 +77,8 @@ final class GatewaySnapshot: Sendable {
     /// Those whose keys are fetched, by their `iss`.
     let remoteIssuers: [String: RemoteIssuer]
     let introspection: IntrospectionServer?
+    /// `nil` where the conf has no `rate_limit`.
+    let rates: RatePlan?
     let clients: [String: KnownClient]
     /// Those that are known by a certificate.
     let certificateClients: [RegisteredClient]
@@ -118,6 +120,7 @@ final class GatewaySnapshot: Sendable {
             configuration.issuers.compactMap(RemoteIssuer.init).map { ($0.keySet.issuer, $0) }
         ) { first, _ in first }
         introspection = material.introspection
+        rates = RatePlan(configuration)
     }
 
     private init(_ other: GatewaySnapshot, _ tls: TLSMaterial) {
@@ -133,6 +136,7 @@ final class GatewaySnapshot: Sendable {
         issuers = other.issuers
         remoteIssuers = other.remoteIssuers
         introspection = other.introspection
+        rates = other.rates
         material = other.material
         self.tls = tls
     }

@@ -17,6 +17,8 @@ struct OpenedState {
     let tokens: OpaqueTokens
     /// What nonces are remembered by where several gateways share the store.
     let nonceKey: [UInt8]
+    /// What budgets of rate limits are known by there.
+    let rateKey: [UInt8]
     /// What the nonces are made by that DPoP proofs must have.
     let proofNonceKey: Secret
     /// Why the store could not be asked.
@@ -31,6 +33,7 @@ struct OpenedState {
             let secretsKey = try OpenedState.secretsKey(configuration)
             tokens = OpaqueTokens(key: try secretsKey.derived(for: "opaque tokens"))
             nonceKey = try secretsKey.derived(for: "oauth1 nonces").exposed
+            rateKey = try secretsKey.derived(for: "rate limits").exposed
             proofNonceKey = try secretsKey.derived(for: "dpop nonces")
             let store = try StateStore(
                 location: isAway ? .absent : location, secretsKey: secretsKey, mayBeAway: true)

@@ -15,6 +15,7 @@ final class SharedState: Sendable {
     let errors: ErrorLog
     let store: StateStore
     let replay: ReplayGuards
+    let rates: RateLimiter
     let tokens: OpaqueTokens
     let nonceKey: [UInt8]
     let proofNonceKey: Secret
@@ -41,6 +42,8 @@ final class SharedState: Sendable {
         self.errors = errors
         store = opened.store
         replay = opened.replay
+        rates = RateLimiter(
+            storeKey: opened.store.isShared ? opened.rateKey : nil, errors: errors)
         tokens = opened.tokens
         nonceKey = opened.nonceKey
         proofNonceKey = opened.proofNonceKey

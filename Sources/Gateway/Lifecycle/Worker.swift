@@ -67,6 +67,8 @@ final class Worker {
     private var retiredCaches: [TokenCache] = []
     /// What those caches had been asked.
     private var earlierCounts = TokenCache.Counters()
+    /// The limits of the request that is being judged.
+    var rateStep = RateStep()
     private(set) var upstreams: [UpstreamGroup] = []
     private(set) var addresses: [String: [IPAddress]] = [:]
     private(set) var isDraining = false

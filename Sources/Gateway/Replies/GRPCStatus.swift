@@ -35,6 +35,7 @@ enum GRPCStatus: Int {
         output.append("\r\ngrpc-message: ")
         output.append(contentsOf: message)
         output.append("\r\n")
+        ReplyWriter.appendWait(refusal, to: &output)
         writer.appendChallenges(refusal, refusal.reason.facts, accepted, to: &output)
         ReplyWriter.appendEnd(context, bodyCount: nil, to: &output)
     }

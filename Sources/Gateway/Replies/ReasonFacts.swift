@@ -131,6 +131,8 @@ extension Reason {
         case .clientClosed:
             // Never sent, since nobody listens any more; the number that nginx logs.
             .init(499, "Client closed", "The client closed the connection.")
+        case .rateLimited:
+            .init(429, "Too many requests", "More requests came than are accepted in this time.")
         case .tooManyConnections:
             .init(503, "Too many connections", "No further connection can be served.")
         case .invalidGrantRequest:

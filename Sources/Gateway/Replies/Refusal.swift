@@ -2,6 +2,21 @@ import Configuration
 import OAuth
 import Telemetry
 
+/// A limit as its client is told of it.
+public struct RefusedRate: Sendable, Equatable {
+    /// Printable ASCII without `"` and `\`.
+    public var name: String
+    /// Requests in the window.
+    public var quota: Int
+    public var windowSeconds: Int
+
+    public init(name: String, quota: Int, windowSeconds: Int) {
+        self.name = name
+        self.quota = quota
+        self.windowSeconds = windowSeconds
+    }
+}
+
 /// Why a request is not served, and all that the answer needs to say so. Every phase refuses with one of
 /// these; status, log and counter follow from it.
 public struct Refusal: Sendable, Equatable {
@@ -25,6 +40,8 @@ public struct Refusal: Sendable, Equatable {
     public var allow: [UInt8] = []
     /// The value of `Retry-After`, in seconds; with 429 and 503.
     public var retryAfterSeconds: Int?
+    /// The limit that the request would have gone past.
+    public var rate: RefusedRate?
 
     /// - Parameters:
     ///   - status: where it is another than the reason's own: a token meant for another audience is no

@@ -110,11 +110,7 @@ public struct ReplyWriter {
             output.append(contentsOf: refusal.allow)
             output.append("\r\n")
         }
-        if let seconds = refusal.retryAfterSeconds {
-            output.append("Retry-After: ")
-            JSONText.appendInteger(max(0, seconds), to: &output)
-            output.append("\r\n")
-        }
+        Self.appendWait(refusal, to: &output)
         // 404, 405, 410, 414 and 501 could be cached without being asked (RFC 9110 section 15.1), and then
         // be served to someone who may see what is there.
         output.append("Cache-Control: no-store\r\nContent-Type: application/problem+json\r\n")
@@ -146,6 +142,26 @@ public struct ReplyWriter {
         if context.isHead || status == 204 { return 0 }
         output.append(contentsOf: body)
         return body.count
+    }
+
+    /// When to come again, and which limit says so: the fields of draft-ietf-httpapi-ratelimit-headers-09, sections 3 and 4.
+    static func appendWait(_ refusal: Refusal, to output: inout [UInt8]) {
+        guard let seconds = refusal.retryAfterSeconds.map({ max(0, $0) }) else { return }
+        output.append("Retry-After: ")
+        JSONText.appendInteger(seconds, to: &output)
+        output.append("\r\n")
+        guard let rate = refusal.rate else { return }
+        output.append("RateLimit-Policy: \"")
+        output.append(contentsOf: rate.name.utf8)
+        output.append("\";q=")
+        JSONText.appendInteger(rate.quota, to: &output)
+        output.append(";w=")
+        JSONText.appendInteger(rate.windowSeconds, to: &output)
+        output.append("\r\nRateLimit: \"")
+        output.append(contentsOf: rate.name.utf8)
+        output.append("\";r=0;t=")
+        JSONText.appendInteger(seconds, to: &output)
+        output.append("\r\n")
     }
 
     func appendChallenges(

@@ -39,6 +39,8 @@ struct MemoryTokens {
             return .verdict(try record(id, now))
         case .recordFutureNonce:
             preconditionFailure("a nonce of a run is not kept here")
+        case .takeRates:
+            throw .notShared
         }
     }
 

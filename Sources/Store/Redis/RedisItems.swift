@@ -115,6 +115,12 @@ extension RedisState {
                     id.windowSeconds.map { "\($0)" } ?? "", "windows:\(id.space.rawValue)"))
         case .recordFutureNonce:
             return .known(.failed(.noRun))
+        case .takeRates(let claims):
+            return .question(
+                .script(
+                    .rates, keys: claims.map { keys.rate($0.id) },
+                    arguments: claims.flatMap { [Self.microseconds($0.interval), "\($0.burst)"] }
+                        .map { Array($0.utf8) }))
         }
     }
 
@@ -153,7 +159,21 @@ extension RedisState {
             case "epoch": return nil
             default: return .failed(.corrupt(reason: "a verdict that is not known"))
             }
+        case .takeRates(let claims):
+            let numbers = reply.elements?.compactMap(\.integer) ?? []
+            guard numbers.count == 2, 0...claims.count ~= Int(numbers[0]), numbers[1] >= 0 else {
+                return .failed(.corrupt(reason: "a verdict that is not known"))
+            }
+            guard numbers[0] > 0 else { return .rates(.passes) }
+            return .rates(
+                .refused(index: Int(numbers[0]) - 1, wait: UInt64(numbers[1]) * 1000))
         }
+    }
+
+    /// Of nanoseconds, as Lua reads it.
+    private static func microseconds(_ nanoseconds: UInt64) -> String {
+        let rest = String(nanoseconds % 1000)
+        return "\(nanoseconds / 1000).\(String(repeating: "0", count: 3 - rest.count))\(rest)"
     }
 
     /// How long the id of a request is kept, in milliseconds.

@@ -133,6 +133,42 @@ enum RedisScript: String, CaseIterable, Sendable {
         return {'ahead', seconds}
         """
 
+    /// Counts a request in each of its limits, or in none, by the generic cell rate algorithm. What is kept of a limit is
+    /// a microsecond of this server's clock, and how long from then on it takes until nothing is owed any more. It is kept
+    /// apart, since the sum would be too long for a double; and where the clock has gone back, time stands still until it
+    /// is written anew.
+    /// KEYS: one for each limit. ARGV: for each the microseconds from one request to the next, and how many may come at
+    /// once.
+    /// Returns which limit is to be waited for longest, from 1, or 0; and for how many microseconds.
+    case rates = """
+        local clock = redis.call('TIME')
+        local now = clock[1] * 1000000 + clock[2]
+        local stored, owed, stale = redis.call('MGET', unpack(KEYS)), {}, {}
+        local worst, longest = 0, 0
+        for i = 1, #KEYS do
+            local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+            local at, left = string.match(stored[i] or '', '^(%d+) ([%d.]+)$')
+            at, left = tonumber(at), tonumber(left)
+            if at and left then
+                stale[i] = at > now
+                owed[i] = math.min(math.max(left - math.max(now - at, 0), 0), burst * interval)
+            else
+                owed[i] = 0
+            end
+            local wait = owed[i] - (burst - 1) * interval
+            if wait > longest then worst, longest = i, wait end
+        end
+        for i = 1, #KEYS do
+            local left = owed[i]
+            if worst == 0 then left = left + tonumber(ARGV[2 * i - 1]) end
+            if worst == 0 or stale[i] then
+                redis.call('SET', KEYS[i], string.format('%.0f %.3f', now, left),
+                    'PX', string.format('%.0f', math.floor(left / 1000) + 1))
+            end
+        end
+        return {worst, math.ceil(longest)}
+        """
+
     /// KEYS: the token that goes, the one that comes. ARGV: now in seconds, the one that comes, milliseconds.
     case exchange = """
         local value = redis.call('GET', KEYS[1])
@@ -298,9 +334,12 @@ struct RedisKeys: Sendable {
 
     var tokens: String { prefix + "token:" }
     var onceIDs: String { prefix + "once:" }
+    var rates: String { prefix + "rate:" }
 
     /// JSON, until it expires.
     func token(_ id: [UInt8]) -> String { tokens + HexBytes(id).text }
+    /// A moment and what was owed then, until nothing is.
+    func rate(_ id: [UInt8]) -> String { rates + HexBytes(id).text }
     /// The timestamp or nothing, until it expires.
     func once(_ id: OneTimeID) -> String {
         "\(onceIDs)\(id.space.rawValue):\(HexBytes(id.fingerprint).text)"

@@ -56,6 +56,8 @@ extension SQLiteState {
         case .recordFutureNonce(let nonce):
             try record(nonce, database)
             return .done
+        case .takeRates:
+            throw StoreError.notShared
         }
     }
 

@@ -129,6 +129,20 @@ import Testing
             ])
     }
 
+    /// The fields of draft-ietf-httpapi-ratelimit-headers-09.
+    @Test func aRateIsToldInItsFields() throws {
+        var refusal = Refusal(.rateLimited)
+        refusal.retryAfterSeconds = 7
+        refusal.rate = RefusedRate(name: "route-client", quota: 5000, windowSeconds: 60)
+        let written = try reply(refusal, accepted: [.bearer, .oauth1])
+        #expect(written.startLine == "HTTP/1.1 429 Too Many Requests")
+        #expect(written.values("Retry-After") == ["7"])
+        #expect(written.values("RateLimit-Policy") == [#""route-client";q=5000;w=60"#])
+        #expect(written.values("RateLimit") == [#""route-client";r=0;t=7"#])
+        #expect(written.values("WWW-Authenticate") == [])
+        #expect(try problem(written)["type"] as? String == "urn:gatehouse:reason:rate_limited")
+    }
+
     static let statuses: [Int: [Reason]] = [
         400: [
             .malformedCredentials, .duplicateCredentials, .unsupportedSignatureMethod, .badPath,
@@ -145,7 +159,8 @@ import Testing
             .wrongAudience, .insufficientScope, .claimMismatch, .clientNotAllowed, .addressDenied,
         ],
         404: [.noRoute], 405: [.methodNotAllowed], 408: [.timeout], 413: [.bodyTooLarge],
-        414: [.uriTooLong], 417: [.expectationFailed], 431: [.headTooLarge], 499: [.clientClosed],
+        414: [.uriTooLong], 417: [.expectationFailed], 429: [.rateLimited], 431: [.headTooLarge],
+        499: [.clientClosed],
         500: [.internalError], 501: [.upgradeNotSupported],
         502: [.upstreamConnect, .upstreamReset, .upstreamBadResponse],
         503: [

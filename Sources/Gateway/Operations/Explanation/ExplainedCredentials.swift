@@ -328,6 +328,7 @@ extension Explainer {
             methodName: head.span(of: head.methodRange), from: address)
         if case .refuse(let refusal) = decision { throw ExplainedRefusal(refusal) }
         say(.authorization, "all that the route asks for holds")
+        tellLateRates(principal, route.index)
     }
 
     private mutating func say(_ requirement: CompiledRequirement, _ principal: Principal) {

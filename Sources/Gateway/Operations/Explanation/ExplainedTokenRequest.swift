@@ -30,7 +30,8 @@ extension Explainer {
             try takeMethod(head.method == .post || head.method == .get, "GET and POST")
             let body = try heldBody(limitBytes: FormParameters.byteLimit)
             let isExchange = if case .oauth1AccessToken = endpoint { true } else { false }
-            _ = try proveOAuth1(body: body, kind: isExchange ? .oauth1Request : nil)
+            let signer = try proveOAuth1(body: body, kind: isExchange ? .oauth1Request : nil)
+            tellLateRates(ofClient: signer.clientID)
         case .reserved:
             say(.routing, "an endpoint that is not in this version")
             throw ExplainedRefusal(.noRoute)
@@ -71,6 +72,7 @@ extension Explainer {
                     request, certificate: certificate, assertions: authority.assertions, now: now
                 ) { snapshot.clients[$0]?.registered }.client
             say(.authentication, "client \(client.id)")
+            tellLateRates(ofClient: client.id)
         } catch {
             throw refused(error)
         }

@@ -72,6 +72,7 @@ struct Explainer {
             throw ExplainedRefusal(.expectationFailed)
         }
         let path = try canonicalPath()
+        tellEarlyRates(path)
         if let authority = snapshot.authority(on: listener.name),
             let endpoint = AuthorityEndpoints.find(path, authority)
         {

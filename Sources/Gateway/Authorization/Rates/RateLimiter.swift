@@ -1,0 +1,74 @@
+import Cryptography
+import Primitives
+import Store
+import Synchronization
+import Telemetry
+
+/// Counts requests against their limits, for all workers.
+///
+/// A gateway on its own counts in its table. Gateways that share a store are counted there: but first here, so that what
+/// this one alone refuses costs the store nothing, and so that it can go on by itself while the store is away. What the
+/// store refuses is given back here; so the table has what has passed through this gateway, which is never more than what
+/// the store has.
+final class RateLimiter: Sendable {
+    let table = RateTable()
+    private let hash = KeyedHash()
+    /// `nil` where no store is shared.
+    private let storeKey: [UInt8]?
+    private let errors: ErrorLog
+    /// Nobody asks the store before; 0 while it answers. One request in so long waits for a store that is away.
+    private let askAgainAt = Atomic<UInt64>(0)
+    private static let pause: Duration = .seconds(1)
+
+    /// - Parameter storeKey: what ids there are made by, the same on every gateway.
+    init(storeKey: [UInt8]?, errors: ErrorLog) {
+        self.storeKey = storeKey
+        self.errors = errors
+    }
+
+    /// - Parameter bytes: what the budget is known by.
+    func claim(_ rate: CompiledRate, _ bytes: [UInt8]) -> RateTable.Claim {
+        RateTable.Claim(
+            rate: rate, key: hash.hash(bytes.span),
+            id: storeKey.map { Array(Digest.hash(($0 + bytes).span, .sha256).prefix(16)) } ?? [])
+    }
+
+    // MARK: The store
+
+    /// Whether the store is to be asked.
+    func asksStore(at now: MonotonicInstant) -> Bool {
+        guard storeKey != nil else { return false }
+        let due = askAgainAt.load(ordering: .relaxed)
+        guard due > 0 else { return true }
+        guard now.nanoseconds >= due else { return false }
+        return askAgainAt.compareExchange(
+            expected: due, desired: (now + RateLimiter.pause).nanoseconds, ordering: .relaxed
+        ).exchanged
+    }
+
+    /// What the store has said of a request that was counted here, whether or not anybody still waits for it.
+    func settle(_ claims: [RateTable.Claim], _ result: Result<RateVerdict, StoreError>) {
+        switch result {
+        case .success(.passes):
+            storeAnswered()
+        case .success(.refused):
+            table.giveBack(claims)
+            storeAnswered()
+        case .failure(let error):
+            storeFailed(error, at: .now())
+        }
+    }
+
+    func storeAnswered() {
+        guard askAgainAt.load(ordering: .relaxed) > 0,
+            askAgainAt.exchange(0, ordering: .relaxed) > 0
+        else { return }
+        errors.notice("rates are counted by all gateways together again", [:])
+    }
+
+    func storeFailed(_ error: StoreError, at now: MonotonicInstant) {
+        let due = (now + RateLimiter.pause).nanoseconds
+        guard askAgainAt.exchange(due, ordering: .relaxed) == 0 else { return }
+        errors.error("rates are counted by this gateway alone", ["cause": "\(error)"])
+    }
+}

@@ -1,0 +1,122 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Gateways that count together in a real Redis.
+@Suite(.serialized)
+struct RateFleetTests {
+    private let redis: TestRedis
+    private let upstream: ScriptedUpstream
+    private let gateways: [Gateway]
+
+    init() throws {
+        let redis = try TestRedis()
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        self.redis = redis
+        self.upstream = upstream
+        let keys = try TemporaryDirectory()
+        gateways = try (0..<3).map { _ in
+            try Gateway(
+                testConf(
+                    workers: 2,
+                    store: "store redis { address 127.0.0.1:\(redis.port); timeout 500ms; }",
+                    """
+                    secrets { key_file \(keys.file("secrets.key")); }
+                    upstream up { server 127.0.0.1:\(upstream.port); }
+                    route / { upstream up; authenticate none; }
+                    route /storm { upstream up; authenticate none; rate_limit 1/h burst 40 per address; rate_limit 30/h burst 1000 per route; }
+                    route /later { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
+                    route /away { upstream up; authenticate none; rate_limit 1/h burst 5 per address; }
+                    route /ask { upstream up; authenticate none; rate_limit 1000/s per route; }
+                    route /given { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
+                    route /back { upstream up; authenticate none; rate_limit 1/h burst 5 per client; }
+                    """))
+        }
+    }
+
+    private func get(_ index: Int, _ path: String) throws -> HTTPReply {
+        try gateways[index].request("GET \(path) HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n")
+    }
+
+    /// How many of so many on each gateway pass, sent by several lanes to all at once; all are answered.
+    private func storm(_ path: String, _ count: Int, lanes: Int = 4) throws -> [Int] {
+        let (passed, refused) = (Results(), Results())
+        DispatchQueue.concurrentPerform(iterations: lanes * gateways.count) { lane in
+            let index = lane % gateways.count
+            guard let client = try? gateways[index].connect() else { return }
+            for _ in 0..<(count / lanes) {
+                guard (try? client.send("GET \(path) HTTP/1.1\r\n\(hostLine)\r\n")) != nil,
+                    let reply = try? client.readReply()
+                else { return }
+                if reply.status == 200 { passed.add(index) }
+                if reply.status == 429 { refused.add(index) }
+            }
+        }
+        #expect(passed.all.count + refused.all.count == count * gateways.count)
+        return (0..<gateways.count).map { index in passed.all.count { $0 == index } }
+    }
+
+    @Test func exactlyTheBurstPassesOfAStormOnAll() throws {
+        let passed = try storm("/storm", 100)
+        #expect(passed.reduce(0, +) == 40)
+        print("of a storm on three gateways each passed \(passed)")
+        #expect(upstream.requests.count == 40)
+        // All know it, and say the same.
+        for index in 0..<3 {
+            let reply = try get(index, "/storm")
+            #expect(reply.status == 429)
+            #expect(reply.values("ratelimit-policy") == [#""route-address";q=1;w=3600"#])
+            let seconds = try #require(reply.values("retry-after").first.flatMap { Int($0) })
+            #expect((3500...3600).contains(seconds))
+        }
+        // What was refused has cost the other limit nothing: of its 1000 there are 40 less.
+        let names = try redis.command("KEYS", "gatehouse:rate:*").split(separator: "\n")
+        #expect(names.count == 2)
+        #expect(names.allSatisfy { !$0.contains("127.0.0.1") })
+        // Judged when the answer comes, after others.
+        let turns = try (0..<9).map { try get($0 % 3, "/later").status }
+        #expect(turns == [200, 200, 200, 200, 200, 429, 429, 429, 429])
+    }
+
+    @Test(arguments: ["frozen", "killed"]) func withoutRedis(state: String) throws {
+        #expect(try (0..<3).map { try get($0, "/away").status } == [200, 200, 200])
+        // One has used up a budget of all; what another was refused for that has cost it nothing of its own.
+        #expect(try (0..<5).allSatisfy { _ in try get(1, "/given").status == 200 })
+        #expect(try (0..<9).allSatisfy { _ in try get(0, "/given").status == 429 })
+        if state == "frozen" { redis.freeze() } else { redis.kill() }
+        // Each by itself, with what it has passed before: four more on each of them.
+        #expect(try storm("/away", 8) == [4, 4, 4])
+        for index in 0..<3 {
+            #expect(try get(index, "/away").status == 429)
+            #expect(try get(index, "/").status == 200)
+        }
+        #expect(
+            try (0..<6).map { _ in try get(0, "/given").status } == [200, 200, 200, 200, 200, 429])
+        #expect(try get(1, "/given").status == 429)
+        // Nobody has waited for longer than the timeout, nor has who needs it not waited at all.
+        for gateway in gateways {
+            _ = try gateway.accessLine { $0["path"] as? String == "/" }
+            for line in gateway.accessLines {
+                let duration = try #require(line["duration_ms"] as? Double)
+                #expect(duration < 1500, "\(line)")
+                if line["path"] as? String == "/" { #expect(duration < 400, "\(line)") }
+            }
+            let errors = gateway.process.standardError
+            let told = "rates are counted by this gateway alone"
+            #expect(errors.components(separatedBy: told).count == 2, "\(errors)")
+        }
+        if state == "frozen" { redis.thaw() } else { try redis.start() }
+        // They count together again, once they have asked.
+        let again = "rates are counted by all gateways together again"
+        for (index, gateway) in gateways.enumerated() {
+            #expect(
+                try eventually(within: .seconds(10)) {
+                    _ = try get(index, "/ask")
+                    return gateway.process.standardError.contains(again)
+                })
+        }
+        #expect(try storm("/back", 12).reduce(0, +) == 5)
+        // What each has passed by itself it has not forgotten, though Redis may have.
+        for index in 0..<3 { #expect(try get(index, "/away").status == 429) }
+    }
+}
