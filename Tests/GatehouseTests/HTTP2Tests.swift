@@ -111,6 +111,23 @@ struct HTTP2Tests {
         #expect(result.output.contains("2000 succeeded, 0 failed, 0 errored"), "\(result.output)")
     }
 
+    /// An answer that comes just when the exchange's time is over is passed on whole, or is a 504: never one that is cut.
+    @Test func anAnswerAtTheTimeLimitIsWholeOrNone() throws {
+        let h2load = try requireTool("h2load", package: "nghttp2-client")
+        // The server's own time: from a little before the limit to a little after it.
+        let upstream = try ScriptedUpstream { request in
+            Thread.sleep(forTimeInterval: 0.190 + Double(request.connection * 7 % 40) / 1000)
+            return [.respond(body: "hello")]
+        }
+        let gateway = try Self.gateway(
+            port: upstream.port,
+            rest: "route /limited { upstream app; authenticate none; timeout 210ms; }")
+        let result = try run(
+            h2load,
+            ["-n", "2000", "-c", "8", "-m", "10", "http://127.0.0.1:\(try gateway.port)/limited"])
+        #expect(result.output.contains("0 errored, 0 timeout"), "\(result.output)")
+    }
+
     // MARK: Translation
 
     @Test func cookiesAreJoined() throws {

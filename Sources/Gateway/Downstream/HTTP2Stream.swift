@@ -342,6 +342,8 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
             rearm()
             return
         }
+        // Something has moved in this turn, whose end sets the time anew; the limit on the exchange was judged all the same.
+        guard !isRearmDue else { return }
         if let exchange, exchange.isTunnel {
             if progressBytes > 0 { return rearm() }
             exchange.tunnelWentIdle()
