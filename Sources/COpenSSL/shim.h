@@ -96,14 +96,8 @@ static inline int gatehouse_print_subject(BIO *file, const X509 *certificate) {
 
 static inline STACK_OF(X509) *gatehouse_new_chain(void) { return sk_X509_new_null(); }
 static inline int gatehouse_push(STACK_OF(X509) *chain, X509 *certificate) { return sk_X509_push(chain, certificate); }
-/// Whoever of `chain` has issued the certificate; still the chain's.
-static inline X509 *gatehouse_issuer(const STACK_OF(X509) *chain, X509 *certificate) {
-    for (int index = 0; index < sk_X509_num(chain); index++) {
-        X509 *issuer = sk_X509_value(chain, index);
-        if (X509_check_issued(issuer, certificate) == X509_V_OK) return issuer;
-    }
-    return NULL;
-}
+static inline int gatehouse_chain_count(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
+static inline X509 *gatehouse_chain_member(const STACK_OF(X509) *chain, int index) { return sk_X509_value(chain, index); }
 static inline void gatehouse_free_chain(STACK_OF(X509) *chain) { sk_X509_pop_free(chain, X509_free); }
 
 static inline STACK_OF(X509_NAME) *gatehouse_new_names(void) { return sk_X509_NAME_new_null(); }

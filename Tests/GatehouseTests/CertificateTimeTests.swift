@@ -136,6 +136,12 @@ struct CertificateTimeTests {
             result.error.contains("one.ocsp: the OCSP response is not about this certificate"),
             "\(result.error)")
         try Responder(authority: authority, staple: staple).respond(entry, about: issued)
+        // The authority has had another key: which of the two issued, names do not tell.
+        try authority.folder.write(
+            "one.crt",
+            authority.folder.read("one.crt").replacingOccurrences(
+                of: authority.folder.read("ca.pem"), with: "")
+                + namesake.folder.read("ca.pem") + authority.folder.read("ca.pem"))
         let gateway = try Gateway(Self.stapling, in: authority.folder)
         #expect(try Responder(authority: authority, staple: staple).isSent(by: gateway.port))
     }
@@ -151,11 +157,15 @@ struct CertificateTimeTests {
         let faketime = try requireTool("faketime", package: "faketime")
         try responder.respond(entry, about: issued, through: [faketime, "-f", "-3d"])
         let gateway = try Gateway(Self.stapling, in: authority.folder, through: clock.command())
-        let warning = "an OCSP response is out of date and is not sent along"
-        func warnings() -> Int {
-            gateway.process.standardError.split(separator: "\n").filter { $0.contains(warning) }
-                .count
+        let faults = ["is out of date", "is of a time to come"].map {
+            "an OCSP response \($0) and is not sent along"
         }
+        func warnings(of faults: [String]) -> Int {
+            gateway.process.standardError.split(separator: "\n").filter { line in
+                faults.contains { line.contains($0) }
+            }.count
+        }
+        func warnings() -> Int { warnings(of: faults) }
         try gateway.process.waitUntil("the first warning") { warnings() == 1 }
         #expect(try !responder.isSent(by: gateway.port))
         try responder.respond(entry, about: issued)
@@ -173,6 +183,7 @@ struct CertificateTimeTests {
         }
         try clock.turn(to: "+27h")
         try gateway.process.waitUntil("the third warning") { warnings() == 3 }
+        #expect(warnings(of: [faults[1]]) == 1)
         #expect(try !responder.isSent(by: gateway.port))
     }
 }

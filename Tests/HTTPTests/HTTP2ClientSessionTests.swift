@@ -120,8 +120,29 @@ struct HTTP2ClientSessionTests {
         #expect(session.isTerminated)
     }
 
+    /// Clients leave while their answers are on the way: the server has done nothing that would cost it the connection.
+    @Test func clientsThatLeaveCostTheServerNothing() throws {
+        let session = try HTTP2ClientSession(settings: HTTP2Settings(streams: 100))
+        session.delegate = Ends()
+        try receive(frame(4, stream: 0), session)
+        let head = Array("GET /p HTTP/1.1\r\nHost: h\r\n\r\n".utf8)
+        for _ in 0..<2000 {
+            let stream = try session.request(
+                head.span, isTLS: false, takesTrailers: false, endsStream: true)
+            _ = output(of: session)
+            session.reset(stream, code: .cancel)
+            _ = output(of: session)
+            let id = (0..<4).map { UInt8(truncatingIfNeeded: stream >> (24 - 8 * $0)) }
+            let answer: [UInt8] =
+                [0, 0, 1, 1, 4] + id + [0x88] + [0, 0, 2, 0, 0] + id + [7, 7]
+                + [0, 0, 0, 0, 1] + id
+            try receive(answer, session)
+            try #require(!session.isTerminated)
+        }
+    }
+
     /// As servers do whose handlers read 512 bytes at a time: each step opens the stream's window and the connection's.
-    @Test(arguments: [(512, true), (256, true), (255, false), (1, false)])
+    @Test(arguments: [(512, true), (64, true), (63, false), (1, false)])
     func aServerMayTakeAnUploadInSteps(step: Int, isBorne: Bool) throws {
         let session = try HTTP2ClientSession(settings: HTTP2Settings(streams: 8))
         session.delegate = Ends()

@@ -110,6 +110,14 @@ struct ProxyHeaderTests {
         #expect(try reader.take(bytes.span).header != nil)
     }
 
+    /// A sum of another length is none that could be right.
+    @Test(arguments: summedHeaders) func aChecksumOfAnotherLengthIsMalformed(bytes: [UInt8]) {
+        var changed = bytes
+        changed[bytes.count - 16 + 7] = 3
+        var reader = ProxyHeaderReader()
+        #expect(throws: ProxyHeaderError.malformed) { try reader.take(changed.span) }
+    }
+
     /// Whatever was changed on the way: an address, a port, a fact, the sum.
     @Test(arguments: summedHeaders) func aWrongChecksumIsMalformed(bytes: [UInt8]) {
         // By these the sum is found: the length of the fact before it, its own type and length.

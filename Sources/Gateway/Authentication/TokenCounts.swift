@@ -23,22 +23,29 @@ struct TokenCounts: Equatable {
     }
 }
 
-/// Adds up what the workers tell, each once in a round.
+/// Adds up what the workers tell. All are asked as often: a round is over when the last of them has told for it.
 final class TokenCountRound: Sendable {
-    private let told: Mutex<[TokenCounts?]>
-
-    init(workers: Int) {
-        told = Mutex(Array(repeating: nil, count: workers))
+    private struct Told {
+        var latest: TokenCounts?
+        var times = 0
     }
 
-    /// - Returns: the sum, when every worker has told; then the next round begins.
-    func add(_ counts: TokenCounts, of worker: Int) -> TokenCounts? {
+    private let told: Mutex<[Told]>
+
+    init(workers: Int) {
+        told = Mutex(Array(repeating: Told(), count: workers))
+    }
+
+    /// - Parameter counts: `nil` for a worker that remembers nothing.
+    /// - Returns: the sum of what each told last, when this ends a round.
+    func add(_ counts: TokenCounts?, of worker: Int) -> TokenCounts? {
         told.withLock { told in
-            told[worker] = counts
-            let all = told.compactMap(\.self)
-            guard let first = all.first, all.count == told.count else { return nil }
-            told = Array(repeating: nil, count: told.count)
-            return all.dropFirst().reduce(first, +)
+            let times = told.map(\.times).min()
+            told[worker].latest = counts
+            told[worker].times += 1
+            guard told.map(\.times).min() != times else { return nil }
+            let all = told.compactMap(\.latest)
+            return all.first.map { all.dropFirst().reduce($0, +) }
         }
     }
 }

@@ -180,7 +180,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         let seconds = (worker.loop.now - earnedAt).components.seconds
         guard seconds > 0 else { return }
         session.earn(Int(clamping: seconds) &* HTTP2Connection.earnedPerSecond)
-        earnedAt = worker.loop.now
+        // Parts of a second count the next time.
+        earnedAt = earnedAt + .seconds(seconds)
     }
 
     // MARK: HTTP2ServerDelegate

@@ -26,8 +26,9 @@ struct CertificateWatch {
     ) {
         let stale = staples.filter { !$0.value.contains(now) }
         for (path, validity) in stale where staleStaples[path] != validity {
+            let fault = now < validity.lowerBound ? "is of a time to come" : "is out of date"
             errors.warn(
-                "an OCSP response is out of date and is not sent along", ["stapling_file": path])
+                "an OCSP response \(fault) and is not sent along", ["stapling_file": path])
         }
         staleStaples = stale
     }

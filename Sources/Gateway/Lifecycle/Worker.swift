@@ -434,10 +434,11 @@ final class Worker {
 
     /// What the token cache did since the start; of all workers, whoever is the last of them to tell.
     private func tellCounts() {
-        guard let cache = authenticator.cache else { return }
-        let counts = TokenCounts(
-            asked: earlierCounts + cache.counters, tokens: cache.count, bytes: cache.byteCount)
-        counts.tell("\(index)", shared.errors)
+        let counts = authenticator.cache.map { cache in
+            TokenCounts(
+                asked: earlierCounts + cache.counters, tokens: cache.count, bytes: cache.byteCount)
+        }
+        counts?.tell("\(index)", shared.errors)
         shared.tokenCounts.add(counts, of: index)?.tell("all", shared.errors)
     }
 

@@ -263,7 +263,8 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
         let seconds = (worker.loop.now - earnedAt).components.seconds
         guard seconds > 0 else { return }
         session.earn(Int(clamping: seconds) &* HTTP2UpstreamConnection.earnedPerSecond)
-        earnedAt = worker.loop.now
+        // Parts of a second count the next time.
+        earnedAt = earnedAt + .seconds(seconds)
     }
 
     /// Goes on with what TLS has taken from the socket already.

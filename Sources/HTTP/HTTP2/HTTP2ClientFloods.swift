@@ -7,11 +7,16 @@ extension HTTP2ClientSession {
     /// Every frame but DATA, before its payload. What comes on streams that are no more the library ignores.
     func frameBegins(_ header: nghttp2_frame_hd) {
         switch UInt32(header.type) {
-        case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue,
-            NGHTTP2_WINDOW_UPDATE.rawValue:
+        case NGHTTP2_PING.rawValue, NGHTTP2_SETTINGS.rawValue, NGHTTP2_PRIORITY.rawValue:
             spend(FloodGuard.frameCost)
+        case NGHTTP2_WINDOW_UPDATE.rawValue:
+            if header.stream_id > 0, streams[header.stream_id] == nil {
+                spendLate(FloodGuard.frameCost)
+            } else {
+                spend(FloodGuard.frameCost)
+            }
         case NGHTTP2_HEADERS.rawValue, NGHTTP2_RST_STREAM.rawValue:
-            if streams[header.stream_id] == nil { spend(FloodGuard.frameCost) }
+            if streams[header.stream_id] == nil { spendLate(FloodGuard.frameCost) }
         default:
             break
         }
@@ -30,19 +35,28 @@ extension HTTP2ClientSession {
     }
 
     private func judgeLate(_ count: Int) {
-        if count == 0 { return spend(FloodGuard.emptyCost) }
+        if count == 0 { return spendLate(FloodGuard.emptyCost) }
         // By the byte: a window may have been filled by very small pieces.
         if lateBytes >= count { lateBytes -= count } else { spend(FloodGuard.frameCost) }
     }
 
-    /// A stream is closed. One that its server had not ended may still have a window's worth under way.
+    /// A stream is closed. One that its server had not ended may still have a window's worth under way, and the frames around
+    /// it: clients that leave early must cost the others nothing.
     func settle(_ stream: Stream) {
         if stream.hasEnded {
             flood.earn(FloodGuard.resetCost)
         } else {
             lateBytes = min(
                 lateBytes + settings.streamWindow, settings.streams * settings.streamWindow)
+            lateFrames = min(
+                lateFrames + HTTP2ClientSession.lateFramesOfStream,
+                settings.streams * HTTP2ClientSession.lateFramesOfStream)
         }
+    }
+
+    /// A frame of a stream that is no more; as many are free as may be under way.
+    private func spendLate(_ cost: Int) {
+        if lateFrames > 0 { lateFrames -= 1 } else { spend(cost) }
     }
 
     /// A DATA frame of an open stream is whole.
@@ -53,7 +67,7 @@ extension HTTP2ClientSession {
 
     /// A window is opened again: what was sent pays for that, also where a server reads it in rather small steps.
     func windowCame(_ increment: Int) {
-        guard increment >= FloodGuard.fairPiece, increment <= shutBytes else { return }
+        guard increment >= FloodGuard.fairStep, increment <= shutBytes else { return }
         shutBytes -= increment
         flood.earn(FloodGuard.frameCost)
     }

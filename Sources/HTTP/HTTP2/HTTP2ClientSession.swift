@@ -46,6 +46,10 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
         var output = StreamOutput()
     }
 
+    /// What else of a stream may be under way when it is given up: interim and final head, empty DATA at the end, trailers, a
+    /// reset, and windows for what was sent.
+    static let lateFramesOfStream = 8
+
     /// Interim answers before the final one; more is a flood (threats.md, Framing).
     private static let interimLimit = 16
 
@@ -57,8 +61,9 @@ public enum HTTP2StreamEnd: Sendable, Equatable {
     /// The server has said that it takes no further stream.
     public internal(set) var hasGoneAway = false
     var flood = FloodGuard()
-    /// Content that may still come of streams that are no more.
+    /// Content that may still come of streams that are no more, and other frames.
     var lateBytes = 0
+    var lateFrames = 0
     /// Content that was sent and for which no window has been opened again.
     var shutBytes = 0
     var walker = FrameWalker(preface: 0)

@@ -47,6 +47,9 @@ struct FloodGuard {
     /// connection that let it go.
     static let fairPiece = 256
 
+    /// Bytes by which a window is opened that make it useful: peers that read little at a time open it by as little.
+    static let fairStep = 64
+
     private var budget = capacity
 
     /// - Returns: false when the peer has used up its budget.

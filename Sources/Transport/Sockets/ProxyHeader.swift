@@ -115,13 +115,14 @@ public struct ProxyHeaderReader: Sendable {
     /// zeros in its place.
     private var isChecksumRight: Bool {
         guard let place = checksumPlace else { return true }
+        guard place.count == 4 else { return false }
         let said = bytes[place].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
         var header = bytes
         header.replaceSubrange(place, with: repeatElement(0, count: place.count))
         return CRC32C.sum(of: header) == said
     }
 
-    /// The first of the facts behind the addresses that is a checksum. What is no list of facts has none.
+    /// The first of the facts behind the addresses that is a checksum, of whatever length. What is no list of facts has none.
     private var checksumPlace: Range<Int>? {
         var offset: Int
         switch bytes[13] >> 4 {
@@ -134,7 +135,7 @@ public struct ProxyHeaderReader: Sendable {
             let value =
                 offset + 3..<offset + 3 + (Int(bytes[offset + 1]) << 8 | Int(bytes[offset + 2]))
             guard value.upperBound <= bytes.count else { return nil }
-            if bytes[offset] == ProxyHeaderReader.checksumType, value.count == 4 { return value }
+            if bytes[offset] == ProxyHeaderReader.checksumType { return value }
             offset = value.upperBound
         }
         return nil

@@ -190,13 +190,20 @@ enum OCSPStaple {
             unsafe ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate)) == 0,
             let digest = unsafe EVP_get_digestbyname(OBJ_nid2sn(OBJ_obj2nid(algorithm)))
         else { return false }
-        if let issuer = unsafe gatehouse_issuer(chain, certificate) {
+        var isIssuerKnown = false
+        for index in unsafe 0..<gatehouse_chain_count(chain) {
+            // One name may be that of several, as where an authority has changed its key.
+            guard let issuer = unsafe gatehouse_chain_member(chain, index),
+                unsafe X509_check_issued(issuer, certificate) == X509_V_OK
+            else { continue }
+            isIssuerKnown = true
             guard let expected = unsafe OCSP_cert_to_id(digest, certificate, issuer) else {
                 return false
             }
             defer { unsafe OCSP_CERTID_free(expected) }
-            return unsafe OCSP_id_cmp(expected, id) == 0
+            if unsafe OCSP_id_cmp(expected, id) == 0 { return true }
         }
+        if isIssuerKnown { return false }
         var hash = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         guard
