@@ -4,7 +4,23 @@
 public enum JSONText {
     /// Appends `"text"`, escaped.
     public static func appendString(_ text: Span<UInt8>, to output: inout [UInt8]) {
+        appendString("\"", text, to: &output)
+    }
+
+    /// Appends a literal that ends with the opening quote, the text, escaped, and the closing quote.
+    public static func appendString(
+        _ opening: StaticString, _ text: Span<UInt8>, to output: inout [UInt8]
+    ) {
+        // Most texts stand for themselves: then all three are one copy.
+        if endOfPlain(text, from: 0) == text.count {
+            return output.append(opening, text, "\"")
+        }
+        output.append(opening)
+        appendEscaped(text, to: &output)
         output.append(0x22)
+    }
+
+    private static func appendEscaped(_ text: Span<UInt8>, to output: inout [UInt8]) {
         var index = 0
         while true {
             let end = endOfPlain(text, from: index)
@@ -34,7 +50,6 @@ public enum JSONText {
                 }
             }
         }
-        output.append(0x22)
     }
 
     /// The first byte from `start` that does not stand for itself in a string (a control, DEL, `"`, `\\`, or none of

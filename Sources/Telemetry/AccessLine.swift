@@ -8,22 +8,22 @@ enum AccessLine {
         appendText("{\"time\":\"", to: &line)
         time.append(record.time, to: &line)
         line.append(0x22)
-        appendField(",\"request_id\":", record.requestID.span, to: &line)
-        appendField(",\"client_address\":", record.clientAddress.span, to: &line)
-        appendField(",\"listener\":", record.listener.span, to: &line)
+        appendField(",\"request_id\":\"", record.requestID.span, to: &line)
+        appendField(",\"client_address\":\"", record.clientAddress.span, to: &line)
+        appendField(",\"listener\":\"", record.listener.span, to: &line)
         appendText(",\"protocol\":\"", to: &line)
         appendText(record.version.text, to: &line)
         line.append(0x22)
-        appendField(",\"method\":", record.method.span, to: &line)
-        appendField(",\"host\":", record.host.span, to: &line)
+        appendField(",\"method\":\"", record.method.span, to: &line)
+        appendField(",\"host\":\"", record.host.span, to: &line)
         appendPath(record, to: &line)
-        appendField(",\"route\":", record.route.span, to: &line)
+        appendField(",\"route\":\"", record.route.span, to: &line)
         appendField(",\"status\":", record.status, to: &line)
         appendField(",\"bytes_in\":", record.bytesIn, to: &line)
         appendField(",\"bytes_out\":", record.bytesOut, to: &line)
         appendField(",\"duration_ms\":", record.duration, to: &line)
         appendField(",\"auth_ms\":", record.authenticationDuration, to: &line)
-        appendField(",\"upstream\":", record.upstream.span, to: &line)
+        appendField(",\"upstream\":\"", record.upstream.span, to: &line)
         appendField(",\"upstream_ms\":", record.upstreamDuration, to: &line)
         appendField(",\"upstream_status\":", record.upstreamStatus, to: &line)
         if let scheme = record.scheme {
@@ -31,16 +31,16 @@ enum AccessLine {
             appendText(scheme.text, to: &line)
             line.append(0x22)
         }
-        appendField(",\"client\":", record.client.span, to: &line)
-        appendField(",\"subject\":", record.subject.span, to: &line)
-        appendField(",\"scopes\":", record.scopes.span, to: &line)
+        appendField(",\"client\":\"", record.client.span, to: &line)
+        appendField(",\"subject\":\"", record.subject.span, to: &line)
+        appendField(",\"scopes\":\"", record.scopes.span, to: &line)
         if let reason = record.reason {
             appendText(",\"reason\":\"", to: &line)
             line.append(contentsOf: reason.rawValue.utf8)
             line.append(0x22)
         }
-        appendField(",\"tls_version\":", record.tlsVersion.span, to: &line)
-        appendField(",\"trace_id\":", record.traceID.span, to: &line)
+        appendField(",\"tls_version\":\"", record.tlsVersion.span, to: &line)
+        appendField(",\"trace_id\":\"", record.traceID.span, to: &line)
         line.append(0x7D)
     }
 
@@ -73,12 +73,12 @@ enum AccessLine {
 
     // MARK: JSON
 
+    /// - Parameter name: with the opening quote of the value.
     private static func appendField(
         _ name: StaticString, _ value: Span<UInt8>, to line: inout [UInt8]
     ) {
         guard !value.isEmpty else { return }
-        appendText(name, to: &line)
-        JSONText.appendString(value, to: &line)
+        JSONText.appendString(name, value, to: &line)
     }
 
     private static func appendField(_ name: StaticString, _ value: Int?, to line: inout [UInt8]) {
@@ -98,8 +98,7 @@ enum AccessLine {
     /// The canonical path, and behind a `?` the redacted query.
     private static func appendPath(_ record: borrowing AccessRecord, to line: inout [UInt8]) {
         guard !record.path.isEmpty else { return }
-        appendText(",\"path\":", to: &line)
-        JSONText.appendString(record.path.span, to: &line)
+        JSONText.appendString(",\"path\":\"", record.path.span, to: &line)
         guard !record.query.isEmpty else { return }
         // The two are escaped one after the other and then joined: no copy of them is made.
         line[line.count - 1] = 0x3F
