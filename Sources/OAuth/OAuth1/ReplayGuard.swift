@@ -140,7 +140,7 @@ public final class ReplayGuard: Sendable {
     ) -> Verdict {
         let bucket = timestamp / bucketSeconds
         let index = shardIndex(of: print)
-        let place = ReplayShares.place(of: client, in: index)
+        let places = ReplayShares.places(of: client, in: index)
         return shards[index].state.withLock { shard in
             if shard.buckets[bucket] == nil || shard.count >= shardCapacity {
                 expire(&shard, now: now)
@@ -148,12 +148,12 @@ public final class ReplayGuard: Sendable {
             // Under the lock, and after what expired: a bucket that is gone has raised the floor.
             guard timestamp > floor.load(ordering: .acquiring) else { return .belowFloor }
             if holds(print, bucket, shard) { return .reused }
-            guard shard.shares.hasRoom(place, free: shardCapacity - shard.count) else {
+            guard shard.shares.hasRoom(places, free: shardCapacity - shard.count) else {
                 return .full
             }
             shard.buckets[bucket, default: []].insert(print)
             shard.count += 1
-            shard.shares.add(place, at: bucket / shareBuckets)
+            shard.shares.add(places, at: bucket / shareBuckets)
             return .accepted
         }
     }
