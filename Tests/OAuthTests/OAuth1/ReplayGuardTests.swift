@@ -245,6 +245,15 @@ struct ReplayGuardTests {
         // But for those few that are counted in the same place as the greedy one.
         #expect((0..<1000).count { claim("honest", $0) } > 900)
         #expect((0..<1000).count { claim("greedy", 2 * capacity + $0) } == 0)
+        // It is told when the first of what it holds is let go of.
+        let verdict = replay.claim(
+            consumer: "proofs", token: "key", client: "greedy", timestamp: Self.now, nonce: "more",
+            now: WallTime(seconds: Self.now + 100))
+        guard case .overShare(let seconds) = verdict else {
+            Issue.record("\(verdict)")
+            return
+        }
+        #expect(seconds > 200 && seconds <= 230)
         // Others like it share what is left, and still something is.
         for number in 0..<3 {
             #expect((0..<capacity).count { claim("greedy \(number)", $0) } > 0)
