@@ -88,11 +88,12 @@ struct CommandsClientTests {
         let fixture = try CommandFixture()
         _ = try fixture.output("client", "add", "shop", "--scope", "orders.read")
         _ = try fixture.output("key", "rotate")
-        let bad = "char(27) || '[2J' || char(155) || char(8238) || char(127) || char(10) || 'x'"
+        let bad =
+            "char(27) || '[2J' || char(155) || char(8238, 1564) || char(127) || char(10) || 'x'"
         try fixture.sql("UPDATE client SET id = 'evil' || \(bad), auth_method = \(bad)")
         try fixture.sql("UPDATE client SET scopes = json_array(\(bad)), audiences = scopes")
         try fixture.sql("UPDATE signing_key SET algorithm = 'ES256' || \(bad)")
-        let id = "evil\u{1B}[2J\u{9B}\u{202E}\u{7F}\nx"
+        let id = "evil\u{1B}[2J\u{9B}\u{202E}\u{61C}\u{7F}\nx"
         for arguments in [
             ["client", "list"], ["client", "list", "--json"], ["client", "show", id],
             ["client", "show", id, "--json"], ["key", "list"], ["key", "list", "--json"],
@@ -101,7 +102,7 @@ struct CommandsClientTests {
             let result = try fixture.gatehouse(arguments)
             #expect(result.status == .code(0), "\(arguments) \(result.error)")
             #expect(result.output.contains("[2J"))
-            for character in ["\u{1B}", "\u{9B}", "\u{202E}", "\u{7F}", "\nx"] {
+            for character in ["\u{1B}", "\u{9B}", "\u{202E}", "\u{61C}", "\u{7F}", "\nx"] {
                 #expect(!result.output.contains(character), "\(arguments)")
                 #expect(!result.error.contains(character), "\(arguments)")
             }

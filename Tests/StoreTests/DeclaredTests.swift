@@ -140,4 +140,43 @@ struct DeclaredTests {
         #expect(try revocations(store).map(\.issuedBefore.seconds).sorted() == [90, now - 410])
         #expect(try declared("x") == nil)
     }
+
+    /// Nor is the store needed for every token: while it was away, those who were declared went on getting some.
+    @Test func tokensOfTheTimeWhenNobodyCouldDeclareEnd() throws {
+        let store = try bench.open(.redis)
+        let now = WallTime.now().seconds
+        try set("client:a=\(now - 900)", "since=\(now - 300)", "seen=\(now - 10)")
+        try declare(["b"], at: WallTime(seconds: now), store)
+        #expect(
+            try revocations(store).map(\.issuedBefore) == [WallTime(seconds: now - 210)])
+        // By this gateway's clock it may not be over yet.
+        try set("client:c=\(now - 900)")
+        try declare(["b"], at: WallTime(seconds: now - 220), store)
+        #expect(
+            try revocations(store).map(\.issuedBefore.seconds).sorted() == [now - 220, now - 210])
+    }
+
+    /// Who is declared does not look as if it had left only because what others left behind cannot be written.
+    @Test func whoIsDeclaredStaysWhileNothingCanBeRevoked() throws {
+        let server = try CommonRedis.shared.get().server
+        let store = try bench.open(.redis)
+        let now = WallTime.now().seconds
+        try set(
+            "client:a=\(now - 500)", "client:b=\(now - 100)", "client:c=\(now - 500)",
+            "since=\(now - 1000)", "seen=\(now - 10)")
+        let order = bench.prefix + "revocations:order"
+        try server.command("SET", order, "spoilt")
+        for _ in 0..<2 {
+            #expect(throws: StoreError.self) {
+                try declare(["b", "c"], at: WallTime(seconds: now), store)
+            }
+        }
+        #expect(try declared("b") ?? 0 >= now)
+        // What is to be revoked is not forgotten, of those who are back neither.
+        #expect(try declared("a") == now - 500 && declared("c") == now - 500)
+        try server.command("DEL", order)
+        try declare(["b", "c"], at: WallTime(seconds: now), store)
+        #expect(Set(try revocations(store).map(\.target)) == [.client(id: "a"), .client(id: "c")])
+        #expect(try declared("a") == nil && declared("c") ?? 0 >= now)
+    }
 }

@@ -205,7 +205,7 @@ extension Exchange {
         case .accepted: provedOAuth1(claim)
         case .reused: refuseOAuth1(.nonceReused)
         case .belowFloor: refuseOAuth1(.timestampOutOfWindow)
-        case .full: refuse(.storeUnavailable)
+        case .full, .overShare: refuseUnremembered(claim, verdict)
         case .aboveCeiling(let fingerprint):
             // A client whose clock runs ahead: its nonce is made durable before it is accepted.
             let nonce = FutureNonce(timestamp: timestamp, fingerprint: fingerprint)
@@ -220,17 +220,16 @@ extension Exchange {
     private func claimSharedNonce(_ claim: OAuth1Claim, _ timestamp: Int64, _ nonce: String) {
         let now = worker.loop.wallNow
         // Where it may come to our own memory it must know all that passed, also while the store was there.
-        var isOurs = false
+        var own: ReplayGuard.Verdict?
         if snapshot.configuration.oauth1.onStoreFailure == .local {
-            switch worker.shared.replay.nonces.claimDurable(
+            let verdict = worker.shared.replay.nonces.claimDurable(
                 consumer: claim.consumerKey, token: claim.token ?? "", timestamp: timestamp,
                 nonce: nonce, now: now)
-            {
-            case .accepted: isOurs = true
+            switch verdict {
             case .reused: return refuseOAuth1(.nonceReused)
             case .belowFloor: return refuseOAuth1(.timestampOutOfWindow)
-            // The store alone can tell then.
-            case .full, .aboveCeiling: break
+            // Without room here the store alone can tell.
+            case .accepted, .full, .overShare, .aboveCeiling: own = verdict
             }
         }
         let window = snapshot.oauth1.timestampWindowSeconds
@@ -249,8 +248,8 @@ extension Exchange {
             // Nothing is wrong with the client's clock.
             case .success(.forgotten): exchange.refuse(.storeUnavailable)
             // Nobody knows whether it was used elsewhere: refused, unless the operator has decided otherwise.
-            case .failure where isOurs: exchange.provedOAuth1(claim)
-            case .failure: exchange.refuse(.storeUnavailable)
+            case .failure where own == .accepted: exchange.provedOAuth1(claim)
+            case .failure: exchange.refuseUnremembered(claim, own ?? .full)
             }
         }
     }
@@ -294,8 +293,14 @@ extension Exchange {
         case .accepted: provedOAuth1(claim)
         case .reused: refuseOAuth1(.nonceReused)
         case .belowFloor: refuseOAuth1(.timestampOutOfWindow)
-        case .full, .aboveCeiling: refuse(.storeUnavailable)
+        case .full, .overShare, .aboveCeiling: refuseUnremembered(claim, verdict)
         }
+    }
+
+    /// The log says whose signature held: a client that is over its share can be found.
+    private func refuseUnremembered(_ claim: OAuth1Claim, _ verdict: ReplayGuard.Verdict) {
+        record.client = Array(claim.consumerKey.utf8)
+        refuse(Refusal(unremembered: verdict))
     }
 
     private func provedOAuth1(_ claim: OAuth1Claim) {

@@ -20,6 +20,8 @@ extension Exchange {
         do throws(DPoPError) {
             let proof = try readProof(
                 proofTargets.ofRequest, boundTo: thumbprint, worker.authenticator.proofs)
+            // Should it be over its share, the log says who it is.
+            record.client.replace(with: principal.clientBytes)
             // Another issuer's client of the same name is somebody else.
             use(proof, of: "\(token.issuerName) \(token.clientID)") { exchange in
                 exchange.provedPossession(of: token, principal)
@@ -130,7 +132,14 @@ extension Exchange {
             // Nobody knows whether it was used elsewhere.
             return record(proof, next) { exchange in exchange.refuse(.storeUnavailable) }
         }
-        useHere(proof, client) { exchange in exchange.record(proof, next, whenAway: next) }
+        let verdict = claimHere(proof, client)
+        switch verdict {
+        case .accepted: record(proof, next, whenAway: next)
+        case .full, .overShare, .aboveCeiling:
+            // The store alone can tell then.
+            record(proof, next) { $0.refuse(Refusal(unremembered: verdict)) }
+        case .reused, .belowFloor: judge(verdict, proof, next)
+        }
     }
 
     private func record(
@@ -167,10 +176,13 @@ extension Exchange {
     }
 
     private func useHere(_ proof: DPoPProof, _ client: String, _ next: (Exchange) -> Void) {
-        let verdict = worker.shared.replay.proofs.claimDurable(
+        judge(claimHere(proof, client), proof, next)
+    }
+
+    private func claimHere(_ proof: DPoPProof, _ client: String) -> ReplayGuard.Verdict {
+        worker.shared.replay.proofs.claimDurable(
             consumer: proof.replaySpace, token: proof.replayKey, client: client,
             timestamp: proof.issuedAt, nonce: proof.tokenID, now: worker.loop.wallNow)
-        judge(verdict, proof, next)
     }
 
     private func judge(
@@ -180,7 +192,7 @@ extension Exchange {
         case .accepted: next(self)
         case .reused: refuseProof(.reused)
         case .belowFloor: refuseProof(.tooOld)
-        case .full, .aboveCeiling: refuse(.storeUnavailable)
+        case .full, .overShare, .aboveCeiling: refuse(Refusal(unremembered: verdict))
         }
     }
 }

@@ -30,8 +30,11 @@ public final class ReplayGuard: Sendable {
         case belowFloor
         /// Make the fingerprint durable, then `claimDurable`.
         case aboveCeiling(fingerprint: [UInt8])
-        /// No room, or none for this client: nothing can be accepted safely.
+        /// No room: nothing can be accepted safely.
         case full
+        /// This client holds all that it may; others have room. It cannot have more before the oldest of what is
+        /// remembered is let go of, in so many seconds.
+        case overShare(retryAfterSeconds: Int64)
     }
 
     /// Which two are the same.
@@ -140,7 +143,7 @@ public final class ReplayGuard: Sendable {
     ) -> Verdict {
         let bucket = timestamp / bucketSeconds
         let index = shardIndex(of: print)
-        let place = ReplayShares.place(of: client, in: index)
+        let places = ReplayShares.places(of: client, in: index)
         return shards[index].state.withLock { shard in
             if shard.buckets[bucket] == nil || shard.count >= shardCapacity {
                 expire(&shard, now: now)
@@ -148,12 +151,14 @@ public final class ReplayGuard: Sendable {
             // Under the lock, and after what expired: a bucket that is gone has raised the floor.
             guard timestamp > floor.load(ordering: .acquiring) else { return .belowFloor }
             if holds(print, bucket, shard) { return .reused }
-            guard shard.shares.hasRoom(place, free: shardCapacity - shard.count) else {
-                return .full
+            let free = shardCapacity - shard.count
+            guard free > 0 else { return .full }
+            guard shard.shares.hasRoom(places, free: free) else {
+                return .overShare(retryAfterSeconds: seconds(untilLetGoOf: shard, now))
             }
             shard.buckets[bucket, default: []].insert(print)
             shard.count += 1
-            shard.shares.add(place, at: bucket / shareBuckets)
+            shard.shares.add(places, at: bucket / shareBuckets)
             return .accepted
         }
     }
@@ -186,6 +191,13 @@ public final class ReplayGuard: Sendable {
         guard let newest else { return }
         shard.shares.remove(before: oldest / shareBuckets)
         raiseFloor(to: newest * bucketSeconds + bucketSeconds - 1)
+    }
+
+    /// When the oldest bucket leaves the window.
+    private func seconds(untilLetGoOf shard: Shard, _ now: WallTime) -> Int64 {
+        guard let oldest = shard.buckets.keys.min() else { return 1 }
+        let window = windowSeconds.load(ordering: .acquiring)
+        return max(1, (oldest + 1) * bucketSeconds + window - now.seconds)
     }
 
     private func fingerprint(

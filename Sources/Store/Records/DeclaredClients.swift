@@ -7,7 +7,8 @@ public enum DeclaredClients {
     /// A client that no gateway of a fleet has declared for so long has left.
     static let absence: Duration = .seconds(180)
     /// After a gateway of a fleet has last declared a client it may issue tokens to it for one interval, by a clock that
-    /// is a minute ahead. One that is back has been away for longer.
+    /// is a minute ahead; while no gateway could declare anything, as long as that lasted. One that is back has been away
+    /// for longer.
     static let lastTokens: Duration = .seconds(90)
     /// Where there is one gateway: a request that came before the reload may get its token after it.
     private static let requestSeconds: Int64 = 5

@@ -6,31 +6,34 @@ extension RedisState {
     func declareClients(
         _ ids: Set<String>, now: WallTime, until: WallTime
     ) throws(StoreError) {
+        // First of all: should anything fail behind it, those who are declared do not look as if they had left.
+        let arguments =
+            ["\(DeclaredClients.absence.components.seconds)"] + ids.sorted()
         let reply = try ask(
             .script(
-                .left, keys: [keys.declared, keys.clients],
-                "\(DeclaredClients.absence.components.seconds)"))
+                .declare, keys: [keys.declared, keys.clients],
+                arguments: arguments.map { Array($0.utf8) }))
         let words = reply.elements?.map { $0.bytes ?? [] } ?? []
         var gone: [[UInt8]] = []
         var revocations: [StoreItem] = []
-        for index in stride(from: 0, to: words.count - 2, by: 3) {
-            gone += words[index...index + 1]
-            guard words[index + 2] != Array("1".utf8) else { continue }
-            // One that is no number revokes nothing and goes: nobody knows when that client was there.
-            let last = Int64(String(decoding: words[index + 1], as: UTF8.self)) ?? 0
-            let end = last + DeclaredClients.lastTokens.components.seconds
+        for index in stride(from: 0, to: words.count - 3, by: 4) {
+            let id = String(decoding: words[index], as: UTF8.self)
+            gone += words[index...index + 1] + [Array(ids.contains(id) ? "1".utf8 : "0".utf8)]
+            guard words[index + 3] != Array("1".utf8) else { continue }
+            // 0, which revokes nothing, of one whose time is no number: nobody knows when that client was there.
+            let seen = Int64(String(decoding: words[index + 2], as: UTF8.self)) ?? 0
+            let end = seen + DeclaredClients.lastTokens.components.seconds
             revocations.append(
                 .revoke(
                     Revocation(
-                        .client(id: String(decoding: words[index], as: UTF8.self)),
+                        .client(id: id),
                         issuedBefore: WallTime(seconds: min(end, now.seconds)), until: until)))
         }
+        guard !gone.isEmpty else { return }
         // Before they are forgotten: whoever dies in between leaves it to the next.
         for result in try perform(revocations) {
             if case .failed(let error) = result { throw error }
         }
-        let declared = ids.sorted().map { Array($0.utf8) }
-        let arguments = [Array("\(gone.count / 2)".utf8)] + gone + declared
-        _ = try ask(.script(.declare, keys: [keys.declared], arguments: arguments))
+        _ = try ask(.script(.forget, keys: [keys.declared], arguments: gone))
     }
 }

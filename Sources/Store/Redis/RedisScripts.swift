@@ -187,6 +187,7 @@ enum RedisScript: String, CaseIterable, Sendable {
 
     /// Numbers go up with the clock, so that none is given twice even after some were lost. One more than a day ahead of it
     /// was never given, and is not counted on from: where doubles have no room for the next, nobody would hear of it.
+    /// The hash comes last: where one of the others cannot be written, who tries again is not told that all is there.
     /// KEYS: last, revocations, order, expiry. ARGV: target, issued before, until.
     case revoke = """
         local before, ends = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -204,10 +205,10 @@ enum RedisScript: String, CaseIterable, Sendable {
         if not (last <= time + 86400000000) then last = 0 end
         last = math.max(last + 1, time)
         redis.call('SET', KEYS[1], string.format('%.0f', last))
-        redis.call('HSET', KEYS[2], ARGV[1],
-            string.format('{"issued_before":%.0f,"until":%.0f}', before, ends))
         redis.call('ZADD', KEYS[3], string.format('%.0f', last), ARGV[1])
         redis.call('ZADD', KEYS[4], string.format('%.0f', ends), ARGV[1])
+        redis.call('HSET', KEYS[2], ARGV[1],
+            string.format('{"issued_before":%.0f,"until":%.0f}', before, ends))
         return 1
         """
 
@@ -240,41 +241,45 @@ enum RedisScript: String, CaseIterable, Sendable {
         return #found
         """
 
-    /// Those clients of confs that have left: no gateway has declared them for ARGV[1] seconds, of which somebody was there
-    /// all the time to see that. While nobody was, none has left. For each its id, when it was declared last, and 1 if it
-    /// lives on in the store.
-    /// KEYS: declared, clients. ARGV: seconds.
-    case left = """
+    /// Notes who is declared now, and tells those clients of confs that have left: no gateway has declared them for ARGV[1]
+    /// seconds, of which somebody was there all the time to see that. While nobody was, none has left. For each its id, when
+    /// it was declared last, from when on that was seen, and 1 if it lives on in the store. They stay as they are until
+    /// `forget`, also where they are declared now.
+    /// KEYS: declared, clients. ARGV: seconds, then the ids.
+    case declare = """
         local time, limit = tonumber(redis.call('TIME')[1]), tonumber(ARGV[1])
         local marks = redis.call('HMGET', KEYS[1], 'seen', 'since')
         local seen, since = tonumber(marks[1] or ''), tonumber(marks[2] or '')
         if not seen or not since or time - seen > limit / 2 then since = time end
         redis.call('HSET', KEYS[1], 'seen', time, 'since', since)
-        local stored, left = redis.call('HGETALL', KEYS[1]), {}
+        local stored, left, away = redis.call('HGETALL', KEYS[1]), {}, {}
         for i = 1, #stored, 2 do
             local id = string.match(stored[i], '^client:(.*)$')
-            local last = tonumber(stored[i + 1]) or 0
-            if id and time - math.max(last, since) > limit then
+            local last = tonumber(stored[i + 1])
+            if id and time - math.max(last or 0, since) > limit then
+                away[id] = true
                 left[#left + 1] = id
                 left[#left + 1] = stored[i + 1]
+                left[#left + 1] = string.format('%.0f', last and math.max(last, since) or 0)
                 left[#left + 1] = redis.call('HGET', KEYS[2], id) and '1' or '0'
             end
+        end
+        for i = 2, #ARGV do
+            if not away[ARGV[i]] then redis.call('HSET', KEYS[1], 'client:' .. ARGV[i], time) end
         end
         return left
         """
 
-    /// Forgets those that have left, unless somebody has declared them meanwhile, and notes who is declared now.
-    /// KEYS: declared. ARGV: how many have left, for each its id and when it was declared last, then the ids.
-    case declare = """
-        local time, gone = redis.call('TIME')[1], tonumber(ARGV[1])
-        for i = 2, 2 * gone, 2 do
+    /// Forgets those that have left, unless somebody has declared them meanwhile, and notes those that are back.
+    /// KEYS: declared. ARGV: for each its id, when it was declared last, and 1 if it is declared now.
+    case forget = """
+        local time = redis.call('TIME')[1]
+        for i = 1, #ARGV, 3 do
             local field = 'client:' .. ARGV[i]
             if redis.call('HGET', KEYS[1], field) == ARGV[i + 1] then
                 redis.call('HDEL', KEYS[1], field)
             end
-        end
-        for i = 2 * gone + 2, #ARGV do
-            redis.call('HSET', KEYS[1], 'client:' .. ARGV[i], time)
+            if ARGV[i + 2] == '1' then redis.call('HSET', KEYS[1], field, time) end
         end
         return 1
         """

@@ -143,6 +143,18 @@ import Testing
         #expect(try problem(written)["type"] as? String == "urn:gatehouse:reason:rate_limited")
     }
 
+    /// Who is sent to the store finds it well when the client alone has used up its share.
+    @Test func whoIsOverItsShareIsToldWhenToComeAgain() throws {
+        let over = try reply(Refusal(unremembered: .overShare(retryAfterSeconds: 64)))
+        #expect(over.startLine == "HTTP/1.1 429 Too Many Requests")
+        #expect(over.values("Retry-After") == ["64"])
+        #expect(over.values("RateLimit-Policy") == [])
+        #expect(try problem(over)["type"] as? String == "urn:gatehouse:reason:rate_limited")
+        for verdict in [ReplayGuard.Verdict.full, .aboveCeiling(fingerprint: [])] {
+            #expect(Refusal(unremembered: verdict) == Refusal(.storeUnavailable))
+        }
+    }
+
     static let statuses: [Int: [Reason]] = [
         400: [
             .malformedCredentials, .duplicateCredentials, .unsupportedSignatureMethod, .badPath,

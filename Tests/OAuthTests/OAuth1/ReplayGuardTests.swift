@@ -1,6 +1,7 @@
-import OAuth
 import Primitives
 import Testing
+
+@testable import OAuth
 
 /// A nonce passes once: across threads, restarts, crashes, clock steps and a full table.
 struct ReplayGuardTests {
@@ -244,6 +245,15 @@ struct ReplayGuardTests {
         // But for those few that are counted in the same place as the greedy one.
         #expect((0..<1000).count { claim("honest", $0) } > 900)
         #expect((0..<1000).count { claim("greedy", 2 * capacity + $0) } == 0)
+        // It is told when the first of what it holds is let go of.
+        let verdict = replay.claim(
+            consumer: "proofs", token: "key", client: "greedy", timestamp: Self.now, nonce: "more",
+            now: WallTime(seconds: Self.now + 100))
+        guard case .overShare(let seconds) = verdict else {
+            Issue.record("\(verdict)")
+            return
+        }
+        #expect(seconds > 200 && seconds <= 230)
         // Others like it share what is left, and still something is.
         for number in 0..<3 {
             #expect((0..<capacity).count { claim("greedy \(number)", $0) } > 0)
@@ -253,6 +263,27 @@ struct ReplayGuardTests {
         // What was let go of is nobody's any more.
         let later = Self.now + 10_000
         #expect((0..<2 * capacity).count { claim("greedy", $0, at: later) } > capacity * 5 / 8)
+    }
+
+    /// However many clients hold all that they may, few others are taken for one of them.
+    @Test(arguments: [(1, 0.005), (10, 0.005), (100, 0.06)])
+    func fewAreCountedWithThoseWhoHoldAll(greedy: Int, limit: Double) {
+        let parts = 64
+        let honest = 400
+        var refused = 0
+        for part in 0..<parts {
+            var shares = ReplayShares()
+            for client in 0..<greedy {
+                let places = ReplayShares.places(of: "greedy \(client)", in: part)
+                for _ in 0..<3 { shares.add(places, at: 0) }
+                #expect(!shares.hasRoom(places, free: 1))
+            }
+            refused += (0..<honest).count { client in
+                let places = ReplayShares.places(of: "honest \(client)", in: part)
+                return !shares.hasRoom(places, free: 1)
+            }
+        }
+        #expect(Double(refused) / Double(parts * honest) < limit)
     }
 
     /// The clock steps an hour ahead and back: records that were dropped meanwhile let nothing pass
