@@ -302,10 +302,10 @@ struct CommandsClientTests {
             let id = "client-\(index)"
             let process = try RunningProcess(
                 fixture.binary, ["client", "add", id, "--config", fixture.conf])
-            // Every other one is killed as soon as it has shown something, the rest at ever later moments.
+            // Every other one is killed as soon as it has shown the secret, the rest at ever later moments.
             if index % 2 == 0 {
-                try process.waitUntil("output") {
-                    !process.standardOutput.isEmpty
+                try process.waitUntil("the secret") {
+                    value("client_secret", in: process.standardOutput) != nil
                 }
             } else {
                 _ = poll(nil, 0, Int32(index * 2))
