@@ -40,8 +40,18 @@ struct CellRate: Sendable, Equatable {
     }
 
     /// What is kept once a request that was counted is taken back.
+    ///
+    /// Exactly what was before, if it comes at once. What time has filled again meanwhile is given back a second time, of what
+    /// others have drawn since: no more than one request for each that is taken back.
     func takenBack(_ arrival: UInt64) -> UInt64 {
         arrival > interval ? arrival - interval : 0
+    }
+
+    /// What is kept once it is known that nothing passes elsewhere.
+    ///
+    /// - Parameter wait: nanoseconds until one would pass there; here nobody waits for longer than one interval either.
+    func usedUp(_ arrival: UInt64, wait: UInt64, at now: UInt64) -> UInt64 {
+        max(arrival, now.addedSaturating(tolerance).addedSaturating(min(wait, interval)))
     }
 }
 

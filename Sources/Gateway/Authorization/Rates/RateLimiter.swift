@@ -7,9 +7,14 @@ import Telemetry
 /// Counts requests against their limits, for all workers.
 ///
 /// A gateway on its own counts in its table. Gateways that share a store are counted there: but first here, so that what
-/// this one alone refuses costs the store nothing, and so that it can go on by itself while the store is away. What the
-/// store refuses is given back here; so the table has what has passed through this gateway, which is never more than what
-/// the store has.
+/// this one alone refuses costs the store nothing, and so that it can go on by itself while the store is away.
+///
+/// What the store refuses is given back here, but for the budget that it was refused for: that one is known to be used up,
+/// and until the store would let one pass it is refused here without asking. Else whoever has used up a budget elsewhere
+/// would draw on all others of this table for as long as each answer takes, and others would find them empty. So the table
+/// has what is under way, what has passed through this gateway, a little less where an answer came late
+/// (`CellRate.takenBack`), and what the store has said is used up. It has more than the store only of what passed while
+/// the store was away, or was lost there.
 final class RateLimiter: Sendable {
     let table = RateTable()
     private let hash = KeyedHash()
@@ -51,8 +56,9 @@ final class RateLimiter: Sendable {
         switch result {
         case .success(.passes):
             storeAnswered()
-        case .success(.refused):
+        case .success(.refused(let index, let wait)):
             table.giveBack(claims)
+            table.useUp(claims[index], wait: wait, at: .now())
             storeAnswered()
         case .failure(let error):
             storeFailed(error, at: .now())

@@ -103,6 +103,15 @@ final class RateTable: Sendable {
         }
     }
 
+    /// The request was refused elsewhere for the sake of this budget: nothing passes here either before it does there.
+    func useUp(_ claim: Claim, wait: UInt64, at now: MonotonicInstant) {
+        locked(claim).state.withLock { shard in
+            let arrival = claim.rate.cells.usedUp(
+                arrival(of: claim.key, shard), wait: wait, at: now.nanoseconds)
+            keep(arrival, of: claim.key, at: now.nanoseconds, &shard)
+        }
+    }
+
     /// How many budgets are not full.
     func count(at now: MonotonicInstant) -> Int {
         shards.reduce(0) { sum, shard in

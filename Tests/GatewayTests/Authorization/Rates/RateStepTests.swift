@@ -109,6 +109,41 @@ struct RateStepTests {
         #expect(!alone.asksStore(at: now))
     }
 
+    /// A budget that others have used up is refused here too, unasked, and all that was drawn beside it is there again.
+    @Test func whatTheStoreRefusesIsKnown() {
+        func claim(_ subject: RateLimit.Subject, _ burst: Int) -> RateTable.Claim {
+            let limit = RateLimit(1, per: .hour, burst: burst, of: subject)
+            let rate = CompiledRate(limit, of: .listener("l"))
+            return limiter.claim(rate, rate.identity)
+        }
+        let (client, route) = (claim(.client, 9), claim(.route, 3))
+        let claims = [client, route].sorted {
+            RateTable.shard(of: $0.key) < RateTable.shard(of: $1.key)
+        }
+        let index = claims[0].key == client.key ? 0 : 1
+        func takes(_ some: [RateTable.Claim]) -> Bool {
+            if case .passes = limiter.table.take(some, at: .now()) { true } else { false }
+        }
+        #expect(takes(claims) && takes(claims))
+        limiter.settle(claims, .success(.refused(index: index, wait: 1_800_000_000_000)))
+        // The answer to the other, which was asked at the same time, takes nothing of that away.
+        limiter.settle(claims, .success(.refused(index: index, wait: 1_799_000_000_000)))
+        guard case .refused(let rate, let wait) = limiter.table.take(claims, at: .now()) else {
+            Issue.record("it passed")
+            return
+        }
+        #expect(rate === client.rate)
+        #expect((1_790_000_000_000...1_800_000_000_000).contains(wait))
+        #expect(takes([route]) && takes([route]) && takes([route]) && !takes([route]))
+        // However long the store says, no longer than until one more would be there.
+        limiter.settle([route], .success(.refused(index: 0, wait: .max)))
+        guard case .refused(_, let most) = limiter.table.take([route], at: .now()) else {
+            Issue.record("it passed")
+            return
+        }
+        #expect(most <= 3_600_000_000_000)
+    }
+
     /// While the store is away one request in a second asks for it.
     @Test func aStoreThatIsAwayIsAskedOnceInASecond() {
         func asks(_ milliseconds: UInt64) -> Bool {
