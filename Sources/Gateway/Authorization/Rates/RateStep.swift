@@ -80,8 +80,8 @@ struct RateStep {
             switch address?.unmapped {
             case nil: (0, 0)
             case .v4(let value): (UInt64(value), 4)
-            // Behind NAT64 (RFC 6052) all of IPv4 is one /64.
-            case .v6(0x0064_FF9B_0000_0000, let low): (low & 0xFFFF_FFFF, 4)
+            // Behind NAT64 (RFC 6052) all of IPv4 is one /96.
+            case .v6(0x0064_FF9B_0000_0000, let low) where low >> 32 == 0: (low, 4)
             case .v6(let high, _): (high, 8)
             }
         for index in (0..<count).reversed() {

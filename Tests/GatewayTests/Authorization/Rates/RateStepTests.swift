@@ -40,6 +40,9 @@ struct RateStepTests {
         // Behind NAT64 each address of IPv4 is one.
         #expect(same("192.0.2.1", "64:ff9b::192.0.2.1"))
         #expect(!same("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2"))
+        // The rest of that /64 is no address of IPv4.
+        #expect(!same("192.0.2.1", "64:ff9b::1:192.0.2.1"))
+        #expect(same("64:ff9b::1:192.0.2.1", "64:ff9b:0:0:8000::9"))
         #expect(same(nil, nil) && !same(nil, "0.0.0.0") && !same(nil, "::"))
     }
 
