@@ -28,13 +28,14 @@ struct RateFleetTests {
                     client two { secret_file \(keys.file("secret")); scopes read; }
                     upstream up { server 127.0.0.1:\(upstream.port); }
                     route / { upstream up; authenticate none; }
-                    route /storm { upstream up; authenticate none; rate_limit 1/h burst 40 per address; rate_limit 30/h burst 1000 per route; }
+                    route /storm { upstream up; authenticate none; rate_limit 1/h burst 40 per route; rate_limit 30/h burst 1000 per route; }
                     route /later { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
-                    route /away { upstream up; authenticate none; rate_limit 1/h burst 5 per address; }
+                    route /away { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
+                    route /near { upstream up; authenticate none; rate_limit 1/h burst 2 per address; rate_limit 1/h burst 2 per client; }
                     route /ask { upstream up; authenticate none; rate_limit 1000/s per route; }
                     route /given { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
                     route /shared { upstream up; authenticate bearer; rate_limit 1/h burst 10 per client; rate_limit 1000/s burst 5 per route; }
-                    route /back { upstream up; authenticate none; rate_limit 1/h burst 5 per client; }
+                    route /back { upstream up; authenticate none; rate_limit 1/h burst 5 per route; }
                     """))
         }
     }
@@ -84,7 +85,7 @@ struct RateFleetTests {
         for index in 0..<3 {
             let reply = try get(index, "/storm")
             #expect(reply.status == 429)
-            #expect(reply.values("ratelimit-policy") == [#""route-address";q=1;w=3600"#])
+            #expect(reply.values("ratelimit-policy") == [#""route-route";q=1;w=3600"#])
             let seconds = try #require(reply.values("retry-after").first.flatMap { Int($0) })
             #expect((3500...3600).contains(seconds))
         }
@@ -119,6 +120,15 @@ struct RateFleetTests {
         #expect(statuses.all == [Int](repeating: 200, count: 10))
         // Nor has it cost the store anything but the ten, and what the gateways look for by themselves.
         #expect(try scripts() - asked < 200)
+    }
+
+    /// Each gateway by itself; the store has nothing of them, whether or not the address stands for a client.
+    @Test func addressesAreCountedByEachGateway() throws {
+        for index in 0..<3 {
+            #expect(
+                try (0..<4).map { _ in try get(index, "/near").status } == [200, 200, 429, 429])
+        }
+        #expect(try redis.command("KEYS", "gatehouse:rate:*").isEmpty)
     }
 
     /// How many scripts Redis has run.

@@ -66,18 +66,20 @@ extension Exchange {
         if case .refused(let rate, let wait) = limiter.table.take(worker.rateStep.claims, at: now) {
             return refuse(Refusal(rate, wait: wait))
         }
-        guard limiter.asksStore(at: now) else { return next(self) }
         let claims = worker.rateStep.claims
-        let asked = claims.map { claim in
+        let shared = claims.filter(\.isShared)
+        guard !shared.isEmpty, limiter.asksStore(at: now) else { return next(self) }
+        let asked = shared.map { claim in
             let limit = claim.rate.limit
             return RateClaim(id: claim.id, interval: limit.interval, burst: limit.burst)
         }
-        ask(.takeRates(asked), settling: { limiter.settle(claims, $0) }) { exchange, result in
+        ask(.takeRates(asked), settling: { limiter.settle(claims, shared, $0) }) {
+            exchange, result in
             guard case .success(.refused(let index, let wait)) = result else {
                 // Where the store has failed it has been counted here.
                 return next(exchange)
             }
-            exchange.refuse(Refusal(claims[index].rate, wait: wait))
+            exchange.refuse(Refusal(shared[index].rate, wait: wait))
         }
     }
 }

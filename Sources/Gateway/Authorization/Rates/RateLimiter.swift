@@ -7,7 +7,9 @@ import Telemetry
 /// Counts requests against their limits, for all workers.
 ///
 /// A gateway on its own counts in its table. Gateways that share a store are counted there: but first here, so that what
-/// this one alone refuses costs the store nothing, and so that it can go on by itself while the store is away.
+/// this one alone refuses costs the store nothing, and so that it can go on by itself while the store is away. Budgets of
+/// addresses stay here always: anybody has as many as there are addresses, and whoever asks from many, proven or not, would
+/// fill the store with them.
 ///
 /// What the store refuses is given back here, but for the budget that it was refused for: that one is known to be used up,
 /// and until the store would let one pass it is refused here without asking. Else whoever has used up a budget elsewhere
@@ -31,9 +33,14 @@ final class RateLimiter: Sendable {
         self.errors = errors
     }
 
-    /// - Parameter bytes: what the budget is known by.
-    func claim(_ rate: CompiledRate, _ bytes: [UInt8]) -> RateTable.Claim {
-        RateTable.Claim(
+    /// - Parameters:
+    ///   - bytes: what the budget is known by.
+    ///   - isOfAddress: whether an address is in it, of which there may be any number.
+    func claim(
+        _ rate: CompiledRate, _ bytes: [UInt8], isOfAddress: Bool
+    ) -> RateTable.Claim {
+        let storeKey = isOfAddress ? nil : storeKey
+        return RateTable.Claim(
             rate: rate, key: hash.hash(bytes.span),
             id: storeKey.map { Array(Digest.hash(($0 + bytes).span, .sha256).prefix(16)) } ?? [])
     }
@@ -52,13 +59,20 @@ final class RateLimiter: Sendable {
     }
 
     /// What the store has said of a request that was counted here, whether or not anybody still waits for it.
-    func settle(_ claims: [RateTable.Claim], _ result: Result<RateVerdict, StoreError>) {
+    ///
+    /// - Parameters:
+    ///   - claims: all that it was counted in.
+    ///   - shared: those of them that the store was asked about.
+    func settle(
+        _ claims: [RateTable.Claim], _ shared: [RateTable.Claim],
+        _ result: Result<RateVerdict, StoreError>
+    ) {
         switch result {
         case .success(.passes):
             storeAnswered()
         case .success(.refused(let index, let wait)):
             table.giveBack(claims)
-            table.useUp(claims[index], wait: wait, at: .now())
+            table.useUp(shared[index], wait: wait, at: .now())
             storeAnswered()
         case .failure(let error):
             storeFailed(error, at: .now())

@@ -40,14 +40,19 @@ struct RateStep {
         for rate in rates {
             bytes.removeAll(keepingCapacity: true)
             bytes.append(contentsOf: rate.identity)
+            var isOfAddress = false
             switch rate.limit.subject {
-            case .address: append(address)
-            case .client: append(client)
+            case .address:
+                isOfAddress = true
+                append(address)
+            case .client:
+                if case .address = client { isOfAddress = true }
+                append(client)
             case .route:
                 if route.isEmpty { continue }
                 bytes.append(contentsOf: route)
             }
-            insert(limiter.claim(rate, bytes))
+            insert(limiter.claim(rate, bytes, isOfAddress: isOfAddress))
         }
     }
 

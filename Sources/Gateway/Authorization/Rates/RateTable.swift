@@ -15,8 +15,10 @@ final class RateTable: Sendable {
         let rate: CompiledRate
         /// Keyed: nobody can make two budgets one.
         let key: UInt64
-        /// For a store that is shared; else empty.
+        /// For a store that is shared; empty where this gateway counts alone.
         let id: [UInt8]
+
+        var isShared: Bool { !id.isEmpty }
     }
 
     enum Verdict {

@@ -101,9 +101,9 @@ struct RateStepTests {
             errors: ErrorLog(writer: try Self.writer.get(), level: .error))
         let alone = RateLimiter(
             storeKey: nil, errors: ErrorLog(writer: try Self.writer.get(), level: .error))
-        let rate = CompiledRate(RateLimit(1, per: .second, of: .address), of: .listener("l"))
+        let rate = CompiledRate(RateLimit(1, per: .second, of: .client), of: .listener("l"))
         func claim(_ limiter: RateLimiter) -> RateTable.Claim {
-            limiter.claim(rate, Array("192.0.2.1".utf8))
+            limiter.claim(rate, Array("client".utf8), isOfAddress: false)
         }
         #expect(claim(limiter).id == claim(other).id && claim(limiter).id.count == 16)
         #expect(claim(limiter).key != claim(other).key)
@@ -112,12 +112,29 @@ struct RateStepTests {
         #expect(!alone.asksStore(at: now))
     }
 
+    /// Of addresses there are any number: none takes room in the store, not where one stands for a client either.
+    @Test func ofAddressesTheStoreHearsNothing() throws {
+        let address = IPAddress("2001:db8::1")
+        func isShared(_ subject: RateLimit.Subject, _ client: RateSubject) -> Bool? {
+            var step = RateStep()
+            let limit = RateLimit(1, per: .second, of: subject)
+            let rate = CompiledRate(limit, of: .listener("l"))
+            step.add([rate], client: client, address: address, route: [1], to: limiter)
+            return step.claims.first?.isShared
+        }
+        let proven = RateSubject(Principals.oauth1("a"), address: address)
+        #expect(isShared(.client, proven) == true)
+        #expect(isShared(.route, .address(address)) == true)
+        #expect(isShared(.address, proven) == false)
+        #expect(isShared(.client, RateSubject(nil, address: address)) == false)
+    }
+
     /// A budget that others have used up is refused here too, unasked, and all that was drawn beside it is there again.
     @Test func whatTheStoreRefusesIsKnown() {
         func claim(_ subject: RateLimit.Subject, _ burst: Int) -> RateTable.Claim {
             let limit = RateLimit(1, per: .hour, burst: burst, of: subject)
             let rate = CompiledRate(limit, of: .listener("l"))
-            return limiter.claim(rate, rate.identity)
+            return limiter.claim(rate, rate.identity, isOfAddress: false)
         }
         let (client, route) = (claim(.client, 9), claim(.route, 3))
         let claims = [client, route].sorted {
@@ -128,9 +145,9 @@ struct RateStepTests {
             if case .passes = limiter.table.take(some, at: .now()) { true } else { false }
         }
         #expect(takes(claims) && takes(claims))
-        limiter.settle(claims, .success(.refused(index: index, wait: 1_800_000_000_000)))
+        limiter.settle(claims, claims, .success(.refused(index: index, wait: 1_800_000_000_000)))
         // The answer to the other, which was asked at the same time, takes nothing of that away.
-        limiter.settle(claims, .success(.refused(index: index, wait: 1_799_000_000_000)))
+        limiter.settle(claims, claims, .success(.refused(index: index, wait: 1_799_000_000_000)))
         guard case .refused(let rate, let wait) = limiter.table.take(claims, at: .now()) else {
             Issue.record("it passed")
             return
@@ -139,7 +156,7 @@ struct RateStepTests {
         #expect((1_790_000_000_000...1_800_000_000_000).contains(wait))
         #expect(takes([route]) && takes([route]) && takes([route]) && !takes([route]))
         // However long the store says, no longer than until one more would be there.
-        limiter.settle([route], .success(.refused(index: 0, wait: .max)))
+        limiter.settle([route], [route], .success(.refused(index: 0, wait: .max)))
         guard case .refused(_, let most) = limiter.table.take([route], at: .now()) else {
             Issue.record("it passed")
             return
