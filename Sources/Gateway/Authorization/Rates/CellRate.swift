@@ -15,6 +15,9 @@ struct CellRate: Sendable, Equatable {
         tolerance = self.interval.multipliedSaturating(by: UInt64(max(1, burst) - 1))
     }
 
+    /// How long a budget that is used up takes to be full again.
+    var span: UInt64 { tolerance.addedSaturating(interval) }
+
     enum Verdict: Equatable {
         /// - Parameter arrival: to be kept.
         case passes(arrival: UInt64)

@@ -41,7 +41,7 @@ final class RateLimiter: Sendable {
     ) -> RateTable.Claim {
         let storeKey = isOfAddress ? nil : storeKey
         return RateTable.Claim(
-            rate: rate, key: hash.hash(bytes.span),
+            rate: rate, key: RateTable.key(hash.hash(bytes.span), isOfAddress: isOfAddress),
             id: storeKey.map { Array(Digest.hash(($0 + bytes).span, .sha256).prefix(16)) } ?? [])
     }
 

@@ -5,9 +5,12 @@ import Synchronization
 ///
 /// Of a budget a keyed hash and one moment are kept, 16 bytes, in 64 shards with a lock each. A shard is sets of eight
 /// places; a budget lies in one of two sets that its hash names, in the one with more room where it comes new. So the
-/// table never grows and nothing has to be swept: it is 8 MiB when every shard was used, for 524,288 budgets. A new one
-/// takes the place of one that is full again; where both sets have none, of the one among the sixteen that would be full
-/// soonest: whoever floods it with new addresses pushes out the flood.
+/// table never grows and nothing has to be swept: it is 8 MiB when every shard was used, for 524,288 budgets. Half of the
+/// shards are for addresses, of which anybody can bring any number: they push out no client's budget and no route's.
+///
+/// A new one takes the place of one that is full again; where both sets have none, of the one among the sixteen of which
+/// the smallest share is used: whoever floods it with new addresses pushes out the flood. Not of the one that would be full
+/// soonest: a first request under a slow line would push out what is used up under a quick one.
 ///
 /// The locks of a request are taken in the order of the shards, so that all of its budgets are judged as of one moment.
 final class RateTable: Sendable {
@@ -26,14 +29,33 @@ final class RateTable: Sendable {
         case refused(CompiledRate, wait: UInt64)
     }
 
+    /// As many as 64-bit spans have lengths.
     static let shardCount = 64
     static let setsPerShard = 1024
     static let placesPerSet = 8
 
     private struct Entry {
-        var key: UInt64 = 0
+        /// In the place of its lowest bits, which are the shard's number, how many bits its line's span has.
+        private let keyAndBits: UInt64
         /// 0 or past: the budget is full.
-        var arrival: UInt64 = 0
+        var arrival: UInt64
+
+        static let none = Entry(0, CellRate(interval: 1, burst: 1), arrival: 0)
+
+        init(_ key: UInt64, _ cells: CellRate, arrival: UInt64) {
+            let bits = UInt64.bitWidth - 1 - cells.span.leadingZeroBitCount
+            keyAndBits = key & ~UInt64(RateTable.shardCount - 1) | UInt64(bits)
+            self.arrival = arrival
+        }
+
+        func isOf(_ key: UInt64) -> Bool { (keyAndBits ^ key) < UInt64(RateTable.shardCount) }
+
+        /// How much of the budget is used; as its span is known to the power of two, up to twice as much is told.
+        func share(at now: UInt64) -> Double {
+            guard arrival > now else { return 0 }
+            return Double(arrival - now)
+                / Double(UInt64(1) << (keyAndBits & UInt64(RateTable.shardCount - 1)))
+        }
     }
 
     private struct Shard {
@@ -58,6 +80,11 @@ final class RateTable: Sendable {
     /// Where a key lies, and in which order locks are taken.
     static func shard(of key: UInt64) -> Int { Int(key % UInt64(shardCount)) }
 
+    /// - Parameter hash: keyed, of all that the budget is known by.
+    static func key(_ hash: UInt64, isOfAddress: Bool) -> UInt64 {
+        hash & ~1 | (isOfAddress ? 1 : 0)
+    }
+
     /// Draws on every budget, or on none.
     ///
     /// - Parameter claims: in the order of their shards.
@@ -79,7 +106,7 @@ final class RateTable: Sendable {
                 let arrival = arrival(of: claim.key, shard)
                 guard case .refused(let wait, let kept) = claim.rate.cells.judge(arrival, at: now)
                 else { continue }
-                if kept != arrival { keep(kept, of: claim.key, at: now, &shard) }
+                if kept != arrival { keep(kept, of: claim, at: now, &shard) }
                 if wait > refused?.wait ?? 0 { refused = (claim.rate, wait) }
             }
             take(claims, from: end, at: now, &refused)
@@ -89,7 +116,7 @@ final class RateTable: Sendable {
                 guard case .passes(let next) = claim.rate.cells.judge(arrival, at: now) else {
                     continue
                 }
-                keep(next, of: claim.key, at: now, &shard)
+                keep(next, of: claim, at: now, &shard)
             }
         }
     }
@@ -110,7 +137,7 @@ final class RateTable: Sendable {
         locked(claim).state.withLock { shard in
             let arrival = claim.rate.cells.usedUp(
                 arrival(of: claim.key, shard), wait: wait, at: now.nanoseconds)
-            keep(arrival, of: claim.key, at: now.nanoseconds, &shard)
+            keep(arrival, of: claim, at: now.nanoseconds, &shard)
         }
     }
 
@@ -149,8 +176,8 @@ final class RateTable: Sendable {
     private func place(of key: UInt64, _ shard: borrowing Shard) -> Int? {
         guard !shard.entries.isEmpty else { return nil }
         let (first, second) = places(of: key)
-        for place in first where shard.entries[place].key == key { return place }
-        for place in second where shard.entries[place].key == key { return place }
+        for place in first where shard.entries[place].isOf(key) { return place }
+        for place in second where shard.entries[place].isOf(key) { return place }
         return nil
     }
 
@@ -159,31 +186,29 @@ final class RateTable: Sendable {
     }
 
     private func keep(
-        _ arrival: UInt64, of key: UInt64, at now: UInt64, _ shard: inout Shard
+        _ arrival: UInt64, of claim: Claim, at now: UInt64, _ shard: inout Shard
     ) {
         if shard.entries.isEmpty {
-            shard.entries = Array(repeating: Entry(), count: sets * RateTable.placesPerSet)
+            shard.entries = Array(repeating: Entry.none, count: sets * RateTable.placesPerSet)
         }
-        let place = place(of: key, shard) ?? roomiest(for: key, at: now, shard)
-        shard.entries[place] = Entry(key: key, arrival: arrival)
+        let place = place(of: claim.key, shard) ?? roomiest(for: claim.key, at: now, shard)
+        shard.entries[place] = Entry(claim.key, claim.rate.cells, arrival: arrival)
     }
 
     /// A place for a new budget.
     private func roomiest(for key: UInt64, at now: UInt64, _ shard: borrowing Shard) -> Int {
         let (first, second) = places(of: key)
-        func look(_ places: Range<Int>) -> (room: Int, soonest: Int) {
-            var (room, soonest) = (0, places.lowerBound)
+        func look(_ places: Range<Int>) -> (room: Int, least: Int, share: Double) {
+            var (room, least, share) = (0, places.lowerBound, Double.infinity)
             for place in places {
-                let arrival = shard.entries[place].arrival
-                if arrival <= now { room += 1 }
-                if arrival < shard.entries[soonest].arrival { soonest = place }
+                let entry = shard.entries[place]
+                if entry.arrival <= now { room += 1 }
+                if entry.share(at: now) < share { (least, share) = (place, entry.share(at: now)) }
             }
-            return (room, soonest)
+            return (room, least, share)
         }
         let (one, other) = (look(first), look(second))
-        if one.room != other.room { return one.room > other.room ? one.soonest : other.soonest }
-        let isFirst =
-            shard.entries[one.soonest].arrival <= shard.entries[other.soonest].arrival
-        return isFirst ? one.soonest : other.soonest
+        if one.room != other.room { return one.room > other.room ? one.least : other.least }
+        return one.share <= other.share ? one.least : other.least
     }
 }

@@ -132,6 +132,34 @@ struct RateTableTests {
         for key in used { #expect(!Self.passes(table, [Self.claim(rate, key)])) }
     }
 
+    /// The first requests of a flood under a slow line, whose budgets take hours to be full, push out none that is used up
+    /// under a quick one, though it is full in minutes.
+    @Test func aFloodUnderASlowLinePushesOutNothingUsedUpUnderAQuickOne() {
+        let table = RateTable(setsPerShard: 4)
+        let (quick, slow) = (Self.rate(10, 20, .hour), Self.rate(5, 5, .day))
+        let used = Self.keys(20)
+        for key in used {
+            for _ in 0..<10 { #expect(Self.passes(table, [Self.claim(quick, key)])) }
+        }
+        for (number, key) in Self.keys(64 * 4 * 8 * 20).enumerated() {
+            #expect(Self.passes(table, [Self.claim(slow, key)], at: 1_000_000 + UInt64(number)))
+        }
+        for key in used { #expect(!Self.passes(table, [Self.claim(quick, key)])) }
+    }
+
+    /// Not even addresses that have used up theirs take the place of a client's or a route's.
+    @Test func addressesPushOutAddressesAlone() {
+        let table = RateTable(setsPerShard: 4)
+        let (quick, slow) = (Self.rate(1, 20, .hour), Self.rate(1, 5, .day))
+        let used = Self.keys(20).map { RateTable.key($0, isOfAddress: false) }
+        for key in used { #expect(Self.passes(table, [Self.claim(quick, key)])) }
+        for key in Self.keys(64 * 4 * 8 * 20) {
+            let key = RateTable.key(key, isOfAddress: true)
+            _ = Self.passes(table, [Self.claim(slow, key)])
+        }
+        for key in used { #expect(!Self.passes(table, [Self.claim(quick, key)])) }
+    }
+
     /// A budget that is full again needs no place.
     @Test func whatIsFullGoesFirst() {
         let table = RateTable(setsPerShard: 4)
