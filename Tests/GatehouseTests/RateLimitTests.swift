@@ -212,6 +212,16 @@ struct RateLimitTests {
         #expect(try statuses(gateway, "/nowhere", nil) == [429])
     }
 
+    /// Whoever sends what is no request that could pass is bound too.
+    @Test func whatIsRefusedForItsHeadCounts() throws {
+        let gateway = try start(listener: "rate_limit 1/h burst 3 per address;", "")
+        let bad = ["/a//b HTTP/1.1\r\n", "/public HTTP/1.1\r\nExpect: wonders\r\n"]
+        let statuses = try [bad[0], bad[1], bad[1], bad[0], bad[1]].map { line in
+            try gateway.request("GET \(line)\(hostLine)Connection: close\r\n\r\n").status
+        }
+        #expect(statuses == [400, 417, 417, 429, 429])
+    }
+
     @Test func perClientAndPerRouteOfAListener() throws {
         let gateway = try start(
             listener: "rate_limit 1/h burst 4 per client; rate_limit 1/h burst 3 per route;",

@@ -196,16 +196,21 @@ final class Exchange {
         }
         guard identify() else { return refuse(.internalError) }
         guard findClient(trusted: listener.configuration.trustedProxies) else {
+            // It counts for nobody: who sent it through the proxy is not known, and the proxy is not to blame.
             return refuse(.badRequest)
         }
+        let hasPath = canonicalise()
+        // What is refused for its head counts too.
+        if listener.role == .traffic, let rates = snapshot.rates,
+            !meetEarlyRates(rates, hasPath: hasPath)
+        {
+            return
+        }
         if head.hasUnknownExpectation { return refuse(.expectationFailed) }
-        guard canonicalise() else { return refuse(.badPath) }
+        guard hasPath else { return refuse(.badPath) }
         switch listener.role {
-        case .admin:
-            AdminEndpoints.answer(self)
-        case .traffic:
-            guard let rates = snapshot.rates else { return serve() }
-            meetEarlyRates(rates)
+        case .admin: AdminEndpoints.answer(self)
+        case .traffic: serve()
         }
     }
 

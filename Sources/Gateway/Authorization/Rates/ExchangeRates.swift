@@ -7,18 +7,22 @@ import Telemetry
 /// The limits that an exchange meets, each kind in its one step.
 extension Exchange {
     /// Before anything else is looked at: whoever guesses at secrets, or wants signatures checked, is bound too.
-    func meetEarlyRates(_ rates: RatePlan) {
+    ///
+    /// - Parameter hasPath: whether the path is one that can be routed by; else only the listener's lines are met.
+    /// - Returns: false when the request was refused.
+    func meetEarlyRates(_ rates: RatePlan, hasPath: Bool) -> Bool {
         let isOurs = snapshot.authority(on: listener.name).map {
             AuthorityEndpoints.find(canonicalPath, $0) != nil
         }
         // For the log, too, should the request end here.
-        if isOurs != true, case .route(let found) = matchedRoute { route = found }
+        if hasPath, isOurs != true, case .route(let found) = matchedRoute { route = found }
         let index = route?.index
         worker.rateStep.begin()
         rates.forEachEarly(listener: listener.name, route: index) { some in
             add(some, client: .address(clientAddress), rates, index)
         }
-        drawOnBudgets { $0.serve() }
+        // No store is asked about addresses.
+        return worker.rateStep.isEmpty || drawHere(at: .now())
     }
 
     /// Once the request may pass: strangers use up nobody's budget.
@@ -58,14 +62,20 @@ extension Exchange {
             route: route.map { rates.routeIDs[$0] } ?? [], to: worker.shared.rates)
     }
 
+    /// - Parameter now: read anew: other workers' readings are in the table.
+    /// - Returns: false when the request was refused.
+    private func drawHere(at now: MonotonicInstant) -> Bool {
+        let verdict = worker.shared.rates.table.take(worker.rateStep.claims, at: now)
+        guard case .refused(let rate, let wait) = verdict else { return true }
+        refuse(Refusal(rate, wait: wait))
+        return false
+    }
+
     private func drawOnBudgets(_ next: @escaping (Exchange) -> Void) {
         guard !worker.rateStep.isEmpty else { return next(self) }
         let limiter = worker.shared.rates
-        // Read anew: other workers' readings are in the table.
         let now = MonotonicInstant.now()
-        if case .refused(let rate, let wait) = limiter.table.take(worker.rateStep.claims, at: now) {
-            return refuse(Refusal(rate, wait: wait))
-        }
+        guard drawHere(at: now) else { return }
         let claims = worker.rateStep.claims
         let shared = claims.filter(\.isShared)
         guard !shared.isEmpty, limiter.asksStore(at: now) else { return next(self) }
