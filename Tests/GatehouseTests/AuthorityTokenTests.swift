@@ -1,5 +1,6 @@
 import Foundation
 import OAuth
+import Primitives
 import Synchronization
 import TestSupport
 import Testing
@@ -274,6 +275,37 @@ struct AuthorityTokenTests {
         #expect(revoked.status == .code(0), "\(revoked.error)")
         #expect(try eventually(within: .seconds(2)) { try status(gone) == 401 })
         #expect(try status(other) == 200)
+    }
+
+    /// Whoever has caught an assertion and sends it again takes nothing from its client's budget.
+    @Test func anAssertionThatComesAgainCostsItsClientNothing() throws {
+        let signing = try SigningKey(keyID: "k", algorithm: .es256, privateKey: .generate(.p256))
+        let folder = try TemporaryDirectory()
+        let keys = try folder.write(
+            "keys", String(decoding: JWKSDocument.write([signing.published]), as: UTF8.self))
+        let house = try House(
+            more: """
+                client signer {
+                    auth_method private_key_jwt; jwks_file \(keys); scopes read;
+                    rate_limit 1/h burst 2 per client;
+                }
+                """)
+        let now = WallTime.now().seconds
+        func ask(_ name: String) throws -> Int {
+            let claims =
+                #"{"iss":"signer","sub":"signer","aud":"http://127.0.0.1/as","jti":"\#(name)","iat":\#(now),"exp":\#(now + 60)}"#
+            let assertion = String(
+                decoding: try JWTSigner.sign(
+                    claims: Array(claims.utf8), with: signing, type: "jwt"), as: UTF8.self)
+            return try house.post(
+                "/oauth2/token", as: nil,
+                "grant_type=client_credentials&client_assertion=\(assertion)&client_assertion_type="
+                    + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+            ).status
+        }
+        #expect(try ["a", "a", "a", "b", "c"].map(ask) == [200, 401, 401, 200, 429])
+        // That one is used up with it: who comes again signs anew.
+        #expect(try ask("c") == 401)
     }
 
     /// By Authlib's client: RFC 7523, and each assertion once.

@@ -114,8 +114,8 @@ enum AuthorityEndpoints {
         }
     }
 
-    /// Proves a client by what it presents, and goes on: at once, or when the store has remembered that its assertion was
-    /// used.
+    /// Proves a client by what it presents, and goes on under its limits: at once, or when the store has remembered that its
+    /// assertion was used.
     static func prove(
         _ credentials: ClientCredentials, _ exchange: Exchange,
         _ next: @escaping (Exchange, RegisteredClient) -> Void
@@ -135,12 +135,9 @@ enum AuthorityEndpoints {
             }
             throw error
         }
-        exchange.meetRates(ofClient: proven.client.id) { exchange in
-            do throws(TokenRequestError) {
-                try useUp(proven, exchange, next)
-            } catch {
-                refuse(exchange, error)
-            }
+        // Before its limits: who sends an assertion of somebody else's again must not draw on that client's budget.
+        try useUp(proven, exchange) { exchange, client in
+            exchange.meetRates(ofClient: client.id) { next($0, client) }
         }
     }
 
