@@ -25,7 +25,11 @@ final class RateLimiter: Sendable {
     private let errors: ErrorLog
     /// Nobody asks the store before; 0 while it answers. One request in so long waits for a store that is away.
     private let askAgainAt = Atomic<UInt64>(0)
+    /// The last `askAgainAt` in which an answer came, and in how many of them since the last failure.
+    private let answeredUntil = Atomic<UInt64>(0)
+    private let answers = Atomic<Int>(0)
     private static let pause: Duration = .seconds(1)
+    private static let answersToReturn = 3
 
     /// - Parameter storeKey: what ids there are made by, the same on every gateway.
     init(storeKey: [UInt8]?, errors: ErrorLog) {
@@ -74,13 +78,20 @@ final class RateLimiter: Sendable {
             table.giveBack(claims)
             table.useUp(shared[index], wait: wait, at: .now())
             storeAnswered()
+        case .failure(.busy):
+            // Too much waits here, and it was told at once: the store is not away. It has been counted here.
+            break
         case .failure(let error):
             storeFailed(error, at: .now())
         }
     }
 
+    /// One answer does not bring back a store that cannot keep up: it would be asked by all, fail, and so on each second.
+    /// Nor do several that were under way when it failed.
     func storeAnswered() {
-        guard askAgainAt.load(ordering: .relaxed) > 0,
+        let due = askAgainAt.load(ordering: .relaxed)
+        guard due > 0, answeredUntil.exchange(due, ordering: .relaxed) != due,
+            answers.add(1, ordering: .relaxed).newValue >= RateLimiter.answersToReturn,
             askAgainAt.exchange(0, ordering: .relaxed) > 0
         else { return }
         errors.notice("rates are counted by all gateways together again", [:])
@@ -88,6 +99,7 @@ final class RateLimiter: Sendable {
 
     func storeFailed(_ error: StoreError, at now: MonotonicInstant) {
         let due = (now + RateLimiter.pause).nanoseconds
+        answers.store(0, ordering: .relaxed)
         guard askAgainAt.exchange(due, ordering: .relaxed) == 0 else { return }
         errors.error("rates are counted by this gateway alone", ["cause": "\(error)"])
     }

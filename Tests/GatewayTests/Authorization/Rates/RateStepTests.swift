@@ -173,8 +173,25 @@ struct RateStepTests {
         limiter.storeFailed(.closed, at: MonotonicInstant(nanoseconds: 5_000_000))
         #expect(!asks(6) && !asks(1004))
         #expect(asks(1005) && !asks(1005) && !asks(2004) && asks(2005))
+        // It counts as back once it has answered three of these in a row; several answers at once are one.
+        for _ in 0..<5 { limiter.storeAnswered() }
+        #expect(!asks(2006) && asks(3005))
         limiter.storeAnswered()
-        #expect(asks(2006) && asks(2006))
+        #expect(!asks(3006) && asks(4005))
+        limiter.storeFailed(.closed, at: MonotonicInstant(nanoseconds: 4_500_000_000))
+        for due: UInt64 in [5500, 6500, 7500] {
+            #expect(!asks(due - 1) && asks(due) && !asks(due + 1))
+            limiter.storeAnswered()
+        }
+        #expect(asks(7502) && asks(7502))
+    }
+
+    /// What waits here for too long a queue says nothing of the store.
+    @Test func aQueueThatIsFullIsNoStoreThatIsAway() {
+        limiter.settle([], [], .failure(.busy))
+        #expect(limiter.asksStore(at: .now()) && limiter.asksStore(at: .now()))
+        limiter.settle([], [], .failure(.closed))
+        #expect(!limiter.asksStore(at: .now()))
     }
 }
 
