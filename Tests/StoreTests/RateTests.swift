@@ -26,6 +26,22 @@ struct RateTests {
         RedisKeys(prefix: bench.prefix).rate(claim.id)
     }
 
+    /// Whatever a Redis that is not ours says, it takes no gateway down.
+    @Test func whatIsNoVerdictIsNone() {
+        func read(_ numbers: Int64...) -> RateVerdict? {
+            RateVerdict(.array(numbers.map(RedisValue.integer)), limits: 2)
+        }
+        #expect(read(0, 0) == .passes)
+        #expect(read(2, 7) == .refused(index: 1, wait: 7000))
+        #expect(read(1, Int64.max / 1000) != nil)
+        let wrong: [(Int64, Int64)] = [(3, 1), (-1, 1), (1, -1), (.max, 1)]
+        for (index, wait) in wrong { #expect(read(index, wait) == nil) }
+        // As nanoseconds it would not fit.
+        #expect(read(1, .max) == nil)
+        #expect(read(1) == nil && read(1, 1, 1) == nil)
+        #expect(RateVerdict(.status("OK"), limits: 2) == nil)
+    }
+
     /// How many of so many at once pass, from all of the stores.
     private func storm(_ count: Int, _ stores: [StateStore], _ claims: [[RateClaim]]) -> Int {
         let passed = Atomic(0)

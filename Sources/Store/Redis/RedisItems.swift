@@ -160,13 +160,8 @@ extension RedisState {
             default: return .failed(.corrupt(reason: "a verdict that is not known"))
             }
         case .takeRates(let claims):
-            let numbers = reply.elements?.compactMap(\.integer) ?? []
-            guard numbers.count == 2, 0...claims.count ~= Int(numbers[0]), numbers[1] >= 0 else {
-                return .failed(.corrupt(reason: "a verdict that is not known"))
-            }
-            guard numbers[0] > 0 else { return .rates(.passes) }
-            return .rates(
-                .refused(index: Int(numbers[0]) - 1, wait: UInt64(numbers[1]) * 1000))
+            return RateVerdict(reply, limits: claims.count).map(StoreItemResult.rates)
+                ?? .failed(.corrupt(reason: "a verdict that is not known"))
         }
     }
 
@@ -272,5 +267,18 @@ extension Revocation.Target {
     fileprivate var words: [String] {
         let (kind, issuer, subject) = columns
         return [kind, issuer, subject]
+    }
+}
+
+extension RateVerdict {
+    /// What the script `rates` answers: which limit refuses, from 1 on, or 0; and for how many microseconds.
+    ///
+    /// - Returns: `nil` for anything else, and for a time that none of ours lasts.
+    init?(_ reply: RedisValue, limits: Int) {
+        let numbers = reply.elements?.compactMap(\.integer) ?? []
+        guard numbers.count == 2, let index = Int(exactly: numbers[0]), 0...limits ~= index,
+            let wait = UInt64(exactly: numbers[1]), wait <= .max / 1000
+        else { return nil }
+        self = index == 0 ? .passes : .refused(index: index - 1, wait: wait * 1000)
     }
 }
