@@ -4,6 +4,8 @@
 #
 #     Fuzz/run.sh [SECONDS] [HARNESS...]      run.sh 600 FuzzConf
 #
+# With SEED=number in the environment the search takes the same way each time.
+#
 # New inputs go to Fuzz/Grown, which is not committed; the seeds in Fuzz/Corpus stay as they are.
 set -eu
 cd "$(dirname "$0")"
@@ -37,7 +39,7 @@ for harness in "$@"; do
     }
     # Inputs of up to 4 KiB: one step over every limit that the harnesses set.
     "$(build --show-bin-path)/$harness" \
-        -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+        -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -seed="${SEED:-0}" \
         -print_final_stats=1 -verbosity=0 \
         -artifact_prefix="Findings/$name/" "Grown/$name" "Corpus/$name" || status=1
 done
