@@ -5,10 +5,10 @@ import PackageDescription
 
 /// A harness is one target that exports `LLVMFuzzerTestOneInput` and has no `main`: libFuzzer brings it.
 /// Its seeds lie in Corpus under its name without `Fuzz`, in kebab case: FuzzRequestHead, Corpus/request-head.
-func harness(_ name: String, _ rooms: [String]) -> Target {
+func harness(_ name: String, _ rooms: [String], _ own: [Target.Dependency] = []) -> Target {
     .executableTarget(
         name: name,
-        dependencies: rooms.map { .product(name: $0, package: "gatehouse") },
+        dependencies: rooms.map { .product(name: $0, package: "gatehouse") } + own,
         swiftSettings: [
             .swiftLanguageMode(.v6), .enableExperimentalFeature("Lifetimes"),
             .unsafeFlags(["-parse-as-library"]),
@@ -19,10 +19,11 @@ let package = Package(
     name: "gatehouse-fuzz",
     dependencies: [.package(name: "gatehouse", path: "..")],
     targets: [
+        .target(name: "Comparison"),
         harness("FuzzRequestHead", ["HTTP"]),
         harness("FuzzChunkedBody", ["HTTP"]),
-        harness("FuzzHTTP2", ["HTTP"]),
-        harness("FuzzUpstreamHTTP2", ["HTTP"]),
+        harness("FuzzHTTP2", ["HTTP"], ["Comparison"]),
+        harness("FuzzUpstreamHTTP2", ["HTTP"], ["Comparison"]),
         harness("FuzzConf", ["Configuration"]),
         harness("FuzzJWT", ["OAuth", "Cryptography", "Primitives"]),
         harness("FuzzOAuth1", ["HTTP", "OAuth"]),

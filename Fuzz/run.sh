@@ -11,7 +11,11 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-30}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- $(cd Sources && ls)
+if [ $# -eq 0 ]; then
+    cd Sources
+    set -- Fuzz*
+    cd ..
+fi
 
 # Swift's own backtracer would swallow the crash that libFuzzer reports.
 export SWIFT_BACKTRACE=enable=no
@@ -29,7 +33,7 @@ build() {
 
 for harness in "$@"; do
     build --product "$harness"
-    name=$(printf %s "${harness#Fuzz}" | sed 's/\([a-z]\)\([A-Z]\)/\1-\2/g' | tr 'A-Z' 'a-z')
+    name=$(printf %s "${harness#Fuzz}" | sed 's/\([a-z]\)\([A-Z]\)/\1-\2/g' | tr '[:upper:]' '[:lower:]')
     mkdir -p "Grown/$name" "Findings/$name" "Corpus/$name"
     echo "== $harness, $seconds s"
     # No coverage, no fuzzing: rather fail than look busy.
