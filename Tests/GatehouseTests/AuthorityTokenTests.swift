@@ -1,6 +1,5 @@
 import Foundation
 import OAuth
-import Primitives
 import Synchronization
 import TestSupport
 import Testing
@@ -279,29 +278,11 @@ struct AuthorityTokenTests {
 
     /// Whoever has caught an assertion and sends it again takes nothing from its client's budget.
     @Test func anAssertionThatComesAgainCostsItsClientNothing() throws {
-        let signing = try SigningKey(keyID: "k", algorithm: .es256, privateKey: .generate(.p256))
-        let folder = try TemporaryDirectory()
-        let keys = try folder.write(
-            "keys", String(decoding: JWKSDocument.write([signing.published]), as: UTF8.self))
-        let house = try House(
-            more: """
-                client signer {
-                    auth_method private_key_jwt; jwks_file \(keys); scopes read;
-                    rate_limit 1/h burst 2 per client;
-                }
-                """)
-        let now = WallTime.now().seconds
+        let signer = try AssertionSigner()
+        let house = try House(more: signer.block("rate_limit 1/h burst 2 per client;"))
         func ask(_ name: String) throws -> Int {
-            let claims =
-                #"{"iss":"signer","sub":"signer","aud":"http://127.0.0.1/as","jti":"\#(name)","iat":\#(now),"exp":\#(now + 60)}"#
-            let assertion = String(
-                decoding: try JWTSigner.sign(
-                    claims: Array(claims.utf8), with: signing, type: "jwt"), as: UTF8.self)
-            return try house.post(
-                "/oauth2/token", as: nil,
-                "grant_type=client_credentials&client_assertion=\(assertion)&client_assertion_type="
-                    + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
-            ).status
+            let form = try signer.form(to: "http://127.0.0.1/as", id: name)
+            return try house.post("/oauth2/token", as: nil, form).status
         }
         #expect(try ["a", "a", "a", "b", "c"].map(ask) == [200, 401, 401, 200, 429])
         // That one is used up with it: who comes again signs anew.

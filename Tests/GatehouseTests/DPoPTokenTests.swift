@@ -155,31 +155,14 @@ struct DPoPTokenTests {
 
     /// Refused for want of a proof, it has used up no assertion: the same comes again with one.
     @Test func anAssertionWhoseClientForgotItsProofIsStillGood() throws {
-        let signing = try SigningKey(keyID: "k", algorithm: .es256, privateKey: .generate(.p256))
-        let folder = try TemporaryDirectory()
-        let keys = try folder.write(
-            "keys", String(decoding: JWKSDocument.write([signing.published]), as: UTF8.self))
-        let house = try House(
-            more: """
-                client signer {
-                    auth_method private_key_jwt; jwks_file \(keys); scopes read;
-                    dpop_bound_access_tokens on;
-                }
-                """)
+        let signer = try AssertionSigner()
+        let house = try House(more: signer.block("dpop_bound_access_tokens on;"))
         let key = house.folder.file("key")
         _ = try DPoPTests.client("key", key, "ES256")
         let proofs = try DPoPTests.client(
             "proof", key, "POST", "https://as.test/oauth2/token", "-", "2")
-        let now = WallTime.now().seconds
-        let claims =
-            #"{"iss":"signer","sub":"signer","aud":"https://as.test","jti":"once","iat":\#(now),"exp":\#(now + 60)}"#
-        let assertion = String(
-            decoding: try JWTSigner.sign(claims: Array(claims.utf8), with: signing, type: "jwt"),
-            as: UTF8.self)
+        let form = try signer.form(to: "https://as.test", id: "once")
         func ask(_ proof: String?) throws -> HTTPReply {
-            let form =
-                "grant_type=client_credentials&client_assertion=\(assertion)&client_assertion_type="
-                + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
             return try house.gateway.request(
                 "POST /oauth2/token HTTP/1.1\r\n\(hostLine)Connection: close\r\n"
                     + (proof.map { "DPoP: \($0)\r\n" } ?? "")
