@@ -52,8 +52,8 @@ struct ClientFieldFilter {
         return FieldName.lookup(folded.span)
     }
 
-    /// Fields in which a proxy in front would tell what it saw or which target was meant. There is no
-    /// trusted proxy in this version, so they are the client's invention, and some frameworks route by them
+    /// Fields in which a proxy in front would tell what it saw or which target was meant. What a trusted proxy tells is
+    /// read by `ForwardedClient` and written anew; all else may be the client's invention, and some frameworks route by it
     /// (CVE-2026-40575 class; X-Original-URL in IIS and Symfony).
     private static func isForwardingClaim(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
         guard name.count >= 9, lowercased(bytes[name.lowerBound]) == 0x78 else { return false }
