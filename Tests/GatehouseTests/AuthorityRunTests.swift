@@ -176,6 +176,8 @@ struct AuthorityRunTests {
         let folder = try TemporaryDirectory()
         let gateway = try Gateway(try conf(folder, upstream), in: folder)
         let form = "grant_type=client_credentials&scope=read"
+        // One for all: with another timestamp the same nonce is a new one (RFC 5849 section 3.3).
+        let timestamp = WallTime.now().seconds
         func ask(secret: String, nonce: String) throws -> HTTPReply {
             let signer = OAuth1Signer(
                 method: .hmacSHA256, consumerKey: "oauth1only",
@@ -184,7 +186,7 @@ struct AuthorityRunTests {
             let header = try signer.authorization(
                 for: .init(
                     method: "POST", url: "http://t/oauth2/token", contentType: type,
-                    body: Array(form.utf8)), timestamp: WallTime.now().seconds, nonce: nonce)
+                    body: Array(form.utf8)), timestamp: timestamp, nonce: nonce)
             return try send(
                 gateway,
                 [
