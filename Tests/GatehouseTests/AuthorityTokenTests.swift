@@ -296,8 +296,12 @@ struct AuthorityTokenTests {
         let make = """
             import json, sys, time, uuid
             from authlib.jose import JsonWebKey, jwt
-            key = JsonWebKey.generate_key("EC", "P-256", is_private=True)
-            open(sys.argv[1] + "/keys", "w").write(json.dumps({"keys": [key.as_dict(is_private=False)]}))
+            while True:
+                key = JsonWebKey.generate_key("EC", "P-256", is_private=True)
+                public = key.as_dict(is_private=False)
+                # Authlib leaves leading zeros out, which RFC 7518 section 6.2.1.2 forbids: one key in 128 is none.
+                if len(public["x"]) == len(public["y"]) == 43: break
+            open(sys.argv[1] + "/keys", "w").write(json.dumps({"keys": [public]}))
             open(sys.argv[1] + "/private", "w").write(key.as_json(is_private=True))
             """
         let sign = """

@@ -34,7 +34,12 @@ def serve(kind="jwt"):
     lock = threading.Lock()
 
     def make():
-        key = JsonWebKey.generate_key("EC", "P-256", {"use": "sig", "alg": "ES256"}, is_private=True)
+        while True:
+            key = JsonWebKey.generate_key("EC", "P-256", {"use": "sig", "alg": "ES256"}, is_private=True)
+            public = key.as_dict(is_private=False)
+            # Authlib leaves leading zeros out, which RFC 7518 section 6.2.1.2 forbids: one key in 128 is none.
+            if len(public["x"]) == len(public["y"]) == 43:
+                break
         key = JsonWebKey.import_key({**key.as_dict(is_private=True), "kid": "key-%d" % len(keys), "alg": "ES256"})
         keys.append(key)
         return key
