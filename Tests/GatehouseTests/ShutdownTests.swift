@@ -16,10 +16,10 @@ struct ShutdownTests {
         }
     }
 
-    func gateway(_ top: String = "", workers: Int = 2) throws -> Gateway {
+    func gateway(_ top: String = "", workers: Int = 2, listener: String = "") throws -> Gateway {
         try Gateway(
             testConf(
-                workers: workers,
+                workers: workers, listener: listener,
                 """
                 \(top)
                 admin { address 127.0.0.1:0; }
@@ -65,6 +65,32 @@ struct ShutdownTests {
         // No line of the log was lost with the process.
         #expect(gateway.accessLines.count == 3)
         #expect(gateway.process.standardError.contains("stopped"))
+    }
+
+    /// The program stands still while requests come in, on connections that are open and on new ones, and the signal
+    /// with them: whatever the workers see first, each request was sent to a gateway that took requests.
+    @Test(arguments: ["", "protocols http/1.1 h2c;", "proxy_protocol on;"])
+    func requestsThatWaitInTheSocketsAreAnswered(_ listener: String) throws {
+        let gateway = try gateway(listener: listener)
+        let header = listener.hasPrefix("proxy") ? "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" : ""
+        let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+        let known = try (0..<16).map { _ in try gateway.connect() }
+        for client in known {
+            try client.send(header + request)
+            #expect(try client.readReply().status == 200)
+        }
+        gateway.process.signal(SIGSTOP)
+        let new = try (0..<16).map { _ in try gateway.connect() }
+        for client in known { try client.send(request) }
+        for client in new { try client.send(header + request) }
+        gateway.process.signal(SIGTERM)
+        gateway.process.signal(SIGCONT)
+        for client in known + new {
+            #expect(try client.readReply().status == 200)
+            #expect(try client.isClosedByPeer())
+        }
+        #expect(gateway.process.waitForExit() == .code(0))
+        #expect(gateway.accessLines.count == 48)
     }
 
     @Test func theAdminListenerSaysThatItDrains() throws {

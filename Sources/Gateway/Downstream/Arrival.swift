@@ -115,6 +115,13 @@ final class Arrival: ClientConnection {
         }
     }
 
+    private var hasInput: Bool {
+        let buffer = worker.readBuffer
+        buffer.removeAll()
+        if case .bytes = socket.peek(into: buffer) { return true }
+        return false
+    }
+
     private func dropInput() {
         let buffer = worker.readBuffer
         buffer.removeAll()
@@ -239,8 +246,10 @@ final class Arrival: ClientConnection {
     /// Whoever has shown one has another connection in this one's place.
     var certifiedBy: ListenerContext? { nil }
 
-    /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would.
+    /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would, and what waits
+    /// in the socket has begun: the loop will tell of it.
     func drain() {
+        if worker.isDraining, hasInput { return }
         switch stage {
         case .detecting(let detector) where detector.isEmpty: close()
         case .proxyHeader(let reader) where !reader.hasBegun: close()

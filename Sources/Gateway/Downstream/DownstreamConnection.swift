@@ -417,6 +417,9 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     /// No further request is taken: an idle connection ends now, a busy one after its answer, or after the next.
     func drain() {
         guard listener.role == .traffic else { return }
+        // What waits in the socket was sent in time: closing over it would reset a request that nobody refused.
+        // Not where rules changed under the connection: there no request may come in by the old ones.
+        if state == .idle, output.isEmpty, worker.isDraining { readInput() }
         switch state {
         case .idle, .discarding:
             writePutOff()
