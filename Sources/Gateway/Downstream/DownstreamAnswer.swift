@@ -20,7 +20,7 @@ extension DownstreamConnection {
     func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
         answerFraming = framing
         claimAnswerBuffer()
-        worker.answer.append(contentsOf: head)
+        worker.answer.append(head.span)
     }
 
     /// The worker's buffer serves one connection at a time: what another has left in it goes out first.

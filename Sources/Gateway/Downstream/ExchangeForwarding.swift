@@ -17,7 +17,7 @@ extension Exchange {
             trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         // A call's server may leave its head out until the client's last message.
-        if head.isGRPC, !body.isFinished { endWithCredential() }
+        if !body.isFinished, head.isGRPC { endWithCredential() }
         connect(isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
     }
@@ -164,7 +164,7 @@ extension Exchange {
             date: worker.date, nonce: freshNonce, hidesNonce: hidesNonce, to: &worker.scratch)
         let lines = worker.scratch
         downstream?.beginAnswer(status: answer.status, lines, framing: framing)
-        guard answer.isEventStream || answer.isGRPC else { return }
+        guard answer.isLasting else { return }
         // A length that was told must be kept: then only a reset ends the answer before its end.
         if isGRPC, framing == .chunked { followMessages() }
         endWithCredential()

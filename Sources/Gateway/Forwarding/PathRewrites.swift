@@ -22,7 +22,7 @@ struct PathRewrites: Sendable {
     /// what is left is applied.
     func append(_ path: [UInt8], to output: inout [UInt8]) {
         guard strip != nil || !steps.isEmpty else {
-            output.append(contentsOf: path)
+            output.append(path.span)
             return
         }
         var remainder = path[...]

@@ -1,5 +1,6 @@
 import Cryptography
 import HTTP
+import Primitives
 
 /// What a request is known by: the id in log, upstream request and problem body, and its place in a
 /// distributed trace (W3C Trace Context). Owned by an exchange and reused for the next.
@@ -26,21 +27,19 @@ public struct RequestTrace {
     ) throws(CryptographyError) {
         requestID.removeAll(keepingCapacity: true)
         traceparent.removeAll(keepingCapacity: true)
-        if let line = head.value(of: .xRequestID), head.count(of: .xRequestID) == 1,
-            Self.isRequestID(head.bytes, line.value.range)
-        {
-            requestID.append(contentsOf: head.bytes[line.value.range])
+        if let line = head.onlyValue(of: .xRequestID), Self.isRequestID(head.span(of: line.value)) {
+            requestID.append(head.span(of: line.value))
         } else {
             try ids.appendHex(count: 16, to: &requestID)
         }
-        if let line = head.value(of: .traceparent), head.count(of: .traceparent) == 1,
-            Self.isTraceparent(head.bytes, line.value.range)
+        if let line = head.onlyValue(of: .traceparent),
+            Self.isTraceparent(head.span(of: line.value))
         {
-            let start = line.value.range.lowerBound
+            let value = head.span(of: line.value)
             isContinued = true
-            traceparent.append(contentsOf: head.bytes[start..<start + 36])
+            traceparent.append(value, 0..<36)
             try ids.appendHex(count: 8, to: &traceparent)
-            traceparent.append(contentsOf: head.bytes[start + 52..<start + 55])
+            traceparent.append(value, 52..<55)
         } else {
             try beginTrace(ids: &ids)
         }
@@ -56,19 +55,19 @@ public struct RequestTrace {
 
     private mutating func beginTrace(ids: inout RequestIDSource) throws(CryptographyError) {
         isContinued = false
-        traceparent.append(contentsOf: [0x30, 0x30, 0x2D])
+        traceparent.append("00-")
         try ids.appendHex(count: 16, to: &traceparent)
-        traceparent.append(0x2D)
+        traceparent.append("-")
         try ids.appendHex(count: 8, to: &traceparent)
         // Flags 00: whether to record it is left to those who do.
-        traceparent.append(contentsOf: [0x2D, 0x30, 0x30])
+        traceparent.append("-00")
     }
 
     /// 1 to 128 of `A-Z a-z 0-9 - _ .`
-    private static func isRequestID(_ bytes: [UInt8], _ range: Range<Int>) -> Bool {
-        guard 1...128 ~= range.count else { return false }
-        for index in range {
-            switch bytes[index] {
+    private static func isRequestID(_ text: Span<UInt8>) -> Bool {
+        guard 1...128 ~= text.count else { return false }
+        for index in 0..<text.count {
+            switch text[index] {
             case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: continue
             default: return false
             }
@@ -77,12 +76,12 @@ public struct RequestTrace {
     }
 
     /// Version 00 of the field, with lower-case digits and neither id all zeros.
-    private static func isTraceparent(_ bytes: [UInt8], _ range: Range<Int>) -> Bool {
-        guard range.count == 55 else { return false }
+    private static func isTraceparent(_ text: Span<UInt8>) -> Bool {
+        guard text.count == 55 else { return false }
         var isTraceZero = true
         var isSpanZero = true
         for offset in 0..<55 {
-            let byte = bytes[range.lowerBound + offset]
+            let byte = text[offset]
             switch offset {
             case 0, 1:
                 guard byte == 0x30 else { return false }

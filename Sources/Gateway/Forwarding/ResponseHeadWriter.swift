@@ -155,7 +155,7 @@ func appendHeadEnd(
 
 func appendDate(_ date: [UInt8], to output: inout [UInt8]) {
     output.append("Date: ")
-    output.append(contentsOf: date)
+    output.append(date.span)
     output.append("\r\n")
 }
 

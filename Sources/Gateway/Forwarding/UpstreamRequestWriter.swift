@@ -143,10 +143,10 @@ public struct UpstreamRequestWriter {
         if !replaced.contains(.xForwardedFor), !address.isEmpty || !connection.proxies.isEmpty {
             output.append("X-Forwarded-For: ")
             if address.isEmpty { output.append("unknown") }
-            output.append(contentsOf: address)
+            output.append(address.span)
             for proxy in connection.proxies {
                 output.append(", ")
-                output.append(contentsOf: proxy)
+                output.append(proxy.span)
             }
             output.append("\r\n")
         }
@@ -156,7 +156,7 @@ public struct UpstreamRequestWriter {
         }
         if !replaced.contains(.xForwardedHost), !host.isEmpty {
             output.append("X-Forwarded-Host: ")
-            output.append(contentsOf: host)
+            output.append(host.span)
             output.append("\r\n")
         }
     }
@@ -167,10 +167,10 @@ public struct UpstreamRequestWriter {
             output.append("unknown")
         } else if address.contains(0x3A) {
             output.append("\"[")
-            output.append(contentsOf: address)
+            output.append(address.span)
             output.append("]\"")
         } else {
-            output.append(contentsOf: address)
+            output.append(address.span)
         }
     }
 
@@ -179,12 +179,12 @@ public struct UpstreamRequestWriter {
     ) {
         if !replaced.contains(.xRequestID) {
             output.append("X-Request-Id: ")
-            output.append(contentsOf: trace.requestID)
+            output.append(trace.requestID.span)
             output.append("\r\n")
         }
         if !replaced.contains(.traceparent) {
             output.append("traceparent: ")
-            output.append(contentsOf: trace.traceparent)
+            output.append(trace.traceparent.span)
             output.append("\r\n")
         }
     }

@@ -68,8 +68,8 @@ public final class RouteTable: Sendable {
     ///   - authority: as received, with or without a port; empty when an HTTP/1.0 request names none.
     ///   - path: canonical (`CanonicalPath`), without the query; `/` for `OPTIONS *`.
     public func match(authority: Span<UInt8>, path: Span<UInt8>) -> RouteMatch {
-        let tree = trees[treeIndex(of: authority)]
-        let route = tree.route(of: path)
+        let tree = treeIndex(of: authority)
+        let route = trees[tree].route(of: path)
         let parameters = PathParameters.presence(in: path)
         // Only a path with parameters pays for the other readings, and each must give the same answer.
         if parameters.plain, !agrees(tree, path, decoding: false, with: route) { return .ambiguous }
@@ -84,12 +84,12 @@ public final class RouteTable: Sendable {
     public func isNamed(_ authority: Span<UInt8>) -> Bool { treeIndex(of: authority) != 0 }
 
     private func agrees(
-        _ tree: PathTree, _ path: Span<UInt8>, decoding: Bool, with route: Int?
+        _ tree: Int, _ path: Span<UInt8>, decoding: Bool, with route: Int?
     ) -> Bool {
         guard let bare = PathParameters.removed(from: path, decoding: decoding) else {
             return false
         }
-        return tree.route(of: bare.span) == route
+        return trees[tree].route(of: bare.span) == route
     }
 
     /// Which tree serves an authority; 0 is the one outside all hosts.

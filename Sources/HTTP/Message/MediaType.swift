@@ -19,26 +19,31 @@ enum MediaType {
         default: return false
         }
     }
+
+    static func isGRPC(_ value: Span<UInt8>) -> Bool {
+        matches(value, "application/grpc", allowsSuffix: true)
+    }
 }
 
 extension RequestHead {
     /// Whether the content is a gRPC call's, which expects its refusal as a gRPC status.
     public var isGRPC: Bool {
         guard let line = value(of: .contentType) else { return false }
-        return MediaType.matches(span(of: line.value), "application/grpc", allowsSuffix: true)
+        return MediaType.isGRPC(span(of: line.value))
     }
 }
 
 extension ResponseHead {
     public var isGRPC: Bool {
         guard let line = value(of: .contentType) else { return false }
-        return MediaType.matches(span(of: line.value), "application/grpc", allowsSuffix: true)
+        return MediaType.isGRPC(span(of: line.value))
     }
 
-    /// Whether the content is a stream of server-sent events.
-    public var isEventStream: Bool {
+    /// Whether the content may go on for as long as its client likes: server-sent events, a gRPC call.
+    public var isLasting: Bool {
         guard let line = value(of: .contentType) else { return false }
-        return MediaType.matches(span(of: line.value), "text/event-stream")
+        let type = span(of: line.value)
+        return MediaType.matches(type, "text/event-stream") || MediaType.isGRPC(type)
     }
 
     /// Whether a part equals a text in lower case, in any letter case.

@@ -143,6 +143,16 @@ public final class RequestHead {
         return nil
     }
 
+    /// The line of a field that comes once; `nil` also where it comes more than once.
+    public func onlyValue(of id: FieldName) -> FieldLine? {
+        var found: FieldLine?
+        for line in storage.fields where line.id == id {
+            guard found == nil else { return nil }
+            found = line
+        }
+        return found
+    }
+
     public func count(of id: FieldName) -> Int {
         var count = 0
         for line in storage.fields where line.id == id { count += 1 }

@@ -75,7 +75,7 @@ public final class OAuth1Verifier {
     /// A single `application/x-www-form-urlencoded`, with parameters or without (section
     /// 3.4.1.3.1).
     public static func hasFormBody(_ head: RequestHead) -> Bool {
-        guard head.count(of: .contentType) == 1, let line = head.value(of: .contentType) else {
+        guard let line = head.onlyValue(of: .contentType) else {
             return false
         }
         return isFormType(head.span(of: line.value))
