@@ -4,23 +4,13 @@
 public enum JSONText {
     /// Appends `"text"`, escaped.
     public static func appendString(_ text: Span<UInt8>, to output: inout [UInt8]) {
-        appendString("\"", text, to: &output)
-    }
-
-    /// Appends a literal that ends with the opening quote, the text, escaped, and the closing quote.
-    public static func appendString(
-        _ opening: StaticString, _ text: Span<UInt8>, to output: inout [UInt8]
-    ) {
-        // Most texts stand for themselves: then all three are one copy.
-        if endOfPlain(text, from: 0) == text.count {
-            return output.append(opening, text, "\"")
-        }
-        output.append(opening)
+        output.append(0x22)
         appendEscaped(text, to: &output)
         output.append(0x22)
     }
 
-    private static func appendEscaped(_ text: Span<UInt8>, to output: inout [UInt8]) {
+    /// Appends what stands between the quotation marks.
+    public static func appendEscaped(_ text: Span<UInt8>, to output: inout [UInt8]) {
         var index = 0
         while true {
             let end = endOfPlain(text, from: index)
@@ -54,31 +44,35 @@ public enum JSONText {
 
     /// The first byte from `start` that does not stand for itself in a string (a control, DEL, `"`, `\\`, or none of
     /// ASCII), or `count`; eight bytes a step.
-    private static func endOfPlain(_ text: Span<UInt8>, from start: Int) -> Int {
-        let ones: UInt64 = 0x0101_0101_0101_0101
+    public static func endOfPlain(_ text: Span<UInt8>, from start: Int = 0) -> Int {
         let raw = unsafe text.bytes
         var index = start
         while index + 8 <= text.count {
             // The loop's condition is the bound; any bit pattern is an integer.
             let word = unsafe UInt64(
                 littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
-            let (quotes, slashes, deleted) = (
-                word ^ (ones &* 0x22), word ^ (ones &* 0x5C), word ^ (ones &* 0x7F)
-            )
-            // A byte's top bit says that it is found; borrows reach only bytes behind the first one.
-            let found =
-                (word | (word &- ones &* 0x20) & ~word | (quotes &- ones) & ~quotes
-                    | (slashes &- ones) & ~slashes | (deleted &- ones) & ~deleted)
-                & (ones &* 0x80)
+            let found = special(word)
             if found != 0 { return index + found.trailingZeroBitCount >> 3 }
             index += 8
         }
-        while index < text.count {
-            let byte = text[index]
-            if byte < 0x20 || byte > 0x7E || byte == 0x22 || byte == 0x5C { return index }
-            index += 1
-        }
-        return index
+        guard index < text.count else { return index }
+        // What is left, in the order of a load; the zeros behind it are found only where nothing before them is.
+        var rest: UInt64 = 0
+        for place in index..<text.count { rest = rest << 8 | UInt64(text[place]) }
+        rest <<= UInt64(8 - (text.count - index)) * 8
+        return min(index + special(rest.byteSwapped).trailingZeroBitCount >> 3, text.count)
+    }
+
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+
+    /// The top bit of the first byte that does not stand for itself is set. A borrow or a carry can set another only behind
+    /// that one.
+    @inline(__always)
+    private static func special(_ word: UInt64) -> UInt64 {
+        let quotes = (word ^ ones &* 0x22) &- ones
+        let slashes = (word ^ ones &* 0x5C) &- ones
+        return (word | (word &+ ones) | (word &- ones &* 0x20) | quotes | slashes)
+            & (ones &* 0x80)
     }
 
     public static func appendString(_ text: String, to output: inout [UInt8]) {

@@ -2,46 +2,45 @@ import Primitives
 
 /// The two forms of an access-log line, without its line end.
 enum AccessLine {
-    static func appendJSON(
-        _ record: borrowing AccessRecord, time: inout LogTime, to line: inout [UInt8]
+    /// Puts the line; room that is full afterwards was too small for it.
+    static func putJSON(
+        _ record: borrowing AccessRecord, time: inout LogTime, to line: inout OutputSpan<UInt8>
     ) {
-        appendText("{\"time\":\"", to: &line)
-        time.append(record.time, to: &line)
-        line.append(0x22)
-        appendField(",\"request_id\":\"", record.requestID.span, to: &line)
-        appendField(",\"client_address\":\"", record.clientAddress.span, to: &line)
-        appendField(",\"listener\":\"", record.listener.span, to: &line)
-        appendText(",\"protocol\":\"", to: &line)
-        appendText(record.version.text, to: &line)
-        line.append(0x22)
-        appendField(",\"method\":\"", record.method.span, to: &line)
-        appendField(",\"host\":\"", record.host.span, to: &line)
-        appendPath(record, to: &line)
-        appendField(",\"route\":\"", record.route.span, to: &line)
-        appendField(",\"status\":", record.status, to: &line)
-        appendField(",\"bytes_in\":", record.bytesIn, to: &line)
-        appendField(",\"bytes_out\":", record.bytesOut, to: &line)
-        appendField(",\"duration_ms\":", record.duration, to: &line)
-        appendField(",\"auth_ms\":", record.authenticationDuration, to: &line)
-        appendField(",\"upstream\":\"", record.upstream.span, to: &line)
-        appendField(",\"upstream_ms\":", record.upstreamDuration, to: &line)
-        appendField(",\"upstream_status\":", record.upstreamStatus, to: &line)
+        line.put("{\"time\":\"")
+        line.put(time.text(of: record.time))
+        line.put("\"")
+        putField(",\"request_id\":\"", record.requestID.span, to: &line)
+        putField(",\"client_address\":\"", record.clientAddress.span, to: &line)
+        putField(",\"listener\":\"", record.listener.span, to: &line)
+        line.put(",\"protocol\":\"")
+        line.put(record.version.text)
+        line.put("\"")
+        putField(",\"method\":\"", record.method.span, to: &line)
+        putField(",\"host\":\"", record.host.span, to: &line)
+        putPath(record.path.span, query: record.query.span, to: &line)
+        putField(",\"route\":\"", record.route.span, to: &line)
+        putField(",\"status\":", record.status, to: &line)
+        putField(",\"bytes_in\":", record.bytesIn, to: &line)
+        putField(",\"bytes_out\":", record.bytesOut, to: &line)
+        putField(",\"duration_ms\":", record.duration, to: &line)
+        putField(",\"auth_ms\":", record.authenticationDuration, to: &line)
+        putField(",\"upstream\":\"", record.upstream.span, to: &line)
+        putField(",\"upstream_ms\":", record.upstreamDuration, to: &line)
+        putField(",\"upstream_status\":", record.upstreamStatus, to: &line)
         if let scheme = record.scheme {
-            appendText(",\"scheme\":\"", to: &line)
-            appendText(scheme.text, to: &line)
-            line.append(0x22)
+            line.put(",\"scheme\":\"")
+            line.put(scheme.text)
+            line.put("\"")
         }
-        appendField(",\"client\":\"", record.client.span, to: &line)
-        appendField(",\"subject\":\"", record.subject.span, to: &line)
-        appendField(",\"scopes\":\"", record.scopes.span, to: &line)
+        putField(",\"client\":\"", record.client.span, to: &line)
+        putField(",\"subject\":\"", record.subject.span, to: &line)
+        putField(",\"scopes\":\"", record.scopes.span, to: &line)
         if let reason = record.reason {
-            appendText(",\"reason\":\"", to: &line)
-            line.append(contentsOf: reason.rawValue.utf8)
-            line.append(0x22)
+            putField(",\"reason\":\"", reason.rawValue.utf8Span.span, to: &line)
         }
-        appendField(",\"tls_version\":\"", record.tlsVersion.span, to: &line)
-        appendField(",\"trace_id\":\"", record.traceID.span, to: &line)
-        line.append(0x7D)
+        putField(",\"tls_version\":\"", record.tlsVersion.span, to: &line)
+        putField(",\"trace_id\":\"", record.traceID.span, to: &line)
+        line.put("}")
     }
 
     /// `address - client [time] "METHOD target VERSION" status bytes "referer" "user agent"`. A query in the
@@ -74,60 +73,52 @@ enum AccessLine {
     // MARK: JSON
 
     /// - Parameter name: with the opening quote of the value.
-    private static func appendField(
-        _ name: StaticString, _ value: Span<UInt8>, to line: inout [UInt8]
+    @inline(__always)
+    private static func putField(
+        _ name: StaticString, _ value: Span<UInt8>, to line: inout OutputSpan<UInt8>
     ) {
         guard !value.isEmpty else { return }
-        JSONText.appendString(name, value, to: &line)
+        line.put(name)
+        line.putJSON(value)
+        line.put("\"")
     }
 
-    private static func appendField(_ name: StaticString, _ value: Int?, to line: inout [UInt8]) {
-        guard let value else { return }
-        appendText(name, to: &line)
-        JSONText.appendInteger(value, to: &line)
-    }
-
-    private static func appendField(
-        _ name: StaticString, _ value: Duration?, to line: inout [UInt8]
+    @inline(__always)
+    private static func putField(
+        _ name: StaticString, _ value: Int?, to line: inout OutputSpan<UInt8>
     ) {
         guard let value else { return }
-        appendText(name, to: &line)
-        appendMilliseconds(value, to: &line)
+        line.put(name)
+        line.putInteger(value)
+    }
+
+    @inline(__always)
+    private static func putField(
+        _ name: StaticString, _ value: Duration?, to line: inout OutputSpan<UInt8>
+    ) {
+        guard let value else { return }
+        line.put(name)
+        line.putMilliseconds(value)
     }
 
     /// The canonical path, and behind a `?` the redacted query.
-    private static func appendPath(_ record: borrowing AccessRecord, to line: inout [UInt8]) {
-        guard !record.path.isEmpty else { return }
-        JSONText.appendString(",\"path\":\"", record.path.span, to: &line)
-        guard !record.query.isEmpty else { return }
-        // The two are escaped one after the other and then joined: no copy of them is made.
-        line[line.count - 1] = 0x3F
-        let start = line.count
-        QueryRedaction.append(query: record.query.span, to: &line)
-        requote(from: start, in: &line)
-    }
-
-    /// Escapes in place what stands raw in the line from `start` on, and ends the string.
-    private static func requote(from start: Int, in line: inout [UInt8]) {
-        var isPlain = true
-        for index in start..<line.count where !isJSONPlain(line[index]) {
-            isPlain = false
-            break
+    private static func putPath(
+        _ path: Span<UInt8>, query: Span<UInt8>, to line: inout OutputSpan<UInt8>
+    ) {
+        guard !path.isEmpty else { return }
+        line.put(",\"path\":\"")
+        line.putJSON(path)
+        if !query.isEmpty {
+            line.put("?")
+            if QueryRedaction.hidesNothing(of: query) {
+                line.putJSON(query)
+            } else {
+                var redacted: [UInt8] = []
+                QueryRedaction.append(query: query, to: &redacted)
+                line.putJSON(redacted.span)
+            }
         }
-        if isPlain {
-            line.append(0x22)
-            return
-        }
-        // A query that the parser let through and is not plain ASCII is rare: this may allocate.
-        let raw = Array(line[start...])
-        line.removeSubrange(start...)
-        var quoted: [UInt8] = []
-        JSONText.appendString(raw.span, to: &quoted)
-        line.append(contentsOf: quoted.dropFirst())
-    }
-
-    private static func isJSONPlain(_ byte: UInt8) -> Bool {
-        byte >= 0x20 && byte < 0x7F && byte != 0x22 && byte != 0x5C
+        line.put("\"")
     }
 
     // MARK: combined

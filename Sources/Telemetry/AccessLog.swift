@@ -12,6 +12,8 @@ public final class AccessLog {
 
     /// A batch is handed over once it has grown past this.
     private static let batchBytes = 32 << 10
+    /// Room for most lines; a batch that is not full has it.
+    private static let lineBytes = 4 << 10
 
     private let writer: LogWriter
     /// How lines that are still to come are written; a reload may change it.
@@ -24,7 +26,7 @@ public final class AccessLog {
         self.writer = writer
         self.format = format
         time = LogTime(format == .json ? .rfc3339 : .commonLog)
-        batch.reserveCapacity(AccessLog.batchBytes + 4096)
+        batch.reserveCapacity(AccessLog.batchBytes + AccessLog.lineBytes)
     }
 
     deinit {
@@ -38,12 +40,31 @@ public final class AccessLog {
     public func write(_ record: inout AccessRecord) {
         guard writer.writesAccessLog else { return }
         switch format {
-        case .json: AccessLine.appendJSON(record, time: &time, to: &batch)
-        case .combined: AccessLine.appendCombined(record, time: &time, to: &batch)
+        case .json:
+            AccessLog.appendJSON(record, time: &time, to: &batch)
+        case .combined:
+            AccessLine.appendCombined(record, time: &time, to: &batch)
+            batch.append(0x0A)
         }
-        batch.append(0x0A)
         lines += 1
         if batch.count >= AccessLog.batchBytes { flush() }
+    }
+
+    /// Appends the record's line and its end, in room that is made once.
+    static func appendJSON(
+        _ record: borrowing AccessRecord, time: inout LogTime, to batch: inout [UInt8]
+    ) {
+        var roomBytes = lineBytes
+        var isCut = true
+        while isCut {
+            batch.append(addingCapacity: roomBytes) { (line: inout OutputSpan<UInt8>) in
+                AccessLine.putJSON(record, time: &time, to: &line)
+                line.put(0x0A)
+                isCut = line.isFull
+                if isCut { line.removeAll() }
+            }
+            roomBytes *= 4
+        }
     }
 
     /// Whether lines wait; the worker then calls `flush` within 100 ms.

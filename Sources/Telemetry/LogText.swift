@@ -17,14 +17,6 @@ func appendDigits(_ value: Int, width: Int, to output: inout [UInt8]) {
     }
 }
 
-/// Appends a duration as milliseconds with three decimals: `12.345`.
-func appendMilliseconds(_ duration: Duration, to output: inout [UInt8]) {
-    let microseconds = Int(clamping: duration.wholeNanoseconds / 1000)
-    JSONText.appendInteger(microseconds / 1000, to: &output)
-    output.append(0x2E)
-    appendDigits(microseconds % 1000, width: 3, to: &output)
-}
-
 /// Appends text of any origin to a line that people read: printable ASCII and well-formed UTF-8 stay, and all
 /// that could end the line, move a terminal's cursor or pass for something else is written as `\xHH`: controls (C0,
 /// DEL and C1), U+2028 and U+2029, broken UTF-8, the backslash, and the quotation mark. With

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Writes wall-clock times in UTC without allocating: the text of the whole second is kept and only the
-/// milliseconds are written anew, since many lines share a second. One per log, not shared.
+/// Writes wall-clock times in UTC without allocating: the text is kept, and only what has changed is written anew,
+/// since many lines share a second and some a millisecond. One per log, not shared.
 public struct LogTime {
     public enum Style: Sendable {
         /// `2026-01-01T00:00:00.000Z` (RFC 3339 section 5.6).
@@ -11,7 +11,7 @@ public struct LogTime {
     }
 
     private let style: Style
-    private var cachedSecond = Int64.min
+    private var cachedMillisecond = Int64.min
     private var cachedText: [UInt8] = []
 
     public init(_ style: Style) {
@@ -20,24 +20,38 @@ public struct LogTime {
 
     /// Appends `time`; one before 1970 is written as the epoch, one after 9999 as its last millisecond.
     public mutating func append(_ time: WallTime, to output: inout [UInt8]) {
+        output.append(text(of: time))
+    }
+
+    /// The text of `time`, under the same rule.
+    @_lifetime(&self)
+    mutating func text(of time: WallTime) -> Span<UInt8> {
         let milliseconds = min(max(time.nanoseconds / 1_000_000, 0), LogTime.lastMillisecond)
+        if milliseconds != cachedMillisecond { write(milliseconds) }
+        return cachedText.span
+    }
+
+    private mutating func write(_ milliseconds: Int64) {
         let second = milliseconds / 1000
-        if second != cachedSecond {
+        if second != cachedMillisecond / 1000 {
             cachedText.removeAll(keepingCapacity: true)
             let civil = CivilTime(secondsSinceEpoch: second)
             switch style {
             case .rfc3339: civil.appendRFC3339(to: &cachedText)
             case .commonLog: civil.appendCommonLog(to: &cachedText)
             }
-            cachedSecond = second
+        } else if style == .rfc3339 {
+            cachedText.removeLast(LogTime.fractionLength)
         }
-        output.append(contentsOf: cachedText)
-        guard case .rfc3339 = style else { return }
-        output.append(0x2E)
-        appendDigits(Int(milliseconds % 1000), width: 3, to: &output)
-        output.append(0x5A)
+        cachedMillisecond = milliseconds
+        guard style == .rfc3339 else { return }
+        cachedText.append(0x2E)
+        appendDigits(Int(milliseconds % 1000), width: 3, to: &cachedText)
+        cachedText.append(0x5A)
     }
 
+    /// Of `.000Z`.
+    private static let fractionLength = 5
     private static let lastMillisecond: Int64 = 253_402_300_799_999
 }
 

@@ -36,6 +36,21 @@ public enum QueryRedaction {
         }
     }
 
+    /// Whether no parameter's name is a credential's: then `append` leaves the query as it is.
+    static func hidesNothing(of query: Span<UInt8>) -> Bool {
+        var index = 0
+        while index < query.count {
+            let nameStart = index
+            while index < query.count, !isSeparator(query[index]), query[index] != 0x3D {
+                index += 1
+            }
+            if isCredential(query.extracting(nameStart..<index)) { return false }
+            while index < query.count, !isSeparator(query[index]) { index += 1 }
+            index += 1
+        }
+        return true
+    }
+
     private static func isSeparator(_ byte: UInt8) -> Bool { byte == 0x26 || byte == 0x3B }
 
     /// Whether a parameter of that name carries a credential.

@@ -33,6 +33,19 @@ import Testing
         #expect(combined(record) == combined(AccessRecord()))
     }
 
+    /// Lines around the room that is made at first, one of them exactly as long, and one far beyond.
+    @Test func aLongLineIsWhole() throws {
+        let rest = lineBytes(full()).count + 1
+        for length in Array(4096 - rest - 20...4096 - rest + 20) + [70_000] {
+            var record = full()
+            let path = "/orders" + String(repeating: "x", count: length)
+            record.path.replace(with: Array(path.utf8).span)
+            let object = try parsed(json(record))
+            #expect(object["path"] as? String == path + "?page=2&access_token=…")
+            #expect(object["trace_id"] as? String == "0af7651916cd43dd8448eb211c80319c")
+        }
+    }
+
     private static let hostile: [[UInt8]] = [
         Array("x\"} \n{\"status\":200}".utf8), Array("a\r\nb\tc\0d\u{1B}[31m".utf8),
         [0xFF, 0xC0, 0xAF, 0xED, 0xA0, 0x80, 0xF4, 0x90, 0x80, 0x80, 0xE2, 0x82],
@@ -132,7 +145,8 @@ import Testing
     private func lineBytes(_ record: AccessRecord) -> [UInt8] {
         var time = LogTime(.rfc3339)
         var line: [UInt8] = []
-        AccessLine.appendJSON(record, time: &time, to: &line)
+        AccessLog.appendJSON(record, time: &time, to: &line)
+        #expect(line.popLast() == 0x0A)
         return line
     }
 

@@ -33,6 +33,7 @@ import Testing
     ])
     func hidesCredentials(query: String, logged: String) {
         #expect(redacted(query) == logged)
+        #expect(!hidesNothing(query))
         #expect(!redacted(query).contains("SECRET"))
     }
 
@@ -43,6 +44,8 @@ import Testing
     ])
     func leavesTheRestAsItIs(query: String) {
         #expect(redacted(query) == query)
+        // A name without a value is none to hide, and yet not worth telling apart.
+        #expect(hidesNothing(query) != query.hasPrefix("access_token"))
     }
 
     private func redacted(_ query: String) -> String {
@@ -50,5 +53,10 @@ import Testing
         let bytes = Array(query.utf8)
         QueryRedaction.append(query: bytes.span, to: &output)
         return String(decoding: output, as: UTF8.self)
+    }
+
+    private func hidesNothing(_ query: String) -> Bool {
+        let bytes = Array(query.utf8)
+        return QueryRedaction.hidesNothing(of: bytes.span)
     }
 }
