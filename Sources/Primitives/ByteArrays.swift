@@ -29,6 +29,20 @@ extension [UInt8] {
         }
     }
 
+    /// Appends a span between two literals, in one go: mostly a field line.
+    public mutating func append(_ begin: StaticString, _ span: Span<UInt8>, _ end: StaticString) {
+        let count = begin.utf8CodeUnitCount + span.count + end.utf8CodeUnitCount
+        append(addingCapacity: count) { (output: inout OutputSpan<UInt8>) in
+            unsafe output.withUnsafeMutableBufferPointer { room, initialized in
+                var rest = UnsafeMutableRawBufferPointer(room)
+                unsafe rest.take(begin.bytes)
+                unsafe span.withUnsafeBytes { unsafe rest.take($0) }
+                unsafe rest.take(end.bytes)
+                initialized += count
+            }
+        }
+    }
+
     /// Appends the bytes of a literal.
     @inlinable public mutating func append(_ literal: StaticString) {
         unsafe append(

@@ -154,9 +154,7 @@ func appendHeadEnd(
 }
 
 func appendDate(_ date: [UInt8], to output: inout [UInt8]) {
-    output.append("Date: ")
-    output.append(date.span)
-    output.append("\r\n")
+    output.append("Date: ", date.span, "\r\n")
 }
 
 /// Appends `Connection` where the version's default is not what will happen (RFC 9112 section 9.3).

@@ -45,13 +45,12 @@ public struct UpstreamRequestWriter {
         let route = permit.route
         appendRequestLine(head, bytes, path: path, route, to: &output)
         if !route.fields.replaced.contains(.host) {
-            output.append("Host: ")
             if head.authority.count > 0 {
-                output.append(bytes.span, head.authority.range)
+                output.append("Host: ", bytes.span.extracting(head.authority.range), "\r\n")
             } else {
-                output.append(contentsOf: route.upstreamAuthority)
+                let authority = route.upstreamAuthority
+                output.append("Host: ", authority.span, "\r\n")
             }
-            output.append("\r\n")
         }
         let fields = head.fields
         let continuesTrace = trace.isContinued && !route.fields.replaced.contains(.traceparent)
@@ -104,16 +103,14 @@ public struct UpstreamRequestWriter {
         _ head: RequestHead, _ bytes: [UInt8], path: [UInt8], _ route: CompiledRoute,
         to output: inout [UInt8]
     ) {
-        output.append(bytes.span, head.methodRange.range)
-        output.append(" ")
+        output.append("", bytes.span.extracting(head.methodRange.range), " ")
         if head.isAsterisk {
             // About the server, not a resource of it (RFC 9110 section 9.3.7): there is no path to rewrite.
             output.append("*")
         } else {
             route.rewrites.append(path, to: &output)
             if head.hasQuery {
-                output.append("?")
-                output.append(bytes.span, head.query.range)
+                output.append("?", bytes.span.extracting(head.query.range), "")
             }
         }
         output.append(" HTTP/1.1\r\n")
@@ -141,23 +138,19 @@ public struct UpstreamRequestWriter {
             output.append("\r\n")
         }
         if !replaced.contains(.xForwardedFor), !address.isEmpty || !connection.proxies.isEmpty {
-            output.append("X-Forwarded-For: ")
-            if address.isEmpty { output.append("unknown") }
-            output.append(address.span)
+            output.append("X-Forwarded-For: ", address.span, address.isEmpty ? "unknown" : "")
             for proxy in connection.proxies {
-                output.append(", ")
-                output.append(proxy.span)
+                output.append(", ", proxy.span, "")
             }
             output.append("\r\n")
         }
         if !replaced.contains(.xForwardedProto) {
-            output.append("X-Forwarded-Proto: ")
-            output.append(connection.isTLS ? "https\r\n" : "http\r\n")
+            output.append(
+                connection.isTLS
+                    ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
         }
         if !replaced.contains(.xForwardedHost), !host.isEmpty {
-            output.append("X-Forwarded-Host: ")
-            output.append(host.span)
-            output.append("\r\n")
+            output.append("X-Forwarded-Host: ", host.span, "\r\n")
         }
     }
 
@@ -166,9 +159,7 @@ public struct UpstreamRequestWriter {
         if address.isEmpty {
             output.append("unknown")
         } else if address.contains(0x3A) {
-            output.append("\"[")
-            output.append(address.span)
-            output.append("]\"")
+            output.append("\"[", address.span, "]\"")
         } else {
             output.append(address.span)
         }
@@ -178,14 +169,10 @@ public struct UpstreamRequestWriter {
         _ trace: RequestTrace, _ replaced: FieldEdits.Own, to output: inout [UInt8]
     ) {
         if !replaced.contains(.xRequestID) {
-            output.append("X-Request-Id: ")
-            output.append(trace.requestID.span)
-            output.append("\r\n")
+            output.append("X-Request-Id: ", trace.requestID.span, "\r\n")
         }
         if !replaced.contains(.traceparent) {
-            output.append("traceparent: ")
-            output.append(trace.traceparent.span)
-            output.append("\r\n")
+            output.append("traceparent: ", trace.traceparent.span, "\r\n")
         }
     }
 }
@@ -196,15 +183,16 @@ func appendVia(
     receivedIn version: HTTPVersion, _ fields: [FieldLine], _ bytes: [UInt8],
     to output: inout [UInt8]
 ) {
-    output.append("Via: ")
+    // Mostly nothing came in, and then it is one text.
+    var hasBegun = false
     for line in fields where line.id == .via && !line.value.range.isEmpty {
-        output.append(bytes.span, line.value.range)
-        output.append(", ")
+        output.append(hasBegun ? "" : "Via: ", bytes.span.extracting(line.value.range), ", ")
+        hasBegun = true
     }
     switch version {
-    case .http10: output.append("1.0 gatehouse\r\n")
-    case .http11: output.append("1.1 gatehouse\r\n")
-    case .http2: output.append("2 gatehouse\r\n")
+    case .http10: output.append(hasBegun ? "1.0 gatehouse\r\n" : "Via: 1.0 gatehouse\r\n")
+    case .http11: output.append(hasBegun ? "1.1 gatehouse\r\n" : "Via: 1.1 gatehouse\r\n")
+    case .http2: output.append(hasBegun ? "2 gatehouse\r\n" : "Via: 2 gatehouse\r\n")
     }
 }
 

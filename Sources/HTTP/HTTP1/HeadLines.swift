@@ -78,23 +78,24 @@ struct HeadLines {
 
     /// Reads a field line (RFC 9112 section 5).
     static func field(_ bytes: Span<UInt8>, _ line: Range<Int>) throws(HTTP1Error) -> FieldLine {
+        let text = bytes.extracting(line)
         let start = line.lowerBound
-        if bytes[start] == 0x20 || bytes[start] == 0x09 { throw .obsFold }
-        var colon = start
-        while colon < line.upperBound, ASCII.isTokenCharacter(bytes[colon]) { colon += 1 }
-        guard colon < line.upperBound else { throw .missingColon }
-        guard bytes[colon] == 0x3A else {
-            if bytes[colon] == 0x20 || bytes[colon] == 0x09 { throw .spaceBeforeColon }
+        if text[0] == 0x20 || text[0] == 0x09 { throw .obsFold }
+        var colon = 0
+        while colon < text.count, ASCII.isTokenCharacter(text[colon]) { colon += 1 }
+        guard colon < text.count else { throw .missingColon }
+        guard text[colon] == 0x3A else {
+            if text[colon] == 0x20 || text[colon] == 0x09 { throw .spaceBeforeColon }
             throw .invalidFieldName
         }
-        guard colon > start else { throw .invalidFieldName }
+        guard colon > 0 else { throw .invalidFieldName }
         var first = colon + 1
-        var last = line.upperBound
-        while first < last, bytes[first] == 0x20 || bytes[first] == 0x09 { first += 1 }
-        while last > first, bytes[last - 1] == 0x20 || bytes[last - 1] == 0x09 { last -= 1 }
+        var last = text.count
+        while first < last, text[first] == 0x20 || text[first] == 0x09 { first += 1 }
+        while last > first, text[last - 1] == 0x20 || text[last - 1] == 0x09 { last -= 1 }
         return FieldLine(
-            id: FieldName.lookup(bytes.extracting(start..<colon)),
-            name: ByteRange(start: start, count: colon - start),
-            value: ByteRange(start: first, count: last - first))
+            id: FieldName.lookup(text.extracting(0..<colon)),
+            name: ByteRange(start: start, count: colon),
+            value: ByteRange(start: start + first, count: last - first))
     }
 }

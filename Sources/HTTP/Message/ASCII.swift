@@ -64,8 +64,8 @@ public enum ASCII {
             let word = unsafe UInt64(
                 littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
             let deleted = word ^ (ones &* 0x7F)
-            let found =
-                ((word &- ones &* 0x20) & ~word | (deleted &- ones) & ~deleted) & (ones &* 0x80)
+            // A byte with its top bit set is none. Borrows reach only bytes behind the first that is found.
+            let found = ((word &- ones &* 0x20) | (deleted &- ones)) & ~word & (ones &* 0x80)
             if found != 0 { return index + found.trailingZeroBitCount >> 3 }
             index += 8
         }
