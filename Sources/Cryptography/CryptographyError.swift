@@ -21,6 +21,8 @@ public enum CryptographyError: Error, Equatable, Sendable {
 public enum KeyFault: Error, Equatable, Sendable {
     /// Not the structure that was expected: DER, PEM, a length.
     case malformed
+    /// A coordinate that is not as long as its curve's field, leading zeros included (RFC 7518 section 6.2.1.2).
+    case coordinateLength
     /// A kind of key that signs nothing here: DSA, X25519, an unknown curve.
     case unsupportedKind
     /// An RSA modulus below 1024 or above 8192 bits; users of RSA keys ask for more (RFC 8725

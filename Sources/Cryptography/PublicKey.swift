@@ -65,7 +65,7 @@ public final class PublicKey: Sendable {
         curve: EllipticCurve, x: [UInt8], y: [UInt8]
     ) throws(CryptographyError) {
         let size = curve.coordinateByteCount
-        guard x.count == size, y.count == size else { throw .invalidKey(.malformed) }
+        guard x.count == size, y.count == size else { throw .invalidKey(.coordinateLength) }
         try self.init(KeyImport.ec(curve, point: [0x04] + x + y))
     }
 

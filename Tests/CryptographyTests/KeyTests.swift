@@ -63,10 +63,10 @@ struct KeyTests {
     }
 
     @Test func coordinatesOfAnotherLengthAreRefused() {
-        #expect(throws: CryptographyError.invalidKey(.malformed)) {
+        #expect(throws: CryptographyError.invalidKey(.coordinateLength)) {
             try PublicKey(curve: .p256, x: KeyTests.p256.x, y: Array(KeyTests.p256.y.dropLast()))
         }
-        #expect(throws: CryptographyError.invalidKey(.malformed)) {
+        #expect(throws: CryptographyError.invalidKey(.coordinateLength)) {
             try PublicKey(curve: .p384, x: KeyTests.p256.x, y: KeyTests.p256.y)
         }
         #expect(throws: CryptographyError.invalidKey(.malformed)) {

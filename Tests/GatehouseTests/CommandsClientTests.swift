@@ -217,7 +217,10 @@ struct CommandsClientTests {
     @Test(arguments: [
         (#""d":"AAAA""#, "private or shared key"),
         (#""key_ops":["deriveKey"],"d":"AAAA""#, "private or shared"),
-        (#""key_ops":["deriveKey"]"#, "without a key that signs"),
+        (
+            #""key_ops":["deriveKey"]"#,
+            "without a key that signs: a: its use or key_ops say that it verifies nothing"
+        ),
     ])
     func aKeySetMustBeOfPublicKeys(more: String, message: String) throws {
         let keys = try TemporaryDirectory()

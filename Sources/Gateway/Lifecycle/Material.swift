@@ -136,7 +136,9 @@ extension ClientKeySetError {
     public var text: String {
         switch self {
         case .notAKeySet: "no JWK set of public keys"
-        case .noUsableKey: "a JWK set without a key that signs"
+        case .noUsableKey(nil): "a JWK set without a key that signs"
+        case .noUsableKey(let first?):
+            "a JWK set without a key that signs: \(first.name): \(first.reason.text)"
         case .secretKey: "a private or shared key in it: public keys alone belong here"
         }
     }

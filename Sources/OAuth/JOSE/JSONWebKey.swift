@@ -29,6 +29,35 @@ public enum KeyRefusal: Error, Equatable, Sendable {
             true
         }
     }
+
+    /// For whoever has the key.
+    public var text: String {
+        switch self {
+        case .malformed: "a member is missing, of the wrong type or not strict base64url"
+        case .unsupportedType: "its kty or crv signs nothing here"
+        case .notForSignatures: "its use or key_ops say that it verifies nothing"
+        case .algorithmDoesNotFit: "its alg is none that is known, or does not fit it"
+        case .symmetricNotAllowed: "a shared key, where only public ones may be"
+        case .weak: "an RSA key below 2048 bits, or a shared one that is too short"
+        case .privateKeyPublished: "it shows its private part"
+        case .unusable(let fault): fault.text
+        }
+    }
+}
+
+extension KeyFault {
+    fileprivate var text: String {
+        switch self {
+        case .malformed: "not the structure of a key"
+        case .coordinateLength:
+            "a coordinate is shorter or longer than its curve's (leading zeros belong to it: RFC 7518 section 6.2.1.2)"
+        case .unsupportedKind: "of a kind that signs nothing here"
+        case .unsuitableSize: "an RSA modulus that is too short or too long"
+        case .unsuitableNumber: "an even RSA modulus, or an exponent that is even or out of range"
+        case .flawedGenerator: "made by a generator that is broken (CVE-2017-15361)"
+        case .notOnCurve: "its coordinates are no point of the curve"
+        }
+    }
 }
 
 /// Reads one JWK (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).

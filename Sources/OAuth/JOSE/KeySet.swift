@@ -23,6 +23,9 @@ public final class KeySet: Sendable {
         public let index: Int
         public let keyID: String?
         public let reason: KeyRefusal
+
+        /// How to speak of it: by its `kid`, or its place.
+        public var name: String { keyID ?? "number \(index)" }
     }
 
     /// At most so many keys are read: real sets have two to ten.

@@ -1,8 +1,8 @@
 /// Why a key set is not taken for a client's.
 public enum ClientKeySetError: Error, Equatable, Sendable {
     case notAKeySet
-    /// None of its keys could prove an assertion.
-    case noUsableKey
+    /// None of its keys could prove an assertion; why not, of the first.
+    case noUsableKey(KeySet.Skipped?)
     /// A private or a shared key among them: who reads what we keep could sign as the client.
     case secretKey
 }
@@ -22,7 +22,7 @@ extension KeySet {
             throw .notAKeySet
         }
         guard !hasSecret(document) else { throw .secretKey }
-        guard !keys.isEmpty else { throw .noUsableKey }
+        guard !keys.isEmpty else { throw .noUsableKey(keys.skipped.first) }
         return keys
     }
 

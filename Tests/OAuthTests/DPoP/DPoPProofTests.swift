@@ -253,7 +253,7 @@ struct DPoPProofTests {
 
     /// A curve of another algorithm, one that is not known, a point that is not on it, a use that signs nothing.
     @Test(arguments: [
-        (#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#, KeyRefusal.malformed),
+        (#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}"#, KeyRefusal.unusable(.coordinateLength)),
         (#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#, .unsupportedType),
         (#"{"kty":"oct","alg":"ES256"}"#, .symmetricNotAllowed),
         ("[]", .malformed), ("{}", .malformed),

@@ -43,7 +43,7 @@ struct KeySetTests {
         (#"{\#(ec),"d":"AA"}"#, .privateKeyPublished),
         (#"{\#(ec),"kid":1}"#, .malformed),
         (#"{\#(ec),"kid":"\#(String(repeating: "k", count: 257))"}"#, .malformed),
-        (#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, .malformed),
+        (#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, .unusable(.coordinateLength)),
         (#"{"kty":"EC","crv":"P-256"}"#, .malformed),
         (#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#, .unsupportedType),
         (#"{"kty":"OKP","crv":"X25519","x":"AA"}"#, .unsupportedType),

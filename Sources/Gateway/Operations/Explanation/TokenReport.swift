@@ -25,8 +25,7 @@ public enum TokenReport {
                 lines.append("no key of this issuer has the token's kid")
             }
             for key in issuer.skippedKeys {
-                lines.append(
-                    "its key \(key.keyID ?? "number \(key.index)") is not used: \(key.reason)")
+                lines.append("its key \(key.name) is not used: \(key.reason.text)")
             }
         } else if let named = explanation.issuerClaim {
             lines.append("issuer \(named) is not trusted here")
