@@ -38,7 +38,10 @@ struct ClaimFacts {
             audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
         } else {
             audiences = try ClaimFacts.audiences(claims)
-            guard audiences.contains(where: issuer.takes(audience:)) else { throw .wrongAudience }
+            // The method itself in the closure's place would carry a copy of the issuer, and a dozen references with it.
+            guard audiences.contains(where: { issuer.takes(audience: $0) }) else {
+                throw .wrongAudience
+            }
         }
         (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
         subject = try ClaimFacts.text("sub", claims)

@@ -94,9 +94,16 @@ public struct JSONDocument: Sendable {
     }
 
     func member(_ name: String, of object: Int = 0) -> Int? {
-        find(object) {
-            bytes.span.extracting(range(nodes[$0].name)).equals(name.utf8Span.span)
+        // Once: of a short text each look at its bytes makes a copy of them.
+        let text = name.utf8Span.span
+        guard nodes[object].kind == .object else { return nil }
+        var child = object + 1
+        let end = Int(nodes[object].end)
+        while child < end {
+            if bytes.span.extracting(range(nodes[child].name)).equals(text) { return child }
+            child = Int(nodes[child].end)
         }
+        return nil
     }
 
     private func find(_ object: Int, _ matches: (Int) -> Bool) -> Int? {

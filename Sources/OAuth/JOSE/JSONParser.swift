@@ -194,7 +194,8 @@ extension JSONDocument {
         position += 1
         let start = position
         while true {
-            position = plainEnd(from: position)
+            position = JSONText.endOfPlain(
+                bytes.span.extracting(0..<textCount), from: position)
             // Checked here, since a NUL byte is not the end of the text.
             guard position < textCount else { throw .syntax(offset: position) }
             switch bytes[position] {
@@ -209,16 +210,6 @@ extension JSONDocument {
                 position += try sequenceLength(position)
             }
         }
-    }
-
-    /// Behind the ASCII characters from `start` that stand for themselves.
-    private func plainEnd(from start: Int) -> Int {
-        let text = bytes.span.extracting(0..<textCount)
-        var end = start
-        while end < text.count, text[end] &- 0x20 < 0x60, text[end] != 0x22, text[end] != 0x5C {
-            end += 1
-        }
-        return end
     }
 
     /// Goes on at the first escape, with a copy of what came before.
