@@ -19,11 +19,14 @@ struct ClaimFacts {
     /// Of the key that the token is bound to (RFC 9449 section 6.1); `nil`: to none.
     let keyThumbprint: [UInt8]?
 
+    /// Both are lent: an initializer would take over a copy of each, with a dozen references to count.
+    ///
     /// - Parameter isIntrospected: the claims are what a server says of a token (RFC 7662 section 2.2): `exp` and `aud` may
     ///   be missing, and without audiences of its own the issuer's word holds for any.
     /// - Throws: `.missingClaim`, `.invalidClaim`, `.wrongAudience`, `.confirmationRequired`.
     init(
-        _ claims: JSONDocument, issuer: TrustedIssuer, isIntrospected: Bool = false
+        _ claims: borrowing JSONDocument, issuer: borrowing TrustedIssuer,
+        isIntrospected: Bool = false
     ) throws(TokenError) {
         let end = try ClaimFacts.seconds("exp", claims)
         guard let expiresAt = end ?? (isIntrospected ? .max : nil) else {
@@ -38,10 +41,7 @@ struct ClaimFacts {
             audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
         } else {
             audiences = try ClaimFacts.audiences(claims)
-            // The method itself in the closure's place would carry a copy of the issuer, and a dozen references with it.
-            guard audiences.contains(where: { issuer.takes(audience: $0) }) else {
-                throw .wrongAudience
-            }
+            guard issuer.takesOne(of: audiences) else { throw .wrongAudience }
         }
         (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
         subject = try ClaimFacts.text("sub", claims)

@@ -36,8 +36,8 @@ public struct TrustedIssuer: Sendable {
         self.isOwnAuthority = isOwnAuthority
     }
 
-    /// Whether one of its audiences is this one, byte for byte.
-    func takes(audience: String) -> Bool {
-        audiences.contains { $0.hasBytes(of: audience) }
+    /// Whether one of its audiences is among these, byte for byte.
+    func takesOne(of named: [String]) -> Bool {
+        named.contains { name in audiences.contains { $0.hasBytes(of: name) } }
     }
 }

@@ -42,7 +42,8 @@ public final class VerifiedToken: Sendable {
     private let claims: JSONDocument
 
     init(
-        _ facts: consuming ClaimFacts, issuer: TrustedIssuer, claims: JSONDocument,
+        _ facts: consuming ClaimFacts, issuer: borrowing TrustedIssuer,
+        claims: borrowing JSONDocument,
         digest: [UInt8]? = nil
     ) {
         issuerName = issuer.name
