@@ -60,7 +60,8 @@ public final class PublicKey: Sendable {
 
     /// A key of a NIST curve from its coordinates, big-endian, each exactly as long as the curve's.
     ///
-    /// - Throws: `.invalidKey(.notOnCurve)` for coordinates of no point, `.invalidKey(.malformed)`.
+    /// - Throws: `.invalidKey(.notOnCurve)` for coordinates of no point, `.invalidKey(.coordinateLength)`,
+    ///   `.invalidKey(.malformed)`.
     public convenience init(
         curve: EllipticCurve, x: [UInt8], y: [UInt8]
     ) throws(CryptographyError) {

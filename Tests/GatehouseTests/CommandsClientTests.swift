@@ -236,6 +236,18 @@ struct CommandsClientTests {
         #expect(started.status == .code(78) && started.error.contains(message), "\(started.error)")
     }
 
+    /// What its owner calls a key must not act on the terminal of who reads why it was refused.
+    @Test func aKeyIsNamedInPrintableText() throws {
+        let keys = try TemporaryDirectory()
+        let set = try Self.keySet("\u{1B}[2J", more: #""key_ops":["deriveKey"]"#)
+        let fixture = try CommandFixture()
+        let added = try fixture.gatehouse(
+            ["client", "add", "signer", "--jwks", try keys.write("jwks", set)]
+                + ["--auth-method", "private_key_jwt"])
+        #expect(added.error.contains(#"without a key that signs: \u{1b}[2J: its use or key_ops"#))
+        #expect(!added.error.contains("\u{1B}"), "\(added.error)")
+    }
+
     @Test func aClientRotatesWhatItHas() throws {
         let fixture = try CommandFixture()
         let first = try fixture.folder.write("first", Self.keySet("a"))

@@ -138,7 +138,8 @@ extension ClientKeySetError {
         case .notAKeySet: "no JWK set of public keys"
         case .noUsableKey(nil): "a JWK set without a key that signs"
         case .noUsableKey(let first?):
-            "a JWK set without a key that signs: \(first.name): \(first.reason.text)"
+            // The file is its client's: what it calls its key must not act on a terminal.
+            "a JWK set without a key that signs: \(PrintableText.escaped(first.name)): \(first.reason.text)"
         case .secretKey: "a private or shared key in it: public keys alone belong here"
         }
     }

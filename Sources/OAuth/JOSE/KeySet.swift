@@ -24,8 +24,11 @@ public final class KeySet: Sendable {
         public let keyID: String?
         public let reason: KeyRefusal
 
-        /// How to speak of it: by its `kid`, or its place.
-        public var name: String { keyID ?? "number \(index)" }
+        /// How to speak of it: by its `kid`, or its place where it has none or an endless one.
+        public var name: String {
+            if let keyID, keyID.utf8.count <= JSONWebKey.keyIDLimitBytes { return keyID }
+            return "number \(index)"
+        }
     }
 
     /// At most so many keys are read: real sets have two to ten.
