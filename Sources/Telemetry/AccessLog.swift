@@ -12,12 +12,14 @@ public final class AccessLog {
 
     /// A batch is handed over once it has grown past this.
     private static let batchBytes = 32 << 10
-    /// Room for most lines; a batch that is not full has it.
+    /// Room for most lines.
     private static let lineBytes = 4 << 10
 
     private let writer: LogWriter
     /// How lines that are still to come are written; a reload may change it.
-    public var format: Format
+    public var format: Format {
+        didSet { if format != oldValue { time = AccessLog.time(for: format) } }
+    }
     private var time: LogTime
     private var batch: [UInt8] = []
     private var lines = 0
@@ -25,8 +27,12 @@ public final class AccessLog {
     public init(writer: LogWriter, format: Format) {
         self.writer = writer
         self.format = format
-        time = LogTime(format == .json ? .rfc3339 : .commonLog)
+        time = AccessLog.time(for: format)
         batch.reserveCapacity(AccessLog.batchBytes + AccessLog.lineBytes)
+    }
+
+    private static func time(for format: Format) -> LogTime {
+        LogTime(format == .json ? .rfc3339 : .commonLog)
     }
 
     deinit {
@@ -50,7 +56,7 @@ public final class AccessLog {
         if batch.count >= AccessLog.batchBytes { flush() }
     }
 
-    /// Appends the record's line and its end, in room that is made once.
+    /// Appends the record's line and its end, in room that is made once for most and anew for the few that need more.
     static func appendJSON(
         _ record: borrowing AccessRecord, time: inout LogTime, to batch: inout [UInt8]
     ) {

@@ -42,6 +42,25 @@ import Testing
         }
     }
 
+    /// A reload may change the format: then each line has the time of its own.
+    @Test func aNewFormatHasItsOwnTime() throws {
+        let writer = try LogWriter(access: .file(folder.file("access.log")), error: .off)
+        let log = AccessLog(writer: writer, format: .json)
+        var record = AccessRecord()
+        for format in [AccessLog.Format.json, .combined, .json] {
+            log.format = format
+            log.write(&record)
+        }
+        log.flush()
+        writer.close()
+        let lines = folder.read("access.log").split(separator: "\n")
+        let wanted = ["1970-01-01T00:00:00.000Z", "[01/Jan/1970:00:00:00 +0000]"]
+        #expect(lines.count == 3)
+        for (line, time) in zip(lines, [wanted[0], wanted[1], wanted[0]]) {
+            #expect(line.contains(time), "\(line)")
+        }
+    }
+
     @Test func anAccessLogHandsOverWhatPassesTheBatchByItself() throws {
         let writer = try LogWriter(access: .file(folder.file("a")), error: .off)
         let log = AccessLog(writer: writer, format: .combined)
