@@ -3,6 +3,28 @@ import Testing
 @testable import HTTP
 
 struct ASCIITests {
+    /// Each byte at each place of two words and a rest, alone and with others of every kind behind it.
+    @Test func theFirstControlIsFound() {
+        for byte in UInt8.min...UInt8.max {
+            let isControl = byte < 0x20 || byte == 0x7F
+            for place in 0..<19 {
+                let fillers: [UInt8] = [0x20, 0x7E, 0xFF]
+                var text = [UInt8](repeating: fillers[place % 3], count: 19)
+                text[place] = byte
+                #expect(ASCII.firstControl(text.span, from: 0) == (isControl ? place : 19))
+                for behind: UInt8 in [0x00, 0x1F, 0x7F, 0x80, 0xFF] {
+                    for index in place + 1..<19 { text[index] = behind }
+                    let next = behind < 0x20 || behind == 0x7F ? min(place + 1, 19) : 19
+                    #expect(
+                        ASCII.firstControl(text.span, from: 0) == (isControl ? place : next),
+                        "\(byte) at \(place) before \(behind)")
+                }
+            }
+        }
+        #expect(ASCII.firstControl([UInt8]().span, from: 0) == 0)
+        #expect(ASCII.firstControl(Array("\na\r".utf8).span, from: 1) == 2)
+    }
+
     /// Each byte at each place of two words and a rest.
     @Test func token68EndsAtTheFirstByteOutsideIt() {
         let inside = Set(

@@ -39,7 +39,7 @@ extension ResponseHead {
         return MediaType.isGRPC(span(of: line.value))
     }
 
-    /// Whether the content may go on for as long as its client likes: server-sent events, a gRPC call.
+    /// Whether the content may go on for as long as both sides like: server-sent events, a gRPC call.
     public var isLasting: Bool {
         guard let line = value(of: .contentType) else { return false }
         let type = span(of: line.value)
