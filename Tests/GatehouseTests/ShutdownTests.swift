@@ -93,6 +93,26 @@ struct ShutdownTests {
         #expect(gateway.accessLines.count == 48)
     }
 
+    /// More than are accepted at once, by workers that have nothing else; and it waits for their answers, however long those
+    /// take.
+    @Test func connectionsThatWaitToBeAcceptedAreServed() throws {
+        let gateway = try gateway()
+        gateway.process.signal(SIGSTOP)
+        let clients = try (0..<200).map { _ in try gateway.connect() }
+        for client in clients { try client.send("GET /held HTTP/1.1\r\nHost: h\r\n\r\n") }
+        gateway.process.signal(SIGTERM)
+        gateway.process.signal(SIGCONT)
+        #expect(upstream.waitForRequests(200).count == 200)
+        // It looks every 20 ms whether it may end.
+        #expect(!eventually(within: .milliseconds(300)) { gateway.process.exitStatus != nil })
+        hold.release()
+        for client in clients {
+            #expect(try client.readReply().status == 200)
+            #expect(try client.isClosedByPeer())
+        }
+        #expect(gateway.process.waitForExit() == .code(0))
+    }
+
     @Test func theAdminListenerSaysThatItDrains() throws {
         let gateway = try gateway()
         let client = try held(by: gateway)

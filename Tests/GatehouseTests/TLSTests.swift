@@ -444,6 +444,34 @@ struct TLSTests {
         #expect(result.output == line + line, "\(result.error)")
     }
 
+    /// A client that has sent its first bytes, or a request on a connection it had, is served by a gateway that ends.
+    @Test func whatHasBegunIsAnsweredInADrain() throws {
+        let house = try House()
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("tls_client.py").path
+        let client = try RunningProcess(
+            requireTool("python3", package: "python3"),
+            [script, "drained", "\(house.gateway.port)", house.authority.folder.path])
+        try client.waitUntil("known") { client.standardOutput.contains("known") }
+        house.gateway.process.signal(SIGSTOP)
+        try house.authority.folder.write("stopped", "")
+        try client.waitUntil("sent") { client.standardOutput.contains("sent") }
+        house.gateway.process.signal(SIGTERM)
+        house.gateway.process.signal(SIGCONT)
+        #expect(client.waitForExit() == .code(0), "\(client.standardError)")
+        #expect(
+            client.standardOutput == """
+                known
+                sent
+                TLSv1_2 known 200
+                TLSv1_3 known 200
+                TLSv1_2 new 200 close
+                TLSv1_3 new 200 close
+
+                """)
+        #expect(house.gateway.process.waitForExit() == .code(0))
+    }
+
     // MARK: Signatures
 
     @Test func anOAuth1SignatureCoversTheScheme() throws {

@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import sys
+import time
 
 CASE, PORT, FOLDER = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -170,6 +171,49 @@ def answer_before_end():
             sizes.append(size)
             records = records[5 + size:]
         print(before[:12].decode(), "then an answer" if sizes and sizes[0] > 100 else f"then {sizes}")
+
+
+def drained():
+    """A gateway that stands still, and drains when it goes on: each client has sent the first bytes of its handshake, or one
+    request on a connection that has served another."""
+    clients = []
+    for version in VERSIONS:
+        known = Client(version, "client").connect()
+        known.request("GET", "/machines")
+        assert known.getresponse().read()
+        clients.append((version, known))
+    print("known", flush=True)
+    while not os.path.exists(os.path.join(FOLDER, "stopped")):
+        time.sleep(0.005)
+    for _, known in clients:
+        known.request("GET", "/machines")
+    new = []
+    for version in VERSIONS:
+        raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = Client(version, "client").context.wrap_bio(coming, going)
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            raw.sendall(going.read())
+        new.append((version, raw, coming, going, tls))
+    print("sent", flush=True)
+    for version, known in clients:
+        print(version.name, "known", known.getresponse().status)
+    for version, raw, coming, going, tls in new:
+        def until(function):
+            while True:
+                try:
+                    return function()
+                except ssl.SSLWantReadError:
+                    raw.sendall(going.read())
+                    coming.write(raw.recv(65536))
+
+        until(tls.do_handshake)
+        raw.sendall(going.read())
+        tls.write(b"GET /machines HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = until(lambda: tls.read(65536)).decode()
+        print(version.name, "new", answer.split()[1], "close" if "\r\nConnection: close\r\n" in answer else "open")
 
 
 globals()[CASE]()

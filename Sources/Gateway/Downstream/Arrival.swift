@@ -21,6 +21,8 @@ final class Arrival: ClientConnection {
     }
 
     private static let leavingTime: Duration = .seconds(1)
+    /// In a drain: what a client has begun to send goes on within this, or ends.
+    private static let drainTime: Duration = .seconds(1)
 
     private let worker: Worker
     private let listener: ListenerContext
@@ -59,6 +61,9 @@ final class Arrival: ClientConnection {
 
     /// The address is known: TLS comes next, or the first bytes of HTTP.
     private func goOn() {
+        if worker.isDraining, let registration {
+            worker.loop.schedule(registration, at: worker.loop.now + Arrival.drainTime)
+        }
         if let tls {
             stage = .silent(tls)
         } else if let detector = VersionDetector(listener.protocols) {
@@ -179,7 +184,8 @@ final class Arrival: ClientConnection {
         let connection = DownstreamConnection(
             worker: worker, listener: listener, socket: socket, peer: peer, tls: facts)
         connection.open(registration, input)
-        if worker.isDraining { connection.drain() }
+        // A handshake that was still finished is for a request, which comes a moment later.
+        if worker.isDraining { connection.drain(within: Arrival.drainTime) }
     }
 
     private func serveHTTP2(_ input: [UInt8], _ facts: TLSFacts? = nil) {
@@ -249,7 +255,7 @@ final class Arrival: ClientConnection {
     /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would, and what waits
     /// in the socket has begun: the loop will tell of it.
     func drain() {
-        if worker.isDraining, hasInput { return }
+        if hasInput { return }
         switch stage {
         case .detecting(let detector) where detector.isEmpty: close()
         case .proxyHeader(let reader) where !reader.hasBegun: close()

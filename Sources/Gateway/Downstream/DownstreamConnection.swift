@@ -414,7 +414,12 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
 
     var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
 
-    /// No further request is taken: an idle connection ends now, a busy one after its answer, or after the next.
+    /// The end comes with the answer to the first request, or after `duration` when none comes.
+    func drain(within duration: Duration) {
+        if state == .idle { setDeadline(after: duration) }
+    }
+
+    /// A connection ends with its next answer; now if it is idle and nothing waits in its socket.
     func drain() {
         guard listener.role == .traffic else { return }
         // What waits in the socket was sent in time: closing over it would reset a request that nobody refused.

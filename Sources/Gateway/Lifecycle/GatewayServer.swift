@@ -452,7 +452,7 @@ public final class GatewayServer {
         shared.postToAll(.drain)
         let deadline = MonotonicInstant.now() + snapshot.configuration.shutdownTimeout
         var code: Int32 = 0
-        while !shared.areAllIdle, MonotonicInstant.now() < deadline {
+        while !isDrained, MonotonicInstant.now() < deadline {
             if case .terminate = Signals.wait(.milliseconds(20)) {
                 code = 1
                 break
@@ -467,6 +467,13 @@ public final class GatewayServer {
         errors.notice("stopped", [:])
         writer.close()
         return code
+    }
+
+    /// Nothing is open. A worker says once that it has nothing left, and may be given what another one accepted at the end:
+    /// that is counted from the moment it was accepted.
+    private var isDrained: Bool {
+        shared.areAllIdle
+            && snapshot.listeners.allSatisfy { $0.role == .admin || $0.load.isEmpty }
     }
 
     /// After this the next start refuses nothing that is new.

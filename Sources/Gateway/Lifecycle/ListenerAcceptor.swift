@@ -6,6 +6,9 @@ import Transport
 /// EPOLLEXCLUSIVE, share by hash or wake the same worker again and again.)
 final class ListenerAcceptor: EventHandler {
     private static let batch = 64
+    /// As many as the kernel's queue holds: who comes while it is emptied may be refused, or a flood would keep the
+    /// listener open.
+    private static let lastBatches = 4096 / batch
     private static let pause: Duration = .milliseconds(200)
 
     let id: Int
@@ -30,24 +33,30 @@ final class ListenerAcceptor: EventHandler {
     /// elsewhere, not wait in a queue that nobody empties.
     func stop() {
         guard let registration else { return }
-        ready(.readable)
+        for _ in 0..<ListenerAcceptor.lastBatches where !acceptBatch() { break }
         worker.loop.unregister(registration)
         self.registration = nil
         bound.socket.stopListening()
     }
 
     func ready(_ readiness: Readiness) {
+        _ = acceptBatch()
+    }
+
+    /// - Returns: whether more may be waiting.
+    private func acceptBatch() -> Bool {
         for _ in 0..<ListenerAcceptor.batch {
             switch bound.socket.accept() {
             case .accepted(let descriptor, let peer):
                 place(descriptor, peer)
             case .nothing:
-                return
+                return false
             case .exhausted(let code):
                 pauseAccepting(code)
-                return
+                return false
             }
         }
+        return true
     }
 
     private func place(_ descriptor: Int32, _ peer: IPAddress?) {

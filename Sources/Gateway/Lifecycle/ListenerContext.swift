@@ -68,6 +68,8 @@ final class ListenerLoad: Sendable {
         counts.withLock { $0[index] -= 1 }
     }
 
+    var isEmpty: Bool { counts.withLock { $0.allSatisfy { $0 == 0 } } }
+
     /// Open connections of each worker.
     var perWorker: [Int] { counts.withLock { $0 } }
 }

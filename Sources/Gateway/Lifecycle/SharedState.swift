@@ -113,7 +113,7 @@ final class SharedState: Sendable {
     /// How often each worker has answered.
     var pulseCounts: [Int] { pulses.withLock { $0 } }
 
-    /// A draining worker has no connection left.
+    /// A draining worker has no connection left, and accepts none any more.
     func workerIsIdle(_ worker: Int) {
         idleWorkers.withLock { _ = $0.insert(worker) }
     }
