@@ -184,8 +184,7 @@ final class Arrival: ClientConnection {
         let connection = DownstreamConnection(
             worker: worker, listener: listener, socket: socket, peer: peer, tls: facts)
         connection.open(registration, input)
-        // A handshake that was still finished is for a request, which comes a moment later.
-        if worker.isDraining { connection.drain(within: Arrival.drainTime) }
+        if worker.isDraining { connection.drainAfterFirst() }
     }
 
     private func serveHTTP2(_ input: [UInt8], _ facts: TLSFacts? = nil) {

@@ -22,6 +22,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     /// Bytes of an unwanted body that are read and dropped; beyond it closing is cheaper.
     static let discardLimitBytes = 256 << 10
     private static let lingerTime: Duration = .seconds(2)
+    /// How long a drain waits for the first request behind a handshake.
+    private static let drainTime: Duration = .seconds(1)
     /// What a peer must give or take in each period to be slow rather than gone.
     static let progressFloor = 1024
 
@@ -44,6 +46,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     private var putOff: TurnWrites.Place?
     private var isProcessing = false
     private var discarded = 0
+    /// It has had an answer.
+    private var isKept = false
     /// The client has ended its side of a tunnel, which goes on the other way.
     var hasPeerEnded = false
     /// How the content of the answer in progress is framed.
@@ -353,6 +357,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         if let exchange { worker.giveBack(exchange) }
         exchange = nil
         exchangeDeadline = nil
+        isKept = true
         state = .idle
         setDeadline(
             after: output.isEmpty ? listener.limits.idleTimeout : listener.limits.bodyTimeout)
@@ -414,18 +419,21 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
 
     var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
 
-    /// The end comes with the answer to the first request, or after `duration` when none comes.
-    func drain(within duration: Duration) {
-        if state == .idle { setDeadline(after: duration) }
+    /// The first request is on its way: it is answered, and the connection ends with it.
+    func drainAfterFirst() {
+        if state == .idle { setDeadline(after: DownstreamConnection.drainTime) }
     }
 
-    /// A connection ends with its next answer; now if it is idle and nothing waits in its socket.
+    /// A connection ends with its next answer; now if it is idle and nothing waits in its socket. Who has just finished a
+    /// handshake did it for a request, which comes a moment later.
     func drain() {
         guard listener.role == .traffic else { return }
         // What waits in the socket was sent in time: closing over it would reset a request that nobody refused.
         // Not where rules changed under the connection: there no request may come in by the old ones.
         if state == .idle, output.isEmpty, worker.isDraining { readInput() }
         switch state {
+        case .idle where tls != nil && !isKept && worker.isDraining:
+            drainAfterFirst()
         case .idle, .discarding:
             writePutOff()
             if output.isEmpty { linger() } else { closesWhenFlushed = true }
