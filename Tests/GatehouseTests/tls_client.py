@@ -207,7 +207,8 @@ def drained():
                     return function()
                 except ssl.SSLWantReadError:
                     raw.sendall(going.read())
-                    coming.write(raw.recv(65536))
+                    data = raw.recv(65536)
+                    coming.write(data) if data else coming.write_eof()
 
         until(tls.do_handshake)
         raw.sendall(going.read())

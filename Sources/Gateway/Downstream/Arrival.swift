@@ -21,7 +21,7 @@ final class Arrival: ClientConnection {
     }
 
     private static let leavingTime: Duration = .seconds(1)
-    /// In a drain: what a client has begun to send goes on within this, or ends.
+    /// In a drain: what follows a PROXY header comes within this, or the connection ends.
     private static let drainTime: Duration = .seconds(1)
 
     private let worker: Worker
@@ -61,7 +61,7 @@ final class Arrival: ClientConnection {
 
     /// The address is known: TLS comes next, or the first bytes of HTTP.
     private func goOn() {
-        if worker.isDraining, let registration {
+        if worker.isDraining, !hasInput, let registration {
             worker.loop.schedule(registration, at: worker.loop.now + Arrival.drainTime)
         }
         if let tls {

@@ -22,7 +22,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     /// Bytes of an unwanted body that are read and dropped; beyond it closing is cheaper.
     static let discardLimitBytes = 256 << 10
     private static let lingerTime: Duration = .seconds(2)
-    /// How long a drain waits for the first request behind a handshake.
+    /// How long a drain waits for the first request of a client that has sent something else before: a handshake, a PROXY
+    /// header.
     private static let drainTime: Duration = .seconds(1)
     /// What a peer must give or take in each period to be slow rather than gone.
     static let progressFloor = 1024
@@ -113,7 +114,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         if isReadable || !readiness.isDisjoint(with: [.peerClosed, .failed]) { readInput() }
     }
 
-    private func readInput() {
+    func readInput() {
         let buffer = worker.readBuffer
         buffer.removeAll()
         switch socket.read(into: buffer) {
@@ -424,8 +425,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         if state == .idle { setDeadline(after: DownstreamConnection.drainTime) }
     }
 
-    /// A connection ends with its next answer; now if it is idle and nothing waits in its socket. Who has just finished a
-    /// handshake did it for a request, which comes a moment later.
+    /// A connection ends with its next answer; now if it is idle and nothing waits in its socket. Who has finished a
+    /// handshake and asked nothing yet may be about to.
     func drain() {
         guard listener.role == .traffic else { return }
         // What waits in the socket was sent in time: closing over it would reset a request that nobody refused.

@@ -51,8 +51,10 @@ extension DownstreamConnection {
                 abort()
             }
         case .idle:
+            // In a drain the time may be over before a long turn of the loop came to its request.
+            if worker.isDraining { readInput() }
             // A client that never sent a byte gets none: it may be a health check or a spare connection.
-            linger()
+            if state == .idle { linger() }
         case .lingering, .discarding:
             close()
         case .readingHead:

@@ -53,6 +53,7 @@ final class SharedListeningSocket: Sendable {
 
     var descriptor: Int32 { socket.descriptor }
     var endpoint: Endpoint { socket.endpoint }
+    var isShared: Bool { socket.isShared }
 
     func accept() -> ListeningSocket.AcceptResult { socket.accept() }
     func stopListening() { socket.stopListening() }

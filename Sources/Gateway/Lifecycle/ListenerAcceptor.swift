@@ -33,7 +33,10 @@ final class ListenerAcceptor: EventHandler {
     /// elsewhere, not wait in a queue that nobody empties.
     func stop() {
         guard let registration else { return }
-        for _ in 0..<ListenerAcceptor.lastBatches where !acceptBatch() { break }
+        // Of a socket that systemd holds the next process serves them, and better than one that ends.
+        if !(worker.isDraining && bound.socket.isShared) {
+            for _ in 0..<ListenerAcceptor.lastBatches where !acceptBatch() { break }
+        }
         worker.loop.unregister(registration)
         self.registration = nil
         bound.socket.stopListening()
@@ -66,10 +69,11 @@ final class ListenerAcceptor: EventHandler {
         }
         isFull = false
         if target == worker.index {
-            worker.open(descriptor, listener: id, peer: peer)
+            worker.open(descriptor, listener: id, load: bound.load, peer: peer)
         } else {
             worker.shared.post(
-                .connection(descriptor: descriptor, listener: id, peer: peer),
+                .connection(
+                    descriptor: descriptor, listener: id, load: bound.load, peer: peer),
                 to: target)
         }
     }

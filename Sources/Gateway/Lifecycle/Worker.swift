@@ -8,8 +8,8 @@ import Transport
 
 /// What other threads tell a worker.
 enum WorkerMessage: Sendable {
-    /// A connection that the accepting worker placed here.
-    case connection(descriptor: Int32, listener: Int, peer: IPAddress?)
+    /// A connection that the accepting worker placed here, and where it is counted.
+    case connection(descriptor: Int32, listener: Int, load: ListenerLoad, peer: IPAddress?)
     /// A new configuration, or new clients and keys: requests that begin from now on use it.
     case configure(GatewaySnapshot)
     case addresses([String: [IPAddress]])
@@ -182,8 +182,8 @@ final class Worker {
 
     func receive(_ message: WorkerMessage) {
         switch message {
-        case .connection(let descriptor, let listener, let peer):
-            open(descriptor, listener: listener, peer: peer)
+        case .connection(let descriptor, let listener, let load, let peer):
+            open(descriptor, listener: listener, load: load, peer: peer)
         case .configure(let snapshot):
             configure(snapshot)
         case .addresses(let addresses):
@@ -307,10 +307,11 @@ final class Worker {
     }
 
     /// Opens a connection that was placed here.
-    func open(_ descriptor: Int32, listener: Int, peer: IPAddress?) {
+    func open(_ descriptor: Int32, listener: Int, load: ListenerLoad, peer: IPAddress?) {
         guard let context = listeners[listener] else {
-            // The listener went while the message was under way.
+            // A reload has put the listener in, and its message comes behind this one: how to speak TLS there is not known.
             Socket(adopting: descriptor).resetOnClose()
+            load.connectionClosed(onWorker: index)
             return
         }
         let socket = SocketBox(Socket(adopting: descriptor))

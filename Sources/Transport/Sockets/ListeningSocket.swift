@@ -9,7 +9,7 @@ public struct ListeningSocket: ~Copyable, Sendable {
     /// Where it really listens: port 0 has become the one that the kernel chose.
     public let endpoint: Endpoint
     /// Bound by another, who holds it too and goes on listening when we have stopped.
-    private let isShared: Bool
+    public let isShared: Bool
 
     public enum AcceptResult: Equatable, Sendable {
         /// A connected descriptor, non-blocking, and who is there (`nil` on a unix socket).
