@@ -132,88 +132,93 @@ def changed():
     print("closed" if connection.sock.recv(1) == b"" else "open", flush=True)
 
 
+class Records:
+    """TLS over a socket, record by record: the caller says when what is waiting leaves."""
+
+    def __init__(self, context):
+        self.raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
+        self.coming, self.going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.coming, self.going, server_hostname="localhost")
+
+    def send(self):
+        self.raw.sendall(self.going.read())
+
+    def until(self, function):
+        """What the function gives once enough has come for it."""
+        while True:
+            try:
+                return function()
+            except ssl.SSLWantReadError:
+                self.send()
+                data = self.raw.recv(65536)
+                self.coming.write(data) if data else self.coming.write_eof()
+
+    def begin(self):
+        """The first bytes of a handshake."""
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self.send()
+
+    def ask(self, path):
+        self.tls.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+    def answer(self):
+        return self.until(lambda: self.tls.read(65536)).decode()
+
+
 def answer_before_end():
     """A request and the end of TLS in one segment: whether the answer comes before the gateway's own end."""
     for version in VERSIONS:
         context = ssl._create_unverified_context()
         context.minimum_version = context.maximum_version = version
-        raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
-        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = context.wrap_bio(coming, going, server_hostname="localhost")
-
-        def until(function):
-            while True:
-                try:
-                    return function()
-                except ssl.SSLWantReadError:
-                    raw.sendall(going.read())
-                    data = raw.recv(65536)
-                    if not data:
-                        return None
-                    coming.write(data)
-
-        until(tls.do_handshake)
+        client = Records(context)
+        client.until(client.tls.do_handshake)
         # Whatever is said behind a handshake comes before the first answer.
-        tls.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        before = until(lambda: tls.read(65536))
-        tls.write(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.ask("/nowhere")
+        before = client.answer()
+        client.ask("/nowhere")
         try:
-            tls.unwrap()
+            client.tls.unwrap()
         except ssl.SSLWantReadError:
             pass
-        raw.sendall(going.read())
+        client.send()
         records = b""
-        while data := raw.recv(65536):
+        while data := client.raw.recv(65536):
             records += data
         sizes = []
         while records:
             size = int.from_bytes(records[3:5], "big")
             sizes.append(size)
             records = records[5 + size:]
-        print(before[:12].decode(), "then an answer" if sizes and sizes[0] > 100 else f"then {sizes}")
+        print(before[:12], "then an answer" if sizes and sizes[0] > 100 else f"then {sizes}")
 
 
 def drained():
     """A gateway that stands still, and drains when it goes on: each client has sent the first bytes of its handshake, or one
     request on a connection that has served another."""
-    clients = []
+    known = []
     for version in VERSIONS:
-        known = Client(version, "client").connect()
-        known.request("GET", "/machines")
-        assert known.getresponse().read()
-        clients.append((version, known))
+        connection = Client(version, "client").connect()
+        connection.request("GET", "/machines")
+        assert connection.getresponse().read()
+        known.append((version, connection))
     print("known", flush=True)
     while not os.path.exists(os.path.join(FOLDER, "stopped")):
         time.sleep(0.005)
-    for _, known in clients:
-        known.request("GET", "/machines")
-    new = []
-    for version in VERSIONS:
-        raw = socket.create_connection(("127.0.0.1", PORT), timeout=10)
-        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = Client(version, "client").context.wrap_bio(coming, going)
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            raw.sendall(going.read())
-        new.append((version, raw, coming, going, tls))
+    for _, connection in known:
+        connection.request("GET", "/machines")
+    new = [(version, Records(Client(version, "client").context)) for version in VERSIONS]
+    for _, client in new:
+        client.begin()
     print("sent", flush=True)
-    for version, known in clients:
-        print(version.name, "known", known.getresponse().status)
-    for version, raw, coming, going, tls in new:
-        def until(function):
-            while True:
-                try:
-                    return function()
-                except ssl.SSLWantReadError:
-                    raw.sendall(going.read())
-                    data = raw.recv(65536)
-                    coming.write(data) if data else coming.write_eof()
-
-        until(tls.do_handshake)
-        raw.sendall(going.read())
-        tls.write(b"GET /machines HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answer = until(lambda: tls.read(65536)).decode()
+    for version, connection in known:
+        print(version.name, "known", connection.getresponse().status)
+    for version, client in new:
+        client.until(client.tls.do_handshake)
+        client.send()
+        client.ask("/machines")
+        answer = client.answer()
         print(version.name, "new", answer.split()[1], "close" if "\r\nConnection: close\r\n" in answer else "open")
 
 
