@@ -21,8 +21,6 @@ final class Arrival: ClientConnection {
     }
 
     private static let leavingTime: Duration = .seconds(1)
-    /// In a drain: what follows a PROXY header comes within this, or the connection ends.
-    private static let drainTime: Duration = .seconds(1)
 
     private let worker: Worker
     private let listener: ListenerContext
@@ -62,7 +60,7 @@ final class Arrival: ClientConnection {
     /// The address is known: TLS comes next, or the first bytes of HTTP.
     private func goOn() {
         if worker.isDraining, !hasInput, let registration {
-            worker.loop.schedule(registration, at: worker.loop.now + Arrival.drainTime)
+            worker.loop.schedule(registration, at: worker.loop.now + DownstreamConnection.drainTime)
         }
         if let tls {
             stage = .silent(tls)

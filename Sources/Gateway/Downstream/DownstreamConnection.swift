@@ -24,7 +24,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     private static let lingerTime: Duration = .seconds(2)
     /// How long a drain waits for the first request of a client that has sent something else before: a handshake, a PROXY
     /// header.
-    private static let drainTime: Duration = .seconds(1)
+    static let drainTime: Duration = .seconds(1)
     /// What a peer must give or take in each period to be slow rather than gone.
     static let progressFloor = 1024
 

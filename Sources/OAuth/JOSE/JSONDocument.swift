@@ -87,31 +87,20 @@ public struct JSONDocument: Sendable {
     ///
     /// - Returns: the index of its value.
     func member(_ name: StaticString, of object: Int = 0) -> Int? {
-        let hash = JSONDocument.hash(name)
-        return find(object) { node in
-            nodes[node].nameHash == hash && JSONDocument.equal(bytes, nodes[node].name, name)
-        }
+        name.withUTF8Buffer { unsafe member($0.span, of: object) }
     }
 
     func member(_ name: String, of object: Int = 0) -> Int? {
         // Once: of a short text each look at its bytes makes a copy of them.
-        let text = name.utf8Span.span
-        guard nodes[object].kind == .object else { return nil }
-        var child = object + 1
-        let end = Int(nodes[object].end)
-        while child < end {
-            if bytes.span.extracting(range(nodes[child].name)).equals(text) { return child }
-            child = Int(nodes[child].end)
-        }
-        return nil
+        member(name.utf8Span.span, of: object)
     }
 
-    private func find(_ object: Int, _ matches: (Int) -> Bool) -> Int? {
+    private func member(_ name: Span<UInt8>, of object: Int) -> Int? {
         guard nodes[object].kind == .object else { return nil }
         var child = object + 1
         let end = Int(nodes[object].end)
         while child < end {
-            if matches(child) { return child }
+            if bytes.span.extracting(range(nodes[child].name)).equals(name) { return child }
             child = Int(nodes[child].end)
         }
         return nil
@@ -169,33 +158,10 @@ public struct JSONDocument: Sendable {
 
     // MARK: Names
 
-    static func hash(_ name: StaticString) -> UInt32 {
-        name.withUTF8Buffer { buffer in
-            var hash: UInt32 = 2_166_136_261
-            for index in 0..<buffer.count {
-                hash = unsafe (hash ^ UInt32(buffer[index])) &* 16_777_619
-            }
-            return hash
-        }
-    }
-
     /// FNV-1a: only a filter, every match is compared.
     static func hash(_ bytes: [UInt8], _ range: Range<Int32>) -> UInt32 {
         var hash: UInt32 = 2_166_136_261
         for index in range { hash = (hash ^ UInt32(bytes[Int(index)])) &* 16_777_619 }
         return hash
-    }
-
-    private static func equal(
-        _ bytes: [UInt8], _ range: Range<Int32>, _ name: StaticString
-    ) -> Bool {
-        guard range.count == name.utf8CodeUnitCount else { return false }
-        return name.withUTF8Buffer { buffer in
-            let start = Int(range.lowerBound)
-            for index in 0..<buffer.count {
-                if unsafe bytes[start + index] != buffer[index] { return false }
-            }
-            return true
-        }
     }
 }
