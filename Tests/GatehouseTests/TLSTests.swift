@@ -465,8 +465,8 @@ struct TLSTests {
                 sent
                 TLSv1_2 known 200
                 TLSv1_3 known 200
-                TLSv1_2 new 200 close
-                TLSv1_3 new 200 close
+                TLSv1_2 new 200 closed
+                TLSv1_3 new 200 closed
 
                 """)
         #expect(house.gateway.process.waitForExit() == .code(0))
