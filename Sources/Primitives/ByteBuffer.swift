@@ -5,7 +5,9 @@
 @safe public final class ByteBuffer {
     private let memory: UnsafeMutableRawBufferPointer
     /// How many bytes, from the start, hold data.
-    public private(set) var count = 0
+    public var count: Int { used }
+    // Of this module alone, so that the compiler proves its accesses exclusive.
+    private var used = 0
 
     public var capacity: Int { unsafe memory.count }
 
@@ -20,7 +22,7 @@
     }
 
     public func removeAll() {
-        count = 0
+        used = 0
     }
 
     /// Lets `write` (a `read(2)`, say) put bytes behind those that are there.
@@ -29,9 +31,9 @@
     /// - Returns: what `write` returned.
     @inline(__always)
     public func fill(_ write: (UnsafeMutableRawBufferPointer) -> Int) -> Int {
-        let written = unsafe write(UnsafeMutableRawBufferPointer(rebasing: memory[count...]))
-        precondition(written <= capacity - count)
-        if written > 0 { count += written }
+        let written = unsafe write(UnsafeMutableRawBufferPointer(rebasing: memory[used...]))
+        precondition(written <= capacity - used)
+        if written > 0 { used += written }
         return written
     }
 
@@ -41,7 +43,7 @@
         get {
             let bytes = unsafe UnsafeBufferPointer(
                 start: UnsafePointer(memory.baseAddress?.assumingMemoryBound(to: UInt8.self)),
-                count: count)
+                count: used)
             return unsafe _overrideLifetime(Span(_unsafeElements: bytes), borrowing: self)
         }
     }

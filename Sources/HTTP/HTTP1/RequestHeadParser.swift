@@ -41,7 +41,9 @@ public struct RequestHeadParser {
         // Worked on apart, so that the head is written to once.
         var facts = head.facts
         defer { head.facts = facts }
-        return try parse(input, from: offset, &head.storage, &facts)
+        return try head.change { storage throws(HTTP1Error) in
+            try parse(input, from: offset, &storage, &facts)
+        }
     }
 
     private mutating func parse(

@@ -25,7 +25,9 @@ public struct ResponseHeadParser {
         // Worked on apart, so that the head is written to once.
         var facts = head.facts
         defer { head.facts = facts }
-        return try parse(input, from: offset, &head.storage, &facts, requestMethod)
+        return try head.change { storage throws(HTTP1Error) in
+            try parse(input, from: offset, &storage, &facts, requestMethod)
+        }
     }
 
     private mutating func parse(

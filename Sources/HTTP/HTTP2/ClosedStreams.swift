@@ -4,35 +4,41 @@ struct ClosedStreams {
     /// Older ones are forgotten, and with them what could be said of them.
     private static let memory = 128
 
-    private var endedByClient: [Int32] = []
-    private var resetByUs: [Int32] = []
-    /// The highest id that was dropped from either list.
-    private var forgotten: Int32 = 0
+    private var endedByClient = Memory()
+    private var resetByUs = Memory()
+
+    private struct Memory {
+        var ids: [Int32] = []
+        /// The highest id that was dropped.
+        var forgotten: Int32 = 0
+
+        mutating func remember(_ id: Int32) {
+            guard ids.last != id else { return }
+            ids.append(id)
+            guard ids.count > ClosedStreams.memory else { return }
+            let dropped = ids.prefix(ClosedStreams.memory / 2)
+            forgotten = max(forgotten, dropped.max() ?? 0)
+            ids.removeFirst(ClosedStreams.memory / 2)
+        }
+    }
 
     /// A stream was reset or refused by us: what the client has sent before it knew is no fault.
     mutating func wasReset(_ id: Int32) {
-        remember(id, in: \.resetByUs)
+        resetByUs.remember(id)
     }
 
     /// A stream is closed, and unless we reset it the client knows.
     mutating func wasClosed(_ id: Int32) {
-        if !resetByUs.contains(id) { remember(id, in: \.endedByClient) }
+        if !resetByUs.ids.contains(id) { endedByClient.remember(id) }
     }
 
     /// What HEADERS or DATA on a stream that is not open mean, of an id that is not new; `nil` where they are ignored.
     func fault(ofLateFrameOn id: Int32) -> HTTP2Code? {
-        if endedByClient.contains(id) { return .streamClosed }
-        if resetByUs.contains(id) || id <= forgotten { return nil }
+        if endedByClient.ids.contains(id) { return .streamClosed }
+        if resetByUs.ids.contains(id) || id <= max(endedByClient.forgotten, resetByUs.forgotten) {
+            return nil
+        }
         // It was passed over when a higher one began (section 5.1.1).
         return .protocolError
-    }
-
-    private mutating func remember(_ id: Int32, in list: WritableKeyPath<ClosedStreams, [Int32]>) {
-        guard self[keyPath: list].last != id else { return }
-        self[keyPath: list].append(id)
-        guard self[keyPath: list].count > ClosedStreams.memory else { return }
-        let dropped = self[keyPath: list].prefix(ClosedStreams.memory / 2)
-        forgotten = max(forgotten, dropped.max() ?? 0)
-        self[keyPath: list].removeFirst(ClosedStreams.memory / 2)
     }
 }

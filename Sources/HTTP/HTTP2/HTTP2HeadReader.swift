@@ -26,8 +26,8 @@ struct HTTP2HeadReader {
         self.head = head
         self.limits = limits
         head.reset()
-        storage = head.storage
-        head.storage = HeadStorage()
+        storage = HeadStorage()
+        head.change { swap(&storage, &$0) }
         facts.version = .http2
         // Said at once: of a head that turns out to be malformed the log has at least its version.
         head.facts.version = .http2
@@ -105,7 +105,7 @@ struct HTTP2HeadReader {
     mutating func finish(endsStream: Bool) throws(HTTP1Error) {
         defer {
             // Together: what the facts say are places in the storage.
-            swap(&head.storage, &storage)
+            head.change { swap(&storage, &$0) }
             head.facts = facts
         }
         if let error { throw error }

@@ -21,9 +21,9 @@ struct HTTP2ResponseReader {
         guard error == nil else { return }
         guard size <= limits.headBytes else { return fail(.headTooLarge) }
         if name.count > 0, name[0] == 0x3A { return takeStatus(value) }
-        guard head.fields.count < limits.fieldCount else { return fail(.tooManyFields) }
+        guard head.lines.count < limits.fieldCount else { return fail(.tooManyFields) }
         let line = FieldLine(id: FieldName.lookup(name), name: keep(name), value: keep(value))
-        head.storage.fields.append(line)
+        head.change { $0.fields.append(line) }
         guard line.id != .other else { return }
         let head = self.head
         do throws(HTTP1Error) {
@@ -38,8 +38,8 @@ struct HTTP2ResponseReader {
     }
 
     private func keep(_ text: Span<UInt8>) -> ByteRange {
-        let start = head.bytes.count
-        head.storage.bytes.append(text)
+        let start = head.content.count
+        head.change { $0.bytes.append(text) }
         return ByteRange(start: start, count: text.count)
     }
 

@@ -61,70 +61,33 @@ enum HTTP2ServerCallbacks {
         unsafe nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks) {
             _, frame, _, _, _, _, _, context in
             guard let frame = unsafe frame else { return 0 }
-            unsafe owner(context)?.headerIsInvalid(frame.pointee.hd.stream_id)
+            unsafe with(context) { unsafe $0.headerIsInvalid(frame.pointee.hd.stream_id) }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) {
             _, frame, _, context in
             guard let frame = unsafe frame else { return 0 }
-            unsafe owner(context)?.frameRefused(frame.pointee.hd.stream_id)
+            unsafe with(context) { unsafe $0.frameRefused(frame.pointee.hd.stream_id) }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks) {
             _, _, streamID, data, count, context in
             let content = unsafe UnsafeBufferPointer(start: data, count: count)
-            unsafe owner(context)?.dataReceived(streamID, Span(_unsafeElements: content))
+            unsafe with(context) {
+                unsafe $0.dataReceived(streamID, Span(_unsafeElements: content))
+            }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks) {
             _, frame, context in
-            guard let frame = unsafe frame, let owner = unsafe owner(context) else { return 0 }
-            let header = unsafe frame.pointee.hd
-            let endsStream =
-                UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
-            switch UInt32(header.type) {
-            case NGHTTP2_HEADERS.rawValue:
-                owner.headersEnd(
-                    header.stream_id,
-                    isRequest: unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST,
-                    endsStream: endsStream)
-            case NGHTTP2_DATA.rawValue:
-                let padding = unsafe frame.pointee.data.padlen
-                owner.dataEnds(
-                    header.stream_id, contentCount: header.length - padding,
-                    endsStream: endsStream)
-            case NGHTTP2_SETTINGS.rawValue:
-                owner.settingsReceived(
-                    acknowledges: UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0)
-            case NGHTTP2_PING.rawValue
-            where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
-                let mark = unsafe frame.pointee.ping.opaque_data
-                owner.pingAnswered([
-                    mark.0, mark.1, mark.2, mark.3, mark.4, mark.5, mark.6, mark.7,
-                ])
-            default:
-                break
-            }
+            guard let frame = unsafe frame else { return 0 }
+            unsafe with(context) { unsafe HTTP2ServerCallbacks.received(frame, by: $0) }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) {
             _, frame, context in
-            guard let frame = unsafe frame, let owner = unsafe owner(context) else { return 0 }
-            let header = unsafe frame.pointee.hd
-            switch UInt32(header.type) {
-            case NGHTTP2_RST_STREAM.rawValue:
-                owner.resetSent(
-                    header.stream_id, code: unsafe frame.pointee.rst_stream.error_code)
-            case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-                if UInt32(header.type) == NGHTTP2_DATA.rawValue {
-                    owner.dataSent(header.stream_id, count: header.length)
-                }
-                if UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
-                    owner.answerEnded(header.stream_id)
-                }
-            default:
-                break
-            }
+            guard let frame = unsafe frame else { return 0 }
+            unsafe with(context) { unsafe HTTP2ServerCallbacks.sent(frame, by: $0) }
             return 0
         }
         unsafe nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks) {
@@ -133,8 +96,59 @@ enum HTTP2ServerCallbacks {
         }
         unsafe nghttp2_session_callbacks_set_on_stream_close_callback(callbacks) {
             _, streamID, code, context in
-            unsafe owner(context)?.streamClosed(streamID, code: code)
+            unsafe with(context) { $0.streamClosed(streamID, code: code) }
             return 0
+        }
+    }
+
+    /// A frame has come, whole.
+    private static func received(
+        _ frame: UnsafePointer<nghttp2_frame>, by owner: HTTP2ServerSession
+    ) {
+        let header = unsafe frame.pointee.hd
+        let endsStream =
+            UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
+        switch UInt32(header.type) {
+        case NGHTTP2_HEADERS.rawValue:
+            owner.headersEnd(
+                header.stream_id,
+                isRequest: unsafe frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST,
+                endsStream: endsStream)
+        case NGHTTP2_DATA.rawValue:
+            let padding = unsafe frame.pointee.data.padlen
+            owner.dataEnds(
+                header.stream_id, contentCount: header.length - padding,
+                endsStream: endsStream)
+        case NGHTTP2_SETTINGS.rawValue:
+            owner.settingsReceived(
+                acknowledges: UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0)
+        case NGHTTP2_PING.rawValue
+        where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue != 0:
+            let mark = unsafe frame.pointee.ping.opaque_data
+            owner.pingAnswered([
+                mark.0, mark.1, mark.2, mark.3, mark.4, mark.5, mark.6, mark.7,
+            ])
+        default:
+            break
+        }
+    }
+
+    /// A frame is on its way out.
+    private static func sent(_ frame: UnsafePointer<nghttp2_frame>, by owner: HTTP2ServerSession) {
+        let header = unsafe frame.pointee.hd
+        switch UInt32(header.type) {
+        case NGHTTP2_RST_STREAM.rawValue:
+            owner.resetSent(
+                header.stream_id, code: unsafe frame.pointee.rst_stream.error_code)
+        case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
+            if UInt32(header.type) == NGHTTP2_DATA.rawValue {
+                owner.dataSent(header.stream_id, count: header.length)
+            }
+            if UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0 {
+                owner.answerEnded(header.stream_id)
+            }
+        default:
+            break
         }
     }
 
@@ -142,12 +156,15 @@ enum HTTP2ServerCallbacks {
     static func contentProvider() -> nghttp2_data_provider {
         unsafe nghttp2_data_provider(source: nghttp2_data_source(fd: 0)) {
             _, streamID, room, capacity, flags, _, context in
-            guard let owner = unsafe owner(context), let flags = unsafe flags else {
+            guard let flags = unsafe flags else {
                 return ssize_t(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
             }
-            let room = unsafe UnsafeMutableBufferPointer(start: room, count: capacity)
-            guard let count = unsafe owner.content(streamID, into: room, &flags.pointee) else {
-                return ssize_t(NGHTTP2_ERR_DEFERRED.rawValue)
+            var count = ssize_t(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+            unsafe with(context) { owner in
+                let room = unsafe UnsafeMutableBufferPointer(start: room, count: capacity)
+                count =
+                    unsafe owner.content(streamID, into: room, &flags.pointee)
+                    ?? ssize_t(NGHTTP2_ERR_DEFERRED.rawValue)
             }
             return count
         }
@@ -161,9 +178,4 @@ private func with(_ context: UnsafeMutableRawPointer?, _ body: (HTTP2ServerSessi
     unsafe Unmanaged<HTTP2ServerSession>.fromOpaque(context)._withUnsafeGuaranteedRef {
         body($0)
     }
-}
-
-private func owner(_ context: UnsafeMutableRawPointer?) -> HTTP2ServerSession? {
-    guard let context = unsafe context else { return nil }
-    return unsafe Unmanaged<HTTP2ServerSession>.fromOpaque(context).takeUnretainedValue()
 }

@@ -166,11 +166,16 @@ public protocol HTTP2ServerDelegate: AnyObject {
         }
     }
 
-    /// Appends content of the answer.
+    /// Appends content of the answer, which may be one that has not begun.
     public func sendData(_ stream: HTTP2ServerStream, _ content: Span<UInt8>) {
         guard !stream.isClosed else { return }
         stream.output.append(content)
         resumeData(stream)
+    }
+
+    /// Forgets content that was given before its answer began.
+    public func takeBack(_ stream: HTTP2ServerStream) {
+        stream.output = StreamOutput()
     }
 
     /// The answer's content is complete.

@@ -25,29 +25,19 @@ enum MediaType {
     }
 }
 
-extension RequestHead {
+extension MessageHead {
     /// Whether the content is a gRPC call's, which expects its refusal as a gRPC status.
-    public var isGRPC: Bool {
+    public final var isGRPC: Bool {
         guard let line = value(of: .contentType) else { return false }
         return MediaType.isGRPC(span(of: line.value))
     }
 }
 
 extension ResponseHead {
-    public var isGRPC: Bool {
-        guard let line = value(of: .contentType) else { return false }
-        return MediaType.isGRPC(span(of: line.value))
-    }
-
     /// Whether the content may go on for as long as both sides like: server-sent events, a gRPC call.
     public var isLasting: Bool {
         guard let line = value(of: .contentType) else { return false }
         let type = span(of: line.value)
         return MediaType.matches(type, "text/event-stream") || MediaType.isGRPC(type)
-    }
-
-    /// Whether a part equals a text in lower case, in any letter case.
-    public func equals(_ part: ByteRange, _ text: StaticString) -> Bool {
-        text.equalsIgnoringCase(span(of: part), foldsSymbols: false)
     }
 }

@@ -1,9 +1,7 @@
 import Primitives
 
 /// An answer's head, parsed into offsets over its bytes; reused from answer to answer.
-public final class ResponseHead {
-    public var bytes: [UInt8] { storage.bytes }
-    public var fields: [FieldLine] { storage.fields }
+public final class ResponseHead: MessageHead {
     public var version: HTTPVersion { facts.version }
     /// 100 to 599.
     public var status: Int { facts.status }
@@ -13,8 +11,7 @@ public final class ResponseHead {
     /// What Content-Length said, also where no body follows (an answer to HEAD, a 304).
     public var hasContentLength: Bool { facts.hasContentLength }
 
-    // Of this module alone, as in RequestHead.
-    var storage = HeadStorage()
+    // Of this module alone, as the storage.
     var facts = Facts()
 
     /// What a parsed head says.
@@ -27,35 +24,16 @@ public final class ResponseHead {
         var hasContentLength = false
     }
 
-    public init() {}
+    public init() {
+        super.init(bytes: 0, fields: 0)
+    }
 
     /// 1xx: the final answer is still to come.
     public var isInterim: Bool { status < 200 }
 
     public func reset() {
-        storage.removeAll()
+        change { $0.removeAll() }
         facts = Facts()
-    }
-
-    /// All of the head's bytes; valid until the head is parsed or reset again.
-    public var content: Span<UInt8> {
-        @_lifetime(borrow self)
-        get { unsafe _overrideLifetime(storage.bytes.span, borrowing: self) }
-    }
-
-    @_lifetime(borrow self)
-    public func span(of part: ByteRange) -> Span<UInt8> {
-        unsafe _overrideLifetime(storage.bytes.span.extracting(part.range), borrowing: self)
-    }
-
-    public func value(of id: FieldName) -> FieldLine? {
-        for line in storage.fields where line.id == id { return line }
-        return nil
-    }
-
-    /// Whether the field line is named by `Connection`.
-    public func connectionNames(_ line: FieldLine) -> Bool {
-        line.isConnectionOption
     }
 }
 
