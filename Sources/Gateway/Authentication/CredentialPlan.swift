@@ -23,18 +23,18 @@ enum CredentialPlan: Equatable {
     ///     request itself carries goes before it, where the route takes that.
     ///   - mayHoldForm: the body may hold OAuth 1.0 parameters.
     init(
-        _ policy: AuthenticationPolicy, _ credentials: PresentedCredentials,
+        _ rule: CredentialRule, _ credentials: PresentedCredentials,
         hasCertificate: Bool = false, mayHoldForm: Bool = false
     ) {
-        let policy = policy.ofRequest
-        if hasCertificate, policy.takesCertificate {
+        let rule = rule.ofRequest
+        if hasCertificate, rule.takesCertificate {
             let isElsewhere =
                 switch credentials {
-                case .none: mayHoldForm && policy.takesOAuth1
-                case .bearer: policy.takes(.bearer)
-                case .oauth1: policy.takes(.oauth1)
+                case .none: mayHoldForm && rule.takesOAuth1
+                case .bearer: rule.kinds.contains(.bearer)
+                case .oauth1: rule.kinds.contains(.oauth1)
                 // Only the field of a token can be so.
-                case .malformed: policy.takes(.bearer)
+                case .malformed: rule.kinds.contains(.bearer)
                 case .both, .duplicate: true
                 }
             if !isElsewhere {
@@ -43,22 +43,22 @@ enum CredentialPlan: Equatable {
             }
         }
         self =
-            switch (policy, credentials) {
+            switch (rule.mode, credentials) {
             case (.open, _): .open
             case (_, .none): .searchForm
             case (_, .malformed): .refuse(.malformedCredentials)
             // Which of two counts is nobody's choice.
             case (_, .duplicate), (.any, .both): .refuse(.duplicateCredentials)
-            case (.any(let kinds), .bearer(let token)):
-                kinds.contains(.bearer) ? .bearer(token) : .refuse(.noCredentials)
-            case (.any(let kinds), .oauth1):
-                kinds.contains(.oauth1) ? .oauth1 : .refuse(.noCredentials)
-            case (.all(let kinds), .both(let token)):
-                kinds.count > 1 ? .both(token) : .refuse(.duplicateCredentials)
-            case (.all(let kinds), .bearer(let token)):
-                kinds == [.bearer] ? .bearer(token) : .refuse(.noCredentials)
-            case (.all(let kinds), .oauth1):
-                kinds == [.oauth1] ? .oauth1 : .refuse(.noCredentials)
+            case (.any, .bearer(let token)):
+                rule.kinds.contains(.bearer) ? .bearer(token) : .refuse(.noCredentials)
+            case (.any, .oauth1):
+                rule.kinds.contains(.oauth1) ? .oauth1 : .refuse(.noCredentials)
+            case (.all, .both(let token)):
+                rule.takesTokenAndSignature ? .both(token) : .refuse(.duplicateCredentials)
+            case (.all, .bearer(let token)):
+                rule.kinds == .bearer ? .bearer(token) : .refuse(.noCredentials)
+            case (.all, .oauth1):
+                rule.kinds == .oauth1 ? .oauth1 : .refuse(.noCredentials)
             }
     }
 }
@@ -76,32 +76,57 @@ extension CredentialPlan {
     }
 }
 
-extension AuthenticationPolicy {
-    var takesOAuth1: Bool { takes(.oauth1) }
-    var takesCertificate: Bool { takes(.certificate) }
+/// A route's `authenticate` as each request is held to it: plain bits, where the configuration has lists.
+struct CredentialRule: Sendable, Equatable {
+    enum Mode {
+        case open
+        /// One of the kinds suffices.
+        case any
+        /// Every one must hold and name the same client.
+        case all
+    }
+
+    let mode: Mode
+    let kinds: CredentialSet
+
+    init(_ policy: AuthenticationPolicy) {
+        kinds = CredentialSet(policy)
+        switch policy {
+        case .open: mode = .open
+        case .any: mode = .any
+        case .all: mode = .all
+        }
+    }
+
+    private init(all kinds: CredentialSet) {
+        mode = .all
+        self.kinds = kinds
+    }
+
+    var takesOAuth1: Bool { kinds.contains(.oauth1) }
+    var takesCertificate: Bool { kinds.contains(.certificate) }
 
     /// What the request itself must carry. Where a certificate must stand beside it, that is looked at once the rest is
     /// proven.
-    fileprivate var ofRequest: AuthenticationPolicy {
-        guard takesCertificateBeside, case .all(let kinds) = self else { return self }
-        return .all(kinds.filter { $0 != .certificate })
+    fileprivate var ofRequest: CredentialRule {
+        takesCertificateBeside ? CredentialRule(all: kinds.subtracting(.certificate)) : self
     }
 
     /// Whether it wants a certificate together with something else.
     var takesCertificateBeside: Bool {
-        guard case .all(let kinds) = self else { return false }
-        return kinds.count > 1 && kinds.contains(.certificate)
+        mode == .all && takesCertificate && kinds != .certificate
     }
 
     var takesTokenAndSignature: Bool {
-        guard case .all(let kinds) = self else { return false }
-        return kinds.contains(.bearer) && kinds.contains(.oauth1)
+        mode == .all && kinds.isSuperset(of: [.bearer, .oauth1])
     }
 
-    func takes(_ kind: CredentialKind) -> Bool {
-        switch self {
-        case .any(let kinds), .all(let kinds): kinds.contains(kind)
+    /// Whether what was proven is what the route asks for. An open route asks for nothing, and nobody is proven there.
+    func isMet(by proven: CredentialSet) -> Bool {
+        switch mode {
         case .open: false
+        case .any: !proven.isDisjoint(with: kinds)
+        case .all: !kinds.isEmpty && proven.isSuperset(of: kinds)
         }
     }
 }

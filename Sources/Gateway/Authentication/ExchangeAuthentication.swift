@@ -14,7 +14,7 @@ extension Exchange {
         let credentials = PresentedCredentials.find(in: head, worker.authenticator.oauth1)
         if credentials.tokenScheme == .dpop { tokenScheme = .dpop }
         switch CredentialPlan(
-            route.authentication, credentials, hasCertificate: hasCertificate,
+            route.rule, credentials, hasCertificate: hasCertificate,
             mayHoldForm: worker.authenticator.oauth1.mayCarryInBody(head))
         {
         case .open: authorizeAndForward(nil)
@@ -31,14 +31,14 @@ extension Exchange {
 
     /// A certificate that counted when the connection began is missed for another reason than one that was never there.
     private var missingCredential: Reason {
-        route?.authentication.takesCertificate == true && isCertificateOver
+        route?.rule.takesCertificate == true && isCertificateOver
             ? .certificateExpired : .noCredentials
     }
 
     /// No credential in the head: OAuth 1.0 parameters may stand in a form body (RFC 5849 section 3.5.2).
     private func findInBody() {
         guard let route else { return refuse(.internalError) }
-        guard route.authentication.takesOAuth1, worker.authenticator.oauth1.mayCarryInBody(head)
+        guard route.rule.takesOAuth1, worker.authenticator.oauth1.mayCarryInBody(head)
         else {
             return refuse(CredentialPlan.refusal(missingCredential, on: route))
         }
@@ -78,7 +78,8 @@ extension Exchange {
     /// The token holds: by its signature, or by its server's word.
     func provedBearer(_ principal: Principal) {
         guard let verified = principal.token else { return refuse(.internalError) }
-        if worker.revocations.covers(verified) {
+        // Mostly nothing is revoked, and the list is not copied to learn that.
+        if !worker.revocations.isEmpty, worker.revocations.covers(verified) {
             return refuse(Refusal(.tokenRevoked, status: 401, attempted: .bearer))
         }
         // Bound to a key: good with a proof alone, never as a bearer token (RFC 9449 section 7.1).
@@ -125,8 +126,8 @@ extension Exchange {
             !worker.authenticator.oauth1.detects(form: heldBody)
         {
             // Nothing in the request itself: now the certificate counts, where the route takes one.
-            if let policy = route?.authentication, policy.takesCertificate,
-                !policy.takesCertificateBeside, hasCertificate
+            if let rule = route?.rule, rule.takesCertificate,
+                !rule.takesCertificateBeside, hasCertificate
             {
                 return proveCertificate()
             }
@@ -342,7 +343,7 @@ extension Exchange {
             } else {
                 principal.schemes.contains(.oauth1) ? .oauth1 : .certificate
             }
-        guard route?.authentication.takesTokenAndSignature == true else {
+        guard route?.rule.takesTokenAndSignature == true else {
             return provedByRequest(principal)
         }
         guard let token = self.principal?.token else {
@@ -357,7 +358,7 @@ extension Exchange {
 
     /// All that the request itself had to carry holds; its connection's certificate may have to stand beside it.
     private func provedByRequest(_ principal: Principal) {
-        guard route?.authentication.takesCertificateBeside == true else {
+        guard route?.rule.takesCertificateBeside == true else {
             return authorizeAndForward(principal)
         }
         // No challenge asks for a certificate, and another token would not do either: 403, as for a certificate alone.

@@ -35,7 +35,7 @@ extension Exchange {
     }
 
     private var proofTargets: ProofTargets {
-        let isOurTLS = forwarded == nil && downstream?.tls != nil
+        let isOurTLS = forwarded == nil && client?.tls != nil
         return ProofTargets(
             head: head, origin: origin, snapshot: snapshot,
             certificates: isOurTLS ? listener.tls : nil)
@@ -241,7 +241,7 @@ extension Configuration {
     /// Whether a token for the audience is good with a proof alone wherever the gateway takes it.
     func requiresProofs(for audience: String) -> Bool {
         let concerned = (routes + hosts.flatMap(\.routes)).filter { route in
-            guard route.authenticate.takes(.bearer) else { return false }
+            guard CredentialRule(route.authenticate).kinds.contains(.bearer) else { return false }
             return !route.requirements.contains { requirement in
                 if case .audience(let other) = requirement { other != audience } else { false }
             }

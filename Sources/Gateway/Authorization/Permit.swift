@@ -48,7 +48,7 @@ extension Permit {
         if route.isOpen, route.requirements.isEmpty {
             return .permit(Permit(route: route, principal: nil))
         }
-        guard let principal, suffices(principal.schemes, for: route.authentication) else {
+        guard let principal, route.rule.isMet(by: principal.schemes) else {
             return .refuse(Refusal(.noCredentials))
         }
         for requirement in route.requirements {
@@ -69,17 +69,6 @@ extension Permit {
             return .refuse(refusal)
         }
         return .permit(Permit(route: route, principal: principal))
-    }
-
-    private static func suffices(
-        _ proven: CredentialSet, for policy: AuthenticationPolicy
-    ) -> Bool {
-        switch policy {
-        // Only an open route with requirements gets here; nobody was proven, so none of them is met.
-        case .open: false
-        case .any: !proven.isDisjoint(with: CredentialSet(policy))
-        case .all(let kinds): !kinds.isEmpty && proven.isSuperset(of: CredentialSet(policy))
-        }
     }
 }
 

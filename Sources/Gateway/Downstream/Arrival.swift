@@ -215,7 +215,7 @@ final class Arrival: ClientConnection {
 
     private func tell(_ what: StaticString, _ cause: String) {
         worker.arrivalFailed(
-            what, DownstreamConnection.text(of: peer), listener.name, cause: cause)
+            what, ClientPeer.text(of: peer), listener.name, cause: cause)
     }
 
     private func leaveBehindAlert() {

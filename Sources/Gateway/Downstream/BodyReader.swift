@@ -46,9 +46,7 @@ struct BodyReader {
     var trailers: Trailers { decoder?.trailers ?? framedTrailers }
 
     mutating func begin(_ bodyFraming: BodyFraming) {
-        received = 0
-        decoder = nil
-        framedTrailers = Trailers()
+        forget()
         switch bodyFraming {
         case .none, .length(0):
             framing = .finished
@@ -62,11 +60,16 @@ struct BodyReader {
         }
     }
 
+    private mutating func forget() {
+        received = 0
+        // Mostly there is neither.
+        if decoder != nil { decoder = nil }
+        if !framedTrailers.isEmpty { framedTrailers = Trailers() }
+    }
+
     /// Begins a body whose content its connection frames: `take` and `end` follow.
     mutating func beginFramed(_ bodyFraming: BodyFraming) {
-        received = 0
-        decoder = nil
-        framedTrailers = Trailers()
+        forget()
         switch bodyFraming {
         case .none: framing = .finished
         case .length(let count): framing = .framed(remaining: count)

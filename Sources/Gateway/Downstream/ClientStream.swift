@@ -5,13 +5,7 @@ import Transport
 /// What an exchange needs of its client: an HTTP/1.1 connection, or one stream of an HTTP/2 connection. How a message is
 /// framed and when bytes leave is the stream's affair; the exchange says what, in order.
 protocol ClientStream: AnyObject {
-    var listener: ListenerContext { get }
-    /// The client's address; `nil` on a unix socket.
-    var peer: IPAddress? { get }
-    /// The address as text, for log and upstream; `unix:` on a unix socket.
-    var peerText: [UInt8] { get }
-    /// What TLS established; `nil` in clear.
-    var tls: TLSFacts? { get }
+    var client: ClientPeer { get }
 
     // MARK: The request's body
 
@@ -31,13 +25,13 @@ protocol ClientStream: AnyObject {
     /// Passes an interim answer on.
     ///
     /// - Parameter head: as `ResponseHeadWriter` wrote it for the version of the request.
-    func sendInterim(status: Int, _ head: [UInt8])
+    func sendInterim(status: Int, _ head: Span<UInt8>)
     /// Begins the answer; it leaves with the content that follows in the same turn, or with `flushAnswer`.
     ///
     /// - Parameters:
     ///   - head: as `ResponseHeadWriter` wrote it for the version of the request.
     ///   - framing: of the content that follows.
-    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming)
+    func beginAnswer(status: Int, _ head: Span<UInt8>, framing: BodyFraming)
     /// Sends content of the answer.
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>)
     /// Lets go what this turn has put together.
@@ -51,7 +45,7 @@ protocol ClientStream: AnyObject {
     /// - Parameters:
     ///   - bytes: as `ReplyWriter` wrote it: the head, then the content.
     ///   - contentCount: how many of the bytes, at their end, are content.
-    func reply(status: Int, _ bytes: [UInt8], contentCount: Int)
+    func reply(status: Int, _ bytes: Span<UInt8>, contentCount: Int)
     /// The exchange is over: the client's next request may begin.
     ///
     /// - Parameter closes: the answer said `Connection: close`, or the framing is lost.
@@ -65,6 +59,29 @@ protocol ClientStream: AnyObject {
 
     /// The exchange must be over by then; the earliest of several limits counts.
     func limitExchange(to duration: Duration)
+}
+
+/// Who is at the other end of a client's connection, and where it came in: what stays as long as the connection does. In
+/// one object, so that an exchange gets all of it by one reference.
+final class ClientPeer {
+    let listener: ListenerContext
+    /// The client's address; `nil` on a unix socket.
+    let address: IPAddress?
+    /// The address as text, for log and upstream; `unix:` on a unix socket.
+    let text: [UInt8]
+    /// What TLS established; `nil` in clear.
+    let tls: TLSFacts?
+
+    init(_ listener: ListenerContext, _ address: IPAddress?, _ tls: TLSFacts?) {
+        self.listener = listener
+        self.address = address
+        self.tls = tls
+        text = ClientPeer.text(of: address)
+    }
+
+    static func text(of address: IPAddress?) -> [UInt8] {
+        address.map { Array($0.description.utf8) } ?? Array("unix:".utf8)
+    }
 }
 
 /// A client's connection, whatever it speaks, as its worker sees it.

@@ -9,18 +9,18 @@ extension DownstreamConnection {
         write(line.span)
     }
 
-    func sendInterim(status: Int, _ head: [UInt8]) {
-        write(head.span)
+    func sendInterim(status: Int, _ head: Span<UInt8>) {
+        write(head)
     }
 
-    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
-        writeLast(bytes.span)
+    func reply(status: Int, _ bytes: Span<UInt8>, contentCount: Int) {
+        writeLast(bytes)
     }
 
-    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
+    func beginAnswer(status: Int, _ head: Span<UInt8>, framing: BodyFraming) {
         answerFraming = framing
         claimAnswerBuffer()
-        worker.answer.append(head.span)
+        worker.answer.append(head)
     }
 
     /// The worker's buffer serves one connection at a time: what another has left in it goes out first.

@@ -29,12 +29,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     static let progressFloor = 1024
 
     let worker: Worker
-    let listener: ListenerContext
-    let peer: IPAddress?
-    /// The peer's address as text, for log and upstream; `unix:` on a unix socket.
-    let peerText: [UInt8]
-    let tls: TLSFacts?
-
+    let client: ClientPeer
     let socket: SocketBox
     var registration: Registration?
     var interest: Readiness = [.readable, .peerClosed]
@@ -66,16 +61,11 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         tls: TLSFacts? = nil
     ) {
         self.worker = worker
-        self.listener = listener
-        self.peer = peer
-        self.tls = tls
+        client = ClientPeer(listener, peer, tls)
         self.socket = socket
-        peerText = DownstreamConnection.text(of: peer)
     }
 
-    static func text(of peer: IPAddress?) -> [UInt8] {
-        peer.map { Array($0.description.utf8) } ?? Array("unix:".utf8)
-    }
+    var listener: ListenerContext { client.listener }
 
     /// Registers with the loop.
     func open() throws(SystemError) {
@@ -242,7 +232,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
             break
         }
         // Under TLS an end is answered by an end (RFC 8446 section 6.1).
-        if tls != nil { socket.shutdownWriting() }
+        if client.tls != nil { socket.shutdownWriting() }
         close()
     }
 
@@ -355,14 +345,17 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     }
 
     private func exchangeDone() {
-        if let exchange { worker.giveBack(exchange) }
-        exchange = nil
+        endExchange()
         exchangeDeadline = nil
         isKept = true
         state = .idle
         setDeadline(
             after: output.isEmpty ? listener.limits.idleTimeout : listener.limits.bodyTimeout)
         resume()
+    }
+
+    private func endExchange() {
+        if let exchange = exchange.take() { worker.giveBack(exchange) }
     }
 
     /// Uses bytes that waited, unless the caller is in the middle of using them.
@@ -393,8 +386,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     func linger() {
         writePutOff()
         guard state != .closed, state != .lingering else { return }
-        if let exchange { worker.giveBack(exchange) }
-        exchange = nil
+        endExchange()
         state = .lingering
         pendingInput.removeAll()
         socket.shutdownWriting()
@@ -406,8 +398,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         writePutOff()
         guard state != .closed else { return }
         state = .closed
-        if let exchange { worker.giveBack(exchange) }
-        exchange = nil
+        endExchange()
         pendingInput.removeAll()
         output.removeAll()
         _ = retractAnswer()
@@ -418,7 +409,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         worker.connectionClosed(listener.role)
     }
 
-    var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
+    var certifiedBy: ListenerContext? { client.tls?.certificate == nil ? nil : listener }
 
     /// The first request is on its way: it is answered, and the connection ends with it.
     func drainAfterFirst() {
@@ -433,7 +424,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         // Not where rules changed under the connection: there no request may come in by the old ones.
         if state == .idle, output.isEmpty, worker.isDraining { readInput() }
         switch state {
-        case .idle where tls != nil && !isKept && worker.isDraining:
+        case .idle where client.tls != nil && !isKept && worker.isDraining:
             drainAfterFirst()
         case .idle, .discarding:
             writePutOff()

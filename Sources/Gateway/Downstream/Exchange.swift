@@ -39,8 +39,10 @@ final class Exchange {
     /// Reads a head of HTTP/1.1, which may come in pieces: here, so that an idle connection need not hold it.
     var headParser = RequestHeadParser(limits: HTTP1Limits())
     var downstream: (any ClientStream)?
-    /// The configuration it began with; a reload does not touch it.
-    var snapshot: GatewaySnapshot
+    /// Whose request it is; `nil` when it is nobody's.
+    private(set) var client: ClientPeer?
+    /// The configuration it began with; a reload does not touch it. Kept from request to request, as it is mostly the same.
+    private(set) var snapshot: GatewaySnapshot
     /// Those of that configuration, in its order; a reload may have retired them.
     private(set) var upstreams: [UpstreamGroup] = []
     var stage = Stage.idle {
@@ -109,6 +111,8 @@ final class Exchange {
     /// The worker tells it when credentials are withdrawn.
     var isWatched = false
     var closesAfterAnswer = false
+    /// The head of the upstream's answer, where the client's stream keeps it back.
+    var answerHead: [UInt8] = []
     /// Whether a byte of the upstream's answer has been written to the client.
     var hasAnswerBegun = false
 
@@ -116,16 +120,20 @@ final class Exchange {
     var startedAt = MonotonicInstant(nanoseconds: 0)
     var upstreamStartedAt = MonotonicInstant(nanoseconds: 0)
 
-    init(worker: Worker, snapshot: GatewaySnapshot) {
+    init(worker: Worker) {
         self.worker = worker
-        self.snapshot = snapshot
+        snapshot = worker.snapshot
+        upstreams = worker.upstreams
     }
 
     /// Makes the exchange ready for a connection's next request.
-    func prepare(for downstream: any ClientStream, snapshot: GatewaySnapshot) {
+    func prepare(for downstream: any ClientStream) {
         self.downstream = downstream
-        self.snapshot = snapshot
-        upstreams = worker.upstreams
+        client = downstream.client
+        if snapshot !== worker.snapshot {
+            snapshot = worker.snapshot
+            upstreams = worker.upstreams
+        }
         stage = .idle
         head.reset()
         canonicalPath.removeAll(keepingCapacity: true)
@@ -170,8 +178,7 @@ final class Exchange {
         upstream?.abandon()
         upstream = nil
         downstream = nil
-        snapshot = worker.snapshot
-        upstreams = []
+        client = nil
         heldBody = []
         if outgoing.capacity > 64 << 10 { outgoing = [] }
     }
@@ -210,13 +217,13 @@ final class Exchange {
         guard hasPath else { return refuse(.badPath) }
         switch listener.role {
         case .admin: AdminEndpoints.answer(self)
-        case .traffic: serve()
+        case .traffic: serve(listener)
         }
     }
 
     /// Answers what is the gateway's own, and takes all else on to its route.
-    func serve() {
-        if let authority = snapshot.authority(on: listener.name),
+    func serve(_ listener: ListenerContext) {
+        if snapshot.authority != nil, let authority = snapshot.authority(on: listener.name),
             AuthorityEndpoints.takes(self, authority)
         {
             return
@@ -241,7 +248,7 @@ final class Exchange {
     }
 
     var listener: ListenerContext {
-        downstream?.listener ?? worker.nowhere
+        client?.listener ?? worker.nowhere
     }
 
     // MARK: The client
@@ -249,7 +256,7 @@ final class Exchange {
     private func findClient(trusted: [IPPrefix]) -> Bool {
         guard !trusted.isEmpty else { return true }
         do {
-            forwarded = try ForwardedClient(head, peer: downstream?.peer, trusted: trusted)
+            forwarded = try ForwardedClient(head, peer: client?.address, trusted: trusted)
             return true
         } catch {
             return false
@@ -259,26 +266,26 @@ final class Exchange {
     /// The client's address; `nil` on a unix socket, and where a proxy keeps it to itself.
     var clientAddress: IPAddress? {
         if let forwarded { return forwarded.address }
-        return downstream?.peer
+        return client?.address
     }
 
     /// The same as text; `unix:` or `unknown` where there is none.
-    var clientText: [UInt8] { forwarded?.text ?? downstream?.peerText ?? [] }
+    var clientText: [UInt8] { forwarded?.text ?? client?.text ?? [] }
 
     /// How the client reached us: what an OAuth 1.0 signature covers of it.
     var origin: RequestOrigin {
         RequestOrigin(
-            isTLS: forwarded?.isTLS ?? (downstream?.tls != nil), authority: forwarded?.authority)
+            isTLS: forwarded?.isTLS ?? (client?.tls != nil), authority: forwarded?.authority)
     }
 
     /// Whether the certificate that the connection was opened with counts no more, so that it cannot go on as it is.
     var isCertificateOver: Bool {
-        downstream?.tls?.certificate != nil && shownCertificate == nil
+        client?.tls?.certificate != nil && shownCertificate == nil
     }
 
     /// The certificate on the client's connection, as long as it counts: like a token it is judged at each use.
     var shownCertificate: PeerCertificate? {
-        guard let facts = downstream?.tls, facts.certificate != nil else { return nil }
+        guard let facts = client?.tls, facts.certificate != nil else { return nil }
         return facts.certificate(at: worker.loop.wallNow, under: listener.tls?.clientRules)
     }
 
@@ -295,11 +302,22 @@ final class Exchange {
         return CanonicalPath.canonicalize(head.span(of: head.path), into: &canonicalPath)
     }
 
+    /// The canonical path, which changes only between two requests; shown so, it counts no reference.
+    var canonicalPathBytes: Span<UInt8> {
+        @_lifetime(borrow self)
+        get { unsafe _overrideLifetime(canonicalPath.span, borrowing: self) }
+    }
+
     var matchedRoute: RouteMatch {
         let head = self.head
         // `OPTIONS *` concerns the server as a whole: it goes where `/` goes.
-        let path = head.isAsterisk ? [0x2F] : canonicalPath
-        return snapshot.routes.match(authority: head.span(of: head.authority), path: path.span)
+        if head.isAsterisk {
+            let root: [UInt8] = [0x2F]
+            return snapshot.routes.match(
+                authority: head.span(of: head.authority), path: root.span)
+        }
+        return snapshot.routes.match(
+            authority: head.span(of: head.authority), path: canonicalPathBytes)
     }
 
     private func findRoute() {

@@ -143,10 +143,9 @@ extension Exchange {
     /// Sends the reply that stands in the worker's scratch.
     private func endWithReply(contentCount: Int, isRefusalGRPC: Bool = false) {
         record.bytesOut += contentCount
-        let reply = worker.scratch
         // The log has the status that the reason has; on the wire gRPC says it in its own field.
         let status = isRefusalGRPC ? 200 : record.status
-        downstream?.reply(status: status, reply, contentCount: contentCount)
+        worker.withScratch { downstream?.reply(status: status, $0, contentCount: contentCount) }
         log()
         downstream?.exchangeEnded(closes: closesAfterAnswer)
     }

@@ -12,18 +12,24 @@ extension Exchange {
         let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
         outgoingFraming = isHeld ? .length(heldBody.count) : head.framing
         worker.requestWriter.append(
-            permit, head, path: canonicalPath,
+            permit, head, path: canonicalPathBytes,
             connection: connectionFacts,
             trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
         if isHeld { outgoing.append(heldBody.span) }
         // A call's server may leave its head out until the client's last message.
         if !body.isFinished, head.isGRPC { endWithCredential() }
-        connect(isFresh: false)
+        connect(permit.route, isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
     }
 
     /// The address is empty for a unix socket, which the log alone calls `unix:`.
     private var connectionFacts: ConnectionFacts {
+        guard forwarded != nil else {
+            guard let client else { return ConnectionFacts(clientAddress: [], isTLS: false) }
+            return ConnectionFacts(
+                clientAddress: client.address == nil ? [] : client.text,
+                isTLS: client.tls != nil)
+        }
         let origin = self.origin
         return ConnectionFacts(
             clientAddress: clientAddress == nil ? [] : clientText, isTLS: origin.isTLS,
@@ -41,18 +47,17 @@ extension Exchange {
     /// Sends what `outgoing` holds to the next server.
     ///
     /// - Parameter isFresh: only a new connection will do, since a kept one has just turned out to be stale.
-    private func connect(isFresh: Bool) {
-        guard let route = permit?.route else { return refuse(.internalError) }
+    private func connect(_ route: CompiledRoute, isFresh: Bool) {
         let group = upstreams[route.upstreamIndex]
         do throws(UpstreamError) {
             let server = try group.nextServer()
             record.upstream = server.label
             // A body that is yet to be streamed can be sent only once, whatever the method.
             let mayRepeat = isRepeatable && body.isFinished
+            let request = outgoingRequest
             upstream = try group.begin(
-                self, on: server, outgoing.span, outgoingRequest, isFresh: isFresh,
-                mayRepeat: mayRepeat)
-            requestBegun()
+                self, on: server, outgoing.span, request, isFresh: isFresh, mayRepeat: mayRepeat)
+            if !request.isWhole { requestBegun() }
         } catch {
             upstreamFailed(error)
         }
@@ -76,9 +81,9 @@ extension Exchange {
         guard stage == .forwarding else { return }
         do throws(UpstreamError) {
             // Repeating it is out of the question for a connection that has just begun.
-            upstream = try connection.begin(
-                self, outgoing.span, outgoingRequest, mayRepeat: true)
-            requestBegun()
+            let request = outgoingRequest
+            upstream = try connection.begin(self, outgoing.span, request, mayRepeat: true)
+            if !request.isWhole { requestBegun() }
             upstreamIsWritable()
         } catch {
             upstreamFailed(error)
@@ -142,8 +147,7 @@ extension Exchange {
         ResponseHeadWriter.append(
             interim, version: head.version, isHead: false, closes: false, date: worker.date,
             hidesNonce: hidesNonce, to: &worker.scratch)
-        let lines = worker.scratch
-        downstream?.sendInterim(status: interim.status, lines)
+        worker.withScratch { downstream?.sendInterim(status: interim.status, $0) }
     }
 
     func upstreamHead(_ answer: ResponseHead) {
@@ -162,8 +166,9 @@ extension Exchange {
         ResponseHeadWriter.append(
             answer, version: head.version, isHead: head.method == .head, closes: closesAfterAnswer,
             date: worker.date, nonce: freshNonce, hidesNonce: hidesNonce, to: &worker.scratch)
-        let lines = worker.scratch
-        downstream?.beginAnswer(status: answer.status, lines, framing: framing)
+        worker.withScratch {
+            downstream?.beginAnswer(status: answer.status, $0, framing: framing)
+        }
         guard answer.isLasting else { return }
         // A length that was told must be kept: then only a reset ends the answer before its end.
         if isGRPC, framing == .chunked { followMessages() }
@@ -189,9 +194,8 @@ extension Exchange {
         ResponseHeadWriter.appendSwitch(
             answer, upgrade, version: head.version, nonce: freshNonce, hidesNonce: hidesNonce,
             to: &worker.scratch)
-        let lines = worker.scratch
         let status = head.version == .http2 ? 200 : 101
-        downstream?.beginAnswer(status: status, lines, framing: .untilClose)
+        worker.withScratch { downstream?.beginAnswer(status: status, $0, framing: .untilClose) }
         hasAnswerBegun = true
         downstream?.flushAnswer()
         endWithCredential()
@@ -230,6 +234,7 @@ extension Exchange {
         upstream = nil
         guard stage == .answering else { return }
         hasAnswerBegun = true
+        let downstream = self.downstream
         downstream?.endAnswer(trailers)
         guard stage == .answering else { return }
         stage = .ended
@@ -248,8 +253,10 @@ extension Exchange {
         let failed = upstream
         upstream = nil
         guard stage == .forwarding || stage == .answering else { return }
-        if stage == .forwarding, mayTryAgain(after: error, on: failed) {
-            connect(isFresh: error != .requestUnprocessed && error != .requestUnsent)
+        if stage == .forwarding, let route = permit?.route,
+            mayTryAgain(route, after: error, on: failed)
+        {
+            connect(route, isFresh: error != .requestUnprocessed && error != .requestUnsent)
             // The body may wait for a server that could not take it: this one may.
             if stage == .forwarding { upstreamIsWritable() }
             return
@@ -264,8 +271,10 @@ extension Exchange {
         refuse(error.reason)
     }
 
-    private func mayTryAgain(after error: UpstreamError, on failed: (any UpstreamStream)?) -> Bool {
-        guard let route = permit?.route, !hasStreamedBody else { return false }
+    private func mayTryAgain(
+        _ route: CompiledRoute, after error: UpstreamError, on failed: (any UpstreamStream)?
+    ) -> Bool {
+        guard !hasStreamedBody else { return false }
         return attempts.takesAnother(
             after: error, retries: upstreams[route.upstreamIndex].configuration.retries,
             isRepeatable: isRepeatable, isReused: failed?.isReused == true)

@@ -11,7 +11,7 @@ extension Exchange {
         record.time = worker.loop.wallNow
         record.requestID.replace(with: trace.requestID)
         record.clientAddress = clientText
-        if let tls = downstream?.tls { record.tlsVersion = tls.version.bytes }
+        if let tls = client?.tls { record.tlsVersion = tls.version.bytes }
         record.listener = listener.nameBytes
         record.version =
             switch head.version {

@@ -19,10 +19,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
     private static let lingerTime: Duration = .seconds(2)
 
     let worker: Worker
-    let listener: ListenerContext
-    let peer: IPAddress?
-    let peerText: [UInt8]
-    let tls: TLSFacts?
+    let client: ClientPeer
     let session: HTTP2ServerSession
 
     private let socket: SocketBox
@@ -64,12 +61,9 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         peer: IPAddress?, tls: TLSFacts?
     ) throws(HTTP2Error) {
         self.worker = worker
-        self.listener = listener
+        client = ClientPeer(listener, peer, tls)
         self.socket = socket
         self.registration = registration
-        self.peer = peer
-        peerText = DownstreamConnection.text(of: peer)
-        self.tls = tls
         earnedAt = worker.loop.now
         heardAt = worker.loop.now
         session = try HTTP2ServerSession(settings: listener.http2Settings)
@@ -78,6 +72,8 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         session.delegate = self
         setOwnDeadline(after: listener.limits.headerTimeout)
     }
+
+    private var listener: ListenerContext { client.listener }
 
     /// Begins with bytes that were read already.
     func open(_ input: [UInt8]) {
@@ -384,7 +380,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 extension HTTP2Connection: TurnFlushing {}
 
 extension HTTP2Connection: ClientConnection {
-    var certifiedBy: ListenerContext? { tls?.certificate == nil ? nil : listener }
+    var certifiedBy: ListenerContext? { client.tls?.certificate == nil ? nil : listener }
 
     /// No further stream is taken, those that are open are finished.
     func drain() {

@@ -7,10 +7,6 @@ import Transport
 /// What the exchange cannot take yet of the body waits here, at most the stream's window, and is not acknowledged: the
 /// client stops by flow control when the upstream is slow (RFC 9113 section 5.2).
 final class HTTP2Stream: HTTP2ServerStream, ClientStream {
-    let listener: ListenerContext
-    let peer: IPAddress?
-    let peerText: [UInt8]
-    let tls: TLSFacts?
     /// When what is awaited of the client must have come; `nil` when nothing is.
     private(set) var deadline: MonotonicInstant?
     /// The exchange in progress; `nil` once it is over, though its last bytes may still be waiting to go.
@@ -27,11 +23,9 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
     /// The answer is complete, the request is not: the rest of it is dropped.
     private var isDiscarding = false
     private var discarded = 0
-    /// The answer's head until it leaves.
-    private var pendingHead: [UInt8] = []
+    /// The status of an answer whose head stands in the exchange until it leaves: a fault in the turn that it came in can
+    /// still be told. 0: there is none.
     private var pendingStatus = 0
-    /// Content that came in the same turn as the head: a fault in that turn can still be told.
-    private var pendingContent: [UInt8] = []
     private var hasBody = false
     /// A whole head has come, good or bad.
     private var isHeadKnown = false
@@ -47,12 +41,11 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
 
     init(id: Int32, connection: HTTP2Connection) {
         self.connection = connection
-        listener = connection.listener
-        peer = connection.peer
-        peerText = connection.peerText
-        tls = connection.tls
         super.init(id: id)
     }
+
+    var client: ClientPeer { connection.client }
+    private var listener: ListenerContext { connection.client.listener }
 
     /// Takes an exchange for the head that is about to come.
     func beginHead() -> RequestHead {
@@ -157,47 +150,40 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
         queuedBytes > HTTP2Connection.streamQueueBytes
     }
 
-    func sendInterim(status: Int, _ head: [UInt8]) {
-        connection.session.interim(self, status: status, fieldLines: head.span)
+    func sendInterim(status: Int, _ head: Span<UInt8>) {
+        connection.session.interim(self, status: status, fieldLines: head)
         connection.needsFlush()
     }
 
-    func beginAnswer(status: Int, _ head: [UInt8], framing: BodyFraming) {
-        pendingHead = head
+    func beginAnswer(status: Int, _ head: Span<UInt8>, framing: BodyFraming) {
+        exchange?.answerHead.removeAll(keepingCapacity: true)
+        exchange?.answerHead.append(head)
         pendingStatus = status
         hasBody = framing != .none && framing != .length(0)
     }
 
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
-        guard pendingStatus == 0 else {
-            pendingContent.append(input, range)
-            return
-        }
         connection.session.sendData(self, input.extracting(range))
+        // It leaves with the head.
+        guard pendingStatus == 0 else { return }
         connection.needsFlush()
         watchOutput()
     }
 
     func flushAnswer() {
-        guard pendingStatus != 0 else { return }
-        let head = pendingHead
+        guard pendingStatus != 0, let exchange else { return }
+        let head = exchange.answerHead
         connection.session.respond(
             self, status: pendingStatus, fieldLines: head.span, endsStream: !hasBody)
-        pendingHead = []
         pendingStatus = 0
         connection.needsFlush()
-        guard !pendingContent.isEmpty else { return }
-        let content = pendingContent
-        pendingContent = []
-        connection.session.sendData(self, content.span)
-        watchOutput()
+        if queuedBytes > 0 { watchOutput() }
     }
 
     func retractAnswer() -> Bool {
         guard pendingStatus != 0 else { return false }
-        pendingHead = []
         pendingStatus = 0
-        pendingContent = []
+        connection.session.takeBack(self)
         return true
     }
 
@@ -209,15 +195,14 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
         connection.needsFlush()
     }
 
-    func reply(status: Int, _ bytes: [UInt8], contentCount: Int) {
+    func reply(status: Int, _ bytes: Span<UInt8>, contentCount: Int) {
         let headCount = bytes.count - contentCount
-        let all = bytes.span
         connection.session.respond(
-            self, status: status, fieldLines: all.extracting(0..<headCount),
+            self, status: status, fieldLines: bytes.extracting(0..<headCount),
             endsStream: contentCount == 0)
         if contentCount > 0 {
             let none: [UInt8] = []
-            connection.session.sendData(self, all.extracting(headCount..<all.count))
+            connection.session.sendData(self, bytes.extracting(headCount..<bytes.count))
             connection.session.finish(self, trailerLines: none.span)
         }
         connection.needsFlush()
@@ -263,8 +248,7 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
     }
 
     private func letGo() {
-        if let exchange { connection.worker.giveBack(exchange) }
-        exchange = nil
+        if let exchange = exchange.take() { connection.worker.giveBack(exchange) }
     }
 
     // MARK: Time

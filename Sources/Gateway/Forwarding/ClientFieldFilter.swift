@@ -17,7 +17,7 @@ struct ClientFieldFilter {
     ///   - bytes: the head's.
     ///   - continuesTrace: whether `tracestate` belongs to the `traceparent` that is sent.
     mutating func passes(
-        _ line: FieldLine, of head: RequestHead, _ bytes: [UInt8], route: CompiledRoute,
+        _ line: FieldLine, of head: RequestHead, _ bytes: Span<UInt8>, route: CompiledRoute,
         continuesTrace: Bool
     ) -> Bool {
         let name = line.name.range
@@ -43,7 +43,7 @@ struct ClientFieldFilter {
     }
 
     /// The id of a name that is not one of the known names as it stands.
-    private mutating func id(of bytes: [UInt8], _ name: Range<Int>) -> FieldName {
+    private mutating func id(of bytes: Span<UInt8>, _ name: Range<Int>) -> FieldName {
         var index = name.lowerBound
         while index < name.upperBound, bytes[index] != 0x5F { index += 1 }
         guard index < name.upperBound else { return .other }
@@ -55,7 +55,7 @@ struct ClientFieldFilter {
     /// Fields in which a proxy in front would tell what it saw or which target was meant. What a trusted proxy tells is
     /// read by `ForwardedClient` and written anew; all else may be the client's invention, and some frameworks route by it
     /// (CVE-2026-40575 class; X-Original-URL in IIS and Symfony).
-    private static func isForwardingClaim(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
+    private static func isForwardingClaim(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
         guard name.count >= 9, lowercased(bytes[name.lowerBound]) == 0x78 else { return false }
         for prefix in forwardingPrefixes where name.count >= prefix.count {
             if matchesFolded(prefix, bytes, name) { return true }

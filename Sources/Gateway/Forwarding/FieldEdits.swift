@@ -65,7 +65,7 @@ struct FieldEdits: Sendable {
 
     /// Whether a client's field of this name goes, in any letter case and with `_` for `-`.
     @inline(__always)
-    func drops(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
+    func drops(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
         guard droppedLengths & Self.lengthBit(name.count) != 0 else { return false }
         for candidate in dropped where candidate.count == name.count {
             if matchesFolded(candidate, bytes, name) { return true }
@@ -101,7 +101,7 @@ func foldedNameByte(_ byte: UInt8) -> UInt8 {
 /// Whether `bytes[range]`, folded, begins with or is `candidate`, which is folded already; the caller
 /// compares the counts.
 @inline(__always)
-func matchesFolded(_ candidate: [UInt8], _ bytes: [UInt8], _ range: Range<Int>) -> Bool {
+func matchesFolded(_ candidate: [UInt8], _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
     for offset in 0..<candidate.count
     where candidate[offset] != foldedNameByte(bytes[range.lowerBound + offset]) {
         return false

@@ -5,12 +5,13 @@ import Primitives
 ///
 /// Only a line of the plain form `Name: value` with its line end is copied whole; every other (HTTP/2 has no lines, and
 /// HTTP/1.1 allows any white space around a value) is put together anew, so that what leaves has one form.
-struct FieldLines {
-    private let bytes: [UInt8]
+struct FieldLines: ~Escapable {
+    private let bytes: Span<UInt8>
     /// Of `bytes`: what is still to be copied.
     private var pending = 0..<0
 
-    init(of bytes: [UInt8]) {
+    @_lifetime(copy bytes)
+    init(of bytes: Span<UInt8>) {
         self.bytes = bytes
     }
 
@@ -18,9 +19,9 @@ struct FieldLines {
         let (name, value) = (line.name.range, line.value.range)
         guard isPlain(name, value) else {
             flush(to: &output)
-            output.append(bytes.span, name)
+            output.append(bytes, name)
             output.append(": ")
-            output.append(bytes.span, value)
+            output.append(bytes, value)
             output.append("\r\n")
             return
         }
@@ -36,7 +37,7 @@ struct FieldLines {
     /// Copies what was put off; to be called after the last line.
     mutating func flush(to output: inout [UInt8]) {
         guard !pending.isEmpty else { return }
-        output.append(bytes.span, pending)
+        output.append(bytes, pending)
         pending = 0..<0
     }
 

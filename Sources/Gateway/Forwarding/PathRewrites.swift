@@ -20,12 +20,11 @@ struct PathRewrites: Sendable {
 
     /// Appends the path for the upstream: first the prefix is stripped, then the first rewrite that matches
     /// what is left is applied.
-    func append(_ path: [UInt8], to output: inout [UInt8]) {
-        guard strip != nil || !steps.isEmpty else {
-            output.append(path.span)
-            return
-        }
-        var remainder = path[...]
+    func append(_ path: Span<UInt8>, to output: inout [UInt8]) {
+        guard strip != nil || !steps.isEmpty else { return output.append(path) }
+        var copied: [UInt8] = []
+        copied.append(path)
+        var remainder = copied[...]
         if let strip, let rest = Self.remainder(of: remainder, behind: strip.from) {
             remainder = rest
         }

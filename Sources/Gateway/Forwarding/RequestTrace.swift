@@ -4,7 +4,7 @@ import Primitives
 
 /// What a request is known by: the id in log, upstream request and problem body, and its place in a
 /// distributed trace (W3C Trace Context). Owned by an exchange and reused for the next.
-public struct RequestTrace {
+public struct RequestTrace: ~Copyable {
     /// The client's `X-Request-Id` if it is one, else 32 hex digits of our own.
     public private(set) var requestID: [UInt8] = []
     /// The whole `traceparent` for the upstream: `00-TRACE-SPAN-FLAGS`, 55 bytes.

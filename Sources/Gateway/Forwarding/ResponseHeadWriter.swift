@@ -34,11 +34,13 @@ public enum ResponseHeadWriter {
         _ response: ResponseHead, _ upgrade: WebSocketUpgrade, version: HTTPVersion,
         nonce: [UInt8] = [], hidesNonce: Bool = false, to output: inout [UInt8]
     ) {
-        let bytes = response.bytes
+        let bytes = response.content
         if version != .http2 { output.append("HTTP/1.1 101 Switching Protocols\r\n") }
         var lines = FieldLines(of: bytes)
-        for line in response.fields where !line.id.isHopByHop && !upgrade.hides(line, of: response)
-        {
+        let fields = response.lines
+        for index in fields.indices {
+            let line = fields[index]
+            if line.id.isHopByHop || upgrade.hides(line, of: response) { continue }
             // Neither has a body (RFC 9110 section 8.6).
             if line.id == .contentLength || response.connectionNames(line) { continue }
             if hidesNonce || !nonce.isEmpty, isNonce(bytes, line.name.range) { continue }
@@ -67,7 +69,7 @@ public enum ResponseHeadWriter {
         _ response: ResponseHead, version: HTTPVersion, isHead: Bool, closes: Bool, date: [UInt8],
         nonce: [UInt8] = [], hidesNonce: Bool = false, to output: inout [UInt8]
     ) {
-        let bytes = response.bytes
+        let bytes = response.content
         let framing = framing(of: response, for: version)
         if version != .http2 {
             output.append("HTTP/1.1 ")
@@ -77,16 +79,17 @@ public enum ResponseHeadWriter {
                 // HTTP/2 has none.
                 output.append(HTTP1Writer.reasonPhrase(response.status))
             } else {
-                output.append(bytes.span, response.reason.range)
+                output.append(bytes, response.reason.range)
             }
             output.append("\r\n")
         }
-        let fields = response.fields
+        let fields = response.lines
         let tellsNonce = !nonce.isEmpty
         var hasVia = false
         var hasDate = false
         var lines = FieldLines(of: bytes)
-        for line in fields {
+        for index in fields.indices {
+            let line = fields[index]
             switch line.id {
             case .via:
                 hasVia = true
@@ -113,7 +116,7 @@ public enum ResponseHeadWriter {
             lines.append(line, to: &output)
         }
         lines.flush(to: &output)
-        appendVia(receivedIn: response.version, hasVia ? fields : [], bytes, to: &output)
+        appendVia(receivedIn: response.version, hasVia ? fields : Span(), bytes, to: &output)
         guard !response.isInterim else {
             if version != .http2 { output.append("\r\n") }
             return
@@ -129,12 +132,12 @@ public enum ResponseHeadWriter {
     private static let nonceName = Array("dpop-nonce".utf8)
     private static let cacheControlName = Array("cache-control".utf8)
 
-    private static func isCacheControl(_ bytes: [UInt8], _ line: FieldLine) -> Bool {
+    private static func isCacheControl(_ bytes: Span<UInt8>, _ line: FieldLine) -> Bool {
         line.name.range.count == cacheControlName.count
             && matchesFolded(cacheControlName, bytes, line.name.range)
     }
 
-    private static func isNonce(_ bytes: [UInt8], _ name: Range<Int>) -> Bool {
+    private static func isNonce(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
         name.count == nonceName.count && matchesFolded(nonceName, bytes, name)
     }
 }

@@ -37,26 +37,27 @@ public struct UpstreamRequestWriter {
     ///   - framing: of the body as it will be sent: `.none`, `.length` or `.chunked`.
     ///   - upgrade: what the request asks for instead of a body.
     mutating func append(
-        _ permit: Permit, _ head: RequestHead, path: [UInt8], connection: ConnectionFacts,
-        trace: RequestTrace, framing: BodyFraming, upgrade: WebSocketUpgrade? = nil,
+        _ permit: Permit, _ head: RequestHead, path: Span<UInt8>, connection: ConnectionFacts,
+        trace: borrowing RequestTrace, framing: BodyFraming, upgrade: WebSocketUpgrade? = nil,
         to output: inout [UInt8]
     ) {
-        let bytes = head.bytes
+        let bytes = head.content
         let route = permit.route
         appendRequestLine(head, bytes, path: path, route, to: &output)
         if !route.fields.replaced.contains(.host) {
             if head.authority.count > 0 {
-                output.append("Host: ", bytes.span.extracting(head.authority.range), "\r\n")
+                output.append("Host: ", bytes.extracting(head.authority.range), "\r\n")
             } else {
                 let authority = route.upstreamAuthority
                 output.append("Host: ", authority.span, "\r\n")
             }
         }
-        let fields = head.fields
+        let fields = head.lines
         let continuesTrace = trace.isContinued && !route.fields.replaced.contains(.traceparent)
         var hasVia = false
         var lines = FieldLines(of: bytes)
-        for line in fields {
+        for index in fields.indices {
+            let line = fields[index]
             if line.id == .via { hasVia = true }
             guard
                 filter.passes(line, of: head, bytes, route: route, continuesTrace: continuesTrace)
@@ -70,7 +71,8 @@ public struct UpstreamRequestWriter {
         if let principal = permit.principal { output.append(contentsOf: principal.identityFields) }
         appendForwarding(head, bytes, connection, route.fields.replaced, to: &output)
         if !route.fields.replaced.contains(.via) {
-            appendVia(receivedIn: head.version, hasVia ? fields : [], bytes, to: &output)
+            appendVia(
+                receivedIn: head.version, hasVia ? fields : Span(), bytes, to: &output)
         }
         appendTrace(trace, route.fields.replaced, to: &output)
         output.append(contentsOf: route.fields.lines)
@@ -91,7 +93,7 @@ public struct UpstreamRequestWriter {
         for line in trailers.fields where TrailerWriter.isTrailer(line.id) {
             guard
                 filter.passes(
-                    line, of: head, trailers.bytes, route: route, continuesTrace: false),
+                    line, of: head, trailers.bytes.span, route: route, continuesTrace: false),
                 !head.connectionNames(trailers.bytes.span.extracting(line.name.range))
             else { continue }
             TrailerWriter.append(line, of: trailers, to: &output)
@@ -100,28 +102,30 @@ public struct UpstreamRequestWriter {
     }
 
     private func appendRequestLine(
-        _ head: RequestHead, _ bytes: [UInt8], path: [UInt8], _ route: CompiledRoute,
+        _ head: RequestHead, _ bytes: Span<UInt8>, path: Span<UInt8>, _ route: CompiledRoute,
         to output: inout [UInt8]
     ) {
-        output.append("", bytes.span.extracting(head.methodRange.range), " ")
+        output.append("", bytes.extracting(head.methodRange.range), " ")
         if head.isAsterisk {
             // About the server, not a resource of it (RFC 9110 section 9.3.7): there is no path to rewrite.
             output.append("*")
         } else {
             route.rewrites.append(path, to: &output)
             if head.hasQuery {
-                output.append("?", bytes.span.extracting(head.query.range), "")
+                output.append("?", bytes.extracting(head.query.range), "")
             }
         }
         output.append(" HTTP/1.1\r\n")
     }
 
     private func appendForwarding(
-        _ head: RequestHead, _ bytes: [UInt8], _ connection: ConnectionFacts,
+        _ head: RequestHead, _ bytes: Span<UInt8>, _ connection: ConnectionFacts,
         _ replaced: FieldEdits.Own, to output: inout [UInt8]
     ) {
         let address = connection.clientAddress
-        let host = connection.authority?[...] ?? bytes[head.authority.range]
+        let told = connection.authority ?? []
+        let host =
+            connection.authority == nil ? bytes.extracting(head.authority.range) : told.span
         if !replaced.contains(.forwarded) {
             // RFC 7239 section 4.
             output.append("Forwarded: for=")
@@ -150,7 +154,7 @@ public struct UpstreamRequestWriter {
                     ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n")
         }
         if !replaced.contains(.xForwardedHost), !host.isEmpty {
-            output.append("X-Forwarded-Host: ", host.span, "\r\n")
+            output.append("X-Forwarded-Host: ", host, "\r\n")
         }
     }
 
@@ -166,7 +170,7 @@ public struct UpstreamRequestWriter {
     }
 
     private func appendTrace(
-        _ trace: RequestTrace, _ replaced: FieldEdits.Own, to output: inout [UInt8]
+        _ trace: borrowing RequestTrace, _ replaced: FieldEdits.Own, to output: inout [UInt8]
     ) {
         if !replaced.contains(.xRequestID) {
             output.append("X-Request-Id: ", trace.requestID.span, "\r\n")
@@ -180,13 +184,15 @@ public struct UpstreamRequestWriter {
 /// Appends `Via` as one list: what came in, then ours with the version the message was received in (RFC 9110
 /// section 7.6.3).
 func appendVia(
-    receivedIn version: HTTPVersion, _ fields: [FieldLine], _ bytes: [UInt8],
+    receivedIn version: HTTPVersion, _ fields: Span<FieldLine>, _ bytes: Span<UInt8>,
     to output: inout [UInt8]
 ) {
     // Mostly nothing came in, and then it is one text.
     var hasBegun = false
-    for line in fields where line.id == .via && !line.value.range.isEmpty {
-        output.append(hasBegun ? "" : "Via: ", bytes.span.extracting(line.value.range), ", ")
+    for index in fields.indices where fields[index].id == .via {
+        let value = fields[index].value.range
+        if value.isEmpty { continue }
+        output.append(hasBegun ? "" : "Via: ", bytes.extracting(value), ", ")
         hasBegun = true
     }
     switch version {

@@ -3,6 +3,8 @@ import Primitives
 /// A connection whose small writes may wait for the end of the loop's turn.
 protocol TurnWriter: AnyObject {
     /// Writes what was put off; nothing of it is put off any more.
+    ///
+    /// - Parameter bytes: what was to be kept; empty where the writer has it itself.
     func writePutOff(_ bytes: Span<UInt8>)
 }
 

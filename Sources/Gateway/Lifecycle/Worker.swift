@@ -138,6 +138,11 @@ final class Worker {
         turnWrites.add(writer, bytes)
     }
 
+    /// The same for a writer that keeps what it writes.
+    func putOff(_ writer: any TurnWriter) -> TurnWrites.Place? {
+        turnWrites.add(writer, Span())
+    }
+
     /// Takes back what was put off: its turn has come early, or never comes.
     func takeBack(_ place: TurnWrites.Place) -> [UInt8] { turnWrites.remove(place) }
 
@@ -231,6 +236,8 @@ final class Worker {
             return receive(.stop)
         }
         self.snapshot = snapshot
+        // They hold the conf that they served last.
+        spareExchanges.removeAll()
         replies = ReplyWriter(
             realm: snapshot.configuration.oauth1.realm,
             resourceMetadata: snapshot.authority?.resourceMetadata)
@@ -359,7 +366,7 @@ final class Worker {
         var record = AccessRecord()
         record.time = loop.wallNow
         record.listener = Array(listener.utf8)
-        record.clientAddress = DownstreamConnection.text(of: peer)
+        record.clientAddress = ClientPeer.text(of: peer)
         // Without random bytes the answer has no id; that is no reason to keep the client waiting.
         try? identifiers.appendHex(count: 16, to: &record.requestID)
         var refusal = Refusal(.tooManyConnections)
@@ -376,12 +383,12 @@ final class Worker {
     // MARK: Exchanges
 
     func takeExchange(for client: any ClientStream) -> Exchange {
-        let exchange = spareExchanges.popLast() ?? Exchange(worker: self, snapshot: snapshot)
-        exchange.prepare(for: client, snapshot: snapshot)
+        let exchange = spareExchanges.popLast() ?? Exchange(worker: self)
+        exchange.prepare(for: client)
         return exchange
     }
 
-    func giveBack(_ exchange: Exchange) {
+    func giveBack(_ exchange: consuming Exchange) {
         exchange.release()
         if spareExchanges.count < 256 { spareExchanges.append(exchange) }
     }
@@ -424,6 +431,14 @@ final class Worker {
     func forget(_ ticket: UInt64) {
         guard let (_, cause) = waiting.removeValue(forKey: ticket), let cause else { return }
         waitCounts.end(cause)
+    }
+
+    /// Shows what stands in `scratch`, which is put to no other use meanwhile.
+    func withScratch(_ body: (Span<UInt8>) -> Void) {
+        var bytes: [UInt8] = []
+        swap(&bytes, &scratch)
+        body(bytes.span)
+        swap(&bytes, &scratch)
     }
 
     // MARK: Facts for the phases

@@ -18,7 +18,7 @@ enum AdminEndpoints {
 
     /// Loopback and the unix socket are at home; everyone else must be named by `allow`.
     private static func isAllowed(_ exchange: Exchange) -> Bool {
-        guard let peer = exchange.downstream?.peer else { return true }
+        guard let peer = exchange.client?.address else { return true }
         let allowed = exchange.snapshot.configuration.admin?.allow ?? []
         return (home + allowed).contains { $0.contains(peer) }
     }

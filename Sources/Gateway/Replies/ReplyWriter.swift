@@ -55,13 +55,13 @@ public struct ReplyWriter {
             line.append("WWW-Authenticate: ")
             line.append(scheme)
             line.append(" realm=")
-            line.appendQuoted(realm[...])
+            line.appendQuoted(realm.span)
             return line
         }
         var bearer = challenge("Bearer")
         if let resourceMetadata {
             bearer.append(", resource_metadata=")
-            bearer.appendQuoted(Array(resourceMetadata.utf8)[...])
+            bearer.appendQuoted(resourceMetadata.utf8Span.span)
         }
         bearerChallenge = bearer
         // The same, and what a proof may be signed with (RFC 9449 section 7.1).
@@ -204,7 +204,7 @@ public struct ReplyWriter {
         }
         if !refusal.neededScopes.isEmpty {
             output.append(", scope=")
-            output.appendQuoted(refusal.neededScopes[...])
+            output.appendQuoted(refusal.neededScopes.span)
         }
     }
 

@@ -12,8 +12,10 @@ public final class CompiledRoute: Sendable {
     public let source: String
     /// Index into the configuration's `upstreams`.
     public let upstreamIndex: Int
-    /// Which credentials suffice; what `accepted` and `isOpen` are read from.
+    /// Which credentials suffice, as the conf says it.
     public let authentication: AuthenticationPolicy
+    /// The same, as a request is held to it.
+    let rule: CredentialRule
     /// The schemes that a credential may have, and that a challenge names. Empty for an open route; `.dpop` beside
     /// `.bearer` where a token without a proof will not do.
     public let accepted: CredentialSet
@@ -38,9 +40,7 @@ public final class CompiledRoute: Sendable {
     let upstreamAuthority: [UInt8]
 
     /// Whether the route asks for no credential (`authenticate none`).
-    public var isOpen: Bool {
-        if case .open = authentication { true } else { false }
-    }
+    public var isOpen: Bool { rule.mode == .open }
 
     init(_ route: RouteConfiguration, index: Int, in configuration: Configuration) {
         guard
@@ -53,7 +53,8 @@ public final class CompiledRoute: Sendable {
         upstreamIndex = upstream
         upstreamAuthority = Self.authority(of: configuration.upstreams[upstream])
         authentication = route.authenticate
-        accepted = CredentialSet(route.authenticate).union(
+        rule = CredentialRule(route.authenticate)
+        accepted = rule.kinds.union(
             route.requirements.contains(.dpop) ? .dpop : [])
         methods = MethodSet(route.methods)
         bodyLimitBytes = route.bodyBytes

@@ -84,7 +84,10 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             return
         }
         state = .awaitingHead
-        if mayRepeat, let place = worker.putOff(request, of: self) {
+        // One that is whole has ended: the server's time runs.
+        setDeadline(after: outgoing.isWhole ? group.configuration.responseTimeout : nil)
+        // The exchange keeps the request to the end, so that nothing is copied.
+        if mayRepeat, request.count <= TurnWrites.limitBytes, let place = worker.putOff(self) {
             putOff = place
         } else {
             send(request)
@@ -93,14 +96,15 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
 
     func writePutOff(_ bytes: Span<UInt8>) {
         putOff = nil
-        send(bytes)
+        guard let request = exchange?.outgoing else { return }
+        send(request.span)
     }
 
     /// Something must come behind it.
     private func writePutOff() {
         guard let putOff else { return }
-        let request = worker.takeBack(putOff)
-        writePutOff(request.span)
+        let bytes = worker.takeBack(putOff)
+        writePutOff(bytes.span)
     }
 
     /// Sends more of the request's content.
@@ -186,7 +190,6 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         }
         isReused = true
         state = .awaitingHead
-        setDeadline(after: nil)
         return true
     }
 
@@ -313,15 +316,18 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         var offset = 0
         do throws(HTTP1Error) {
             while state == .awaitingHead {
+                // Worked on apart: mostly a head comes whole, and the next begins with a new one.
+                var parser = self.parser
                 guard
                     case .complete(let next) = try parser.parse(
                         input, from: offset, into: head, requestMethod: exchange.head.method)
                 else {
+                    self.parser = parser
                     setDeadline(after: group.configuration.responseTimeout)
                     return
                 }
                 offset = next
-                parser.reset()
+                self.parser = ResponseHeadParser(limits: UpstreamConnection.headLimits)
                 guard takeHead(exchange) else { return }
             }
             while state == .readingBody {
@@ -334,7 +340,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
                     exchange.flushAnswer()
                     return
                 case .end:
-                    finish(hasMore: offset < input.count)
+                    finish(exchange, hasMore: offset < input.count)
                 }
             }
         } catch {
@@ -377,8 +383,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         return state == .readingBody
     }
 
-    private func finish(hasMore: Bool) {
-        guard let exchange else { return }
+    private func finish(_ exchange: Exchange, hasMore: Bool) {
         self.exchange = nil
         let isClean = head.keepsAlive && !hasMore && output.isEmpty && exchange.isRequestSent
         let trailers = body.trailers
@@ -397,9 +402,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private func ended() {
         switch state {
         case .readingBody:
-            if body.connectionEnded() {
-                state = .readingBody
-                finish(hasMore: true)
+            if let exchange, body.connectionEnded() {
+                finish(exchange, hasMore: true)
             } else {
                 fail(.responseIncomplete)
             }

@@ -27,6 +27,6 @@ protocol UpstreamStream: AnyObject {
 struct OutgoingRequest {
     /// How the content that follows the head is framed.
     let framing: BodyFraming
-    /// All of the content is behind the head already.
+    /// All of the content is behind the head already: `requestEnded` does not follow.
     let isWhole: Bool
 }

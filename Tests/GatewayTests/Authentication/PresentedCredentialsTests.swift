@@ -44,6 +44,12 @@ struct PresentedCredentialsTests {
         #expect(try find(two).0 == .duplicate)
     }
 
+    private func plan(
+        _ policy: AuthenticationPolicy, _ found: PresentedCredentials, hasCertificate: Bool = false
+    ) -> CredentialPlan {
+        CredentialPlan(CredentialRule(policy), found, hasCertificate: hasCertificate)
+    }
+
     /// A token by either scheme is one kind of credential.
     @Test func aRouteTakesBothSchemesOrNone() throws {
         for line in ["Bearer a", "DPoP a"] {
@@ -52,28 +58,28 @@ struct PresentedCredentialsTests {
                 Issue.record("\(found)")
                 continue
             }
-            #expect(CredentialPlan(.any([.bearer, .oauth1]), found) == .bearer(token))
-            #expect(CredentialPlan(.any([.oauth1]), found) == .refuse(.noCredentials))
-            #expect(CredentialPlan(.all([.bearer, .oauth1]), found) == .refuse(.noCredentials))
+            #expect(plan(.any([.bearer, .oauth1]), found) == .bearer(token))
+            #expect(plan(.any([.oauth1]), found) == .refuse(.noCredentials))
+            #expect(plan(.all([.bearer, .oauth1]), found) == .refuse(.noCredentials))
             // A certificate stands beside the token, never in its place.
             for hasCertificate in [false, true] {
                 #expect(
-                    CredentialPlan(
+                    plan(
                         .all([.bearer, .certificate]), found, hasCertificate: hasCertificate)
                         == .bearer(token))
                 #expect(
-                    CredentialPlan(
+                    plan(
                         .all([.certificate, .bearer]), .none, hasCertificate: hasCertificate)
                         == .searchForm)
                 #expect(
-                    CredentialPlan(
+                    plan(
                         .all([.oauth1, .certificate]), found, hasCertificate: hasCertificate)
                         == .refuse(.noCredentials))
             }
             #expect(
-                CredentialPlan(.any([.certificate]), found, hasCertificate: true) == .certificate)
+                plan(.any([.certificate]), found, hasCertificate: true) == .certificate)
         }
         #expect(
-            CredentialPlan(.any([.bearer]), .malformed(.dpop)) == .refuse(.malformedCredentials))
+            plan(.any([.bearer]), .malformed(.dpop)) == .refuse(.malformedCredentials))
     }
 }

@@ -52,7 +52,7 @@ import Testing
             strip: example.strip,
             rewrites: example.rewrites.map { Rewrite(from: $0[0], to: $0[1]) })
         var output = Array("GET ".utf8)
-        rewrites.append(Array(example.path.utf8), to: &output)
+        rewrites.append(example.path.utf8Span.span, to: &output)
         #expect(String(decoding: output, as: UTF8.self) == "GET " + example.expected)
     }
 

@@ -185,7 +185,7 @@ import Testing
 @Suite struct FieldLinesTests {
     private func written(_ text: String, leavingOut left: Set<Int> = []) throws -> String {
         let head = try responseHead("HTTP/1.1 200 OK\n" + text)
-        var lines = FieldLines(of: head.bytes)
+        var lines = FieldLines(of: head.content)
         var output: [UInt8] = []
         for (index, line) in head.fields.enumerated() where !left.contains(index) {
             lines.append(line, to: &output)

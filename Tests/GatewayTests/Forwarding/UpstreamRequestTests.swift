@@ -30,8 +30,9 @@ import Testing
         try trace.begin(head, ids: &ids)
         var writer = UpstreamRequestWriter()
         var output = Array("before".utf8)
+        let path = path.map { Array($0.utf8) } ?? Array(head.bytes[head.path.range])
         writer.append(
-            permit, head, path: path.map { Array($0.utf8) } ?? Array(head.bytes[head.path.range]),
+            permit, head, path: path.span,
             connection: ConnectionFacts(clientAddress: Array(address.utf8), isTLS: isTLS),
             trace: trace, framing: head.framing, to: &output)
         #expect(output.starts(with: Array("before".utf8)))

@@ -8,7 +8,7 @@ import Telemetry
 extension Explainer {
     mutating func authenticate(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
         let principal = try authenticateRequest(route)
-        guard route.authentication.takesCertificateBeside else { return principal }
+        guard route.rule.takesCertificateBeside else { return principal }
         guard let certificate, certificate.isVerified else {
             say(.authentication, "the certificate that the route wants beside it is missing")
             throw ExplainedRefusal(missingCredential(route), status: 403)
@@ -43,13 +43,13 @@ extension Explainer {
                 .authentication,
                 "the connection shows a certificate that has ended: it counts no more, and the connection ends with the answer"
             )
-        } else if route.authentication.takesCertificate {
+        } else if route.rule.takesCertificate {
             say(.authentication, "no certificate on the connection (--certificate FILE shows one)")
         }
         let found = PresentedCredentials.find(in: head, oauth1)
         say(.authentication, "found: \(name(found))")
         switch CredentialPlan(
-            route.authentication, found, hasCertificate: certificate?.isVerified == true,
+            route.rule, found, hasCertificate: certificate?.isVerified == true,
             mayHoldForm: oauth1.mayCarryInBody(head))
         {
         case .open:
@@ -85,19 +85,19 @@ extension Explainer {
     }
 
     private func missingCredential(_ route: CompiledRoute) -> Reason {
-        route.authentication.takesCertificate && isCertificateOver
+        route.rule.takesCertificate && isCertificateOver
             ? .certificateExpired : .noCredentials
     }
 
     private mutating func searchForm(_ route: CompiledRoute) throws(ExplainedRefusal) -> Principal {
-        guard route.authentication.takesOAuth1, oauth1.mayCarryInBody(head) else {
+        guard route.rule.takesOAuth1, oauth1.mayCarryInBody(head) else {
             throw ExplainedRefusal(CredentialPlan.refusal(missingCredential(route), on: route))
         }
         let body = try heldBody(limitBytes: snapshot.oauth1.heldBodyBytes)
         guard oauth1.detects(form: body) else {
             say(.authentication, "nor has the form oauth_signature")
-            let policy = route.authentication
-            if policy.takesCertificate, !policy.takesCertificateBeside,
+            let rule = route.rule
+            if rule.takesCertificate, !rule.takesCertificateBeside,
                 certificate?.isVerified == true
             {
                 return try proveCertificate(route)
