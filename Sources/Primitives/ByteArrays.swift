@@ -68,6 +68,17 @@ extension Span<UInt8> {
 }
 
 extension Span<UInt8> {
+    /// The first place from `start` on where the byte stands.
+    public func firstIndex(of byte: UInt8, from start: Int) -> Int? {
+        let rest = extracting(start..<count)
+        return unsafe rest.withUnsafeBytes { bytes in
+            guard let begin = bytes.baseAddress,
+                let found = unsafe memchr(begin, Int32(byte), bytes.count)
+            else { return nil }
+            return unsafe start + begin.distance(to: found)
+        }
+    }
+
     /// The text that the bytes are, read as UTF-8; what is none becomes U+FFFD.
     public var text: String {
         unsafe withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }

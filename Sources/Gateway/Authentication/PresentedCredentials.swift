@@ -32,9 +32,12 @@ enum PresentedCredentials: Equatable {
     /// one (RFC 9700 section 4.3.2): no form, query or cookie is searched.
     static func find(in head: RequestHead, _ oauth1: OAuth1Verifier) -> PresentedCredentials {
         var token: PresentedToken?
-        var signatures = 0
+        var (count, signatures) = (0, 0)
         var malformed: TokenScheme?
-        for line in head.fields where line.id == .authorization {
+        let lines = head.lines
+        for index in lines.indices where lines[index].id == .authorization {
+            let line = lines[index]
+            count += 1
             if OAuth1Verifier.isOAuth(head, line) {
                 signatures += 1
             } else if let scheme = scheme(head, line.value.range) {
@@ -43,8 +46,8 @@ enum PresentedCredentials: Equatable {
             }
         }
         // Two fields, whatever their schemes: an upstream might believe the one that we did not look at.
-        if head.count(of: .authorization) > 1 { return .duplicate }
-        if signatures == 0, oauth1.detects(head) { signatures = 1 }
+        if count > 1 { return .duplicate }
+        if signatures == 0, oauth1.detectsInQuery(head) { signatures = 1 }
         if let malformed { return .malformed(malformed) }
         switch (token, signatures) {
         case (let token?, 0): return .bearer(token)

@@ -2,7 +2,7 @@ import Primitives
 
 /// The claims that every token is judged by (RFC 7519 section 4.1, RFC 9068 section 2.2), read with
 /// their types.
-struct ClaimFacts {
+struct ClaimFacts: ~Copyable {
     private static let audienceLimit = 64
     private static let scopeLimit = 256
 
@@ -32,27 +32,38 @@ struct ClaimFacts {
         guard let expiresAt = end ?? (isIntrospected ? .max : nil) else {
             throw .missingClaim("exp")
         }
-        self.expiresAt = expiresAt
-        notBefore = try ClaimFacts.seconds("nbf", claims)
+        let notBefore = try ClaimFacts.seconds("nbf", claims)
         // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is
         // no token.
-        issuedAt = try ClaimFacts.seconds("iat", claims)
+        let issuedAt = try ClaimFacts.seconds("iat", claims)
+        let audiences: [String]
         if isIntrospected, issuer.audiences.isEmpty {
             audiences = claims.member("aud") == nil ? [] : try ClaimFacts.audiences(claims)
         } else {
             audiences = try ClaimFacts.audiences(claims)
             guard issuer.takesOne(of: audiences) else { throw .wrongAudience }
         }
-        (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
-        subject = try ClaimFacts.text("sub", claims)
-        tokenID = try ClaimFacts.text("jti", claims)
-        clientID = try ClaimFacts.client(claims, issuer)
-        scopes = try ClaimFacts.scopes(claims, issuer)
+        let (certificateThumbprint, keyThumbprint) = try ClaimFacts.bindings(claims)
+        let subject = try ClaimFacts.text("sub", claims)
+        let tokenID = try ClaimFacts.text("jti", claims)
+        let clientID = try ClaimFacts.client(claims, issuer)
+        let scopes = try ClaimFacts.scopes(claims, issuer)
+        // All at once: nothing that cannot be copied may be half made.
+        self.expiresAt = expiresAt
+        self.notBefore = notBefore
+        self.issuedAt = issuedAt
+        self.audiences = audiences
+        self.certificateThumbprint = certificateThumbprint
+        self.keyThumbprint = keyThumbprint
+        self.subject = subject
+        self.tokenID = tokenID
+        self.clientID = clientID
+        self.scopes = scopes
     }
 
     /// A token that is bound in a way that is not checked here is good for nobody (fail closed).
     private static func bindings(
-        _ claims: JSONDocument
+        _ claims: borrowing JSONDocument
     ) throws(TokenError) -> (certificate: [UInt8]?, key: [UInt8]?) {
         guard let cnf = claims.member("cnf") else { return (nil, nil) }
         guard claims.kind(cnf) == .object else { throw .confirmationRequired }
@@ -64,7 +75,7 @@ struct ClaimFacts {
     }
 
     private static func thumbprint(
-        _ node: Int?, _ claims: JSONDocument
+        _ node: Int?, _ claims: borrowing JSONDocument
     ) throws(TokenError) -> [UInt8]? {
         guard let node else { return nil }
         guard let text = claims.string(node), let bytes = Base64.decode(text, .url),
@@ -74,7 +85,7 @@ struct ClaimFacts {
     }
 
     private static func seconds(
-        _ name: StaticString, _ claims: JSONDocument
+        _ name: StaticString, _ claims: borrowing JSONDocument
     ) throws(TokenError) -> Int64? {
         guard let node = claims.member(name) else { return nil }
         guard let seconds = claims.seconds(node) else { throw .invalidClaim("\(name)") }
@@ -82,7 +93,7 @@ struct ClaimFacts {
     }
 
     /// A string or an array of strings, compared whole and as it is: never a prefix, never split.
-    private static func audiences(_ claims: JSONDocument) throws(TokenError) -> [String] {
+    private static func audiences(_ claims: borrowing JSONDocument) throws(TokenError) -> [String] {
         guard let node = claims.member("aud") else { throw .missingClaim("aud") }
         if let one = claims.string(node) { return [one] }
         guard let several = claims.strings(node), several.count <= audienceLimit else {
@@ -92,7 +103,7 @@ struct ClaimFacts {
     }
 
     private static func client(
-        _ claims: JSONDocument, _ issuer: TrustedIssuer
+        _ claims: borrowing JSONDocument, _ issuer: borrowing TrustedIssuer
     ) throws(TokenError) -> String {
         for name in issuer.clientClaims where claims.member(name) != nil {
             guard let client = try text(name, claims) else { break }
@@ -101,7 +112,9 @@ struct ClaimFacts {
         throw .missingClaim(issuer.clientClaims.first ?? "client_id")
     }
 
-    private static func text(_ name: String, _ claims: JSONDocument) throws(TokenError) -> String? {
+    private static func text(_ name: String, _ claims: borrowing JSONDocument) throws(TokenError)
+        -> String?
+    {
         guard let node = claims.member(name) else { return nil }
         guard claims.kind(node) == .string, HeaderText.isAcceptable(claims.text(node)),
             let text = claims.string(node)
@@ -112,7 +125,7 @@ struct ClaimFacts {
     /// A text with spaces between the scopes (RFC 9068 section 2.2.3), or an array with one in each
     /// element.
     private static func scopes(
-        _ claims: JSONDocument, _ issuer: TrustedIssuer
+        _ claims: borrowing JSONDocument, _ issuer: borrowing TrustedIssuer
     ) throws(TokenError) -> [String] {
         for name in issuer.scopeClaims {
             guard let node = claims.member(name) else { continue }
@@ -129,6 +142,9 @@ struct ClaimFacts {
     /// What stands between spaces.
     private static func words(_ text: Span<UInt8>) -> [String] {
         var words: [String] = []
+        var blanks = 0
+        for index in text.indices where text[index] == 0x20 { blanks += 1 }
+        words.reserveCapacity(min(blanks, scopeLimit) + 1)
         var start = 0
         for index in 0...text.count where index == text.count || text[index] == 0x20 {
             if index > start { words.append(text.extracting(start..<index).text) }

@@ -9,6 +9,8 @@ struct JWSParts {
     private static let headerLimits = JSONDocument.Limits(depth: 16, nodes: 128, members: 32)
 
     private(set) var header = JSONDocument()
+    /// The text that `header` and what follows from it was read from; empty when it could not be read.
+    private var headerText: [UInt8] = []
     private(set) var signature: [UInt8] = []
     /// Of the token: what was signed, and the payload's text within it.
     private(set) var signingInput = 0..<0
@@ -17,39 +19,37 @@ struct JWSParts {
     /// Of `header.bytes`.
     private(set) var keyID: Range<Int>?
     private(set) var type: Range<Int>?
+    /// The `typ` in lower case and without `application/`: media types compare without regard to case, and that prefix
+    /// may be left out (RFC 7515 section 4.1.9).
+    private(set) var mediaType: String?
 
     /// - Throws: `.tooLarge`, `.malformed`, `.badAlgorithm`, `.criticalHeader`.
     mutating func read(_ token: Span<UInt8>) throws(TokenError) {
         // The size before any work.
         guard token.count <= TokenVerifier.limitBytes else { throw .tooLarge }
-        let head = try split(token)
+        let head = token.extracting(try split(token))
+        // An issuer writes the same header into all tokens of a key: what the last one said this one says too.
+        if !headerText.isEmpty, headerText.span.equals(head) { return }
+        headerText.removeAll(keepingCapacity: true)
         do throws(JSONError) {
-            try header.read(base64URL: token.extracting(head), limits: JWSParts.headerLimits)
+            try header.read(base64URL: head, limits: JWSParts.headerLimits)
         } catch {
             throw .malformed
         }
         guard header.isObject else { throw .malformed }
         try readHeader()
+        headerText.append(head)
     }
 
     /// - Returns: where the header's text lies.
     private mutating func split(_ token: Span<UInt8>) throws(TokenError) -> Range<Int> {
-        var first = -1
-        var second = -1
-        for index in 0..<token.count where token[index] == 0x2E {
-            if first < 0 {
-                first = index
-            } else if second < 0 {
-                second = index
-            } else {
-                // Four and more parts: a JWE has five, and is no token here.
-                throw .malformed
-            }
-        }
-        guard second > first, first > 0 else { throw .malformed }
+        guard let first = token.firstIndex(of: 0x2E, from: 0), first > 0,
+            let second = token.firstIndex(of: 0x2E, from: first + 1)
+        else { throw .malformed }
         signingInput = 0..<second
         payload = (first + 1)..<second
         signature.removeAll(keepingCapacity: true)
+        // Base64url has no dot: four and more parts are refused here. A JWE has five, and is no token.
         guard
             Base64.decode(token.extracting((second + 1)..<token.count), .url, into: &signature)
         else { throw .malformed }
@@ -69,6 +69,7 @@ struct JWSParts {
         self.algorithm = algorithm
         keyID = try text("kid")
         type = try text("typ")
+        mediaType = type.map { JWSParts.mediaType(header.bytes[$0]) }
         if let keyID, keyID.count > JWSParts.keyIDLimitBytes { throw .unknownKey }
     }
 
@@ -78,11 +79,8 @@ struct JWSParts {
         return header.valueRange(member)
     }
 
-    /// The `typ` in lower case and without `application/`: media types compare without regard to case, and that prefix
-    /// may be left out (RFC 7515 section 4.1.9).
-    var mediaType: String? {
-        guard let type else { return nil }
-        var text = String(decoding: header.bytes[type], as: UTF8.self).lowercased()
+    private static func mediaType(_ type: ArraySlice<UInt8>) -> String {
+        var text = String(decoding: type, as: UTF8.self).lowercased()
         if text.hasPrefix("application/") { text.removeFirst("application/".utf8.count) }
         return text
     }

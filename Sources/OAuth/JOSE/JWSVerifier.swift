@@ -15,10 +15,21 @@ public final class JWSVerifier {
         case mac(MAC)
     }
 
-    private struct Prepared {
+    /// An object, so that choosing one copies none of it.
+    private final class Prepared {
         let key: VerificationKey
         let algorithm: JWSAlgorithm
         let engine: Engine
+
+        init(_ key: VerificationKey, _ algorithm: JWSAlgorithm, _ engine: Engine) {
+            self.key = key
+            self.algorithm = algorithm
+            self.engine = engine
+        }
+
+        func isFor(_ key: VerificationKey, _ algorithm: JWSAlgorithm) -> Bool {
+            self.key === key && self.algorithm == algorithm
+        }
     }
 
     public let keys: KeySet
@@ -51,7 +62,9 @@ public final class JWSVerifier {
     /// Checks the signature of a JWS that was taken apart.
     ///
     /// - Throws: `.badAlgorithm`, `.unknownKey`, `.badSignature`.
-    func verify(_ parts: JWSParts, of token: Span<UInt8>) throws(TokenError) -> VerificationKey {
+    func verify(
+        _ parts: borrowing JWSParts, of token: Span<UInt8>
+    ) throws(TokenError) -> VerificationKey {
         // The token may choose among what is allowed, no more (RFC 8725 section 3.1).
         guard algorithms.contains(parts.algorithm) else { throw .badAlgorithm }
         let message = token.extracting(parts.signingInput)
@@ -84,14 +97,13 @@ public final class JWSVerifier {
     }
 
     private func named(_ keyID: Span<UInt8>) -> VerificationKey? {
-        for key in keys.keys {
-            if let candidate = key.keyID, candidate.span.equals(keyID) { return key }
-        }
+        let all = keys.keys
+        for index in all.indices where all[index].isNamed(keyID) { return all[index] }
         return nil
     }
 
     private func isValid(
-        _ parts: JWSParts, _ message: Span<UInt8>, by key: VerificationKey
+        _ parts: borrowing JWSParts, _ message: Span<UInt8>, by key: VerificationKey
     ) -> Bool {
         // A context that cannot be made is a signature that was not proven.
         guard let engine = engine(for: key, parts.algorithm) else { return false }
@@ -105,12 +117,12 @@ public final class JWSVerifier {
     }
 
     private func engine(for key: VerificationKey, _ algorithm: JWSAlgorithm) -> Engine? {
-        for entry in prepared where entry.key === key && entry.algorithm == algorithm {
-            return entry.engine
+        for index in prepared.indices where prepared[index].isFor(key, algorithm) {
+            return prepared[index].engine
         }
         // As many at most as there are keys and algorithms.
         guard let engine = JWSVerifier.prepare(key, algorithm) else { return nil }
-        prepared.append(Prepared(key: key, algorithm: algorithm, engine: engine))
+        prepared.append(Prepared(key, algorithm, engine))
         return engine
     }
 

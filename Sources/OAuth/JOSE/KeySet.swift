@@ -164,6 +164,11 @@ public final class VerificationKey: Sendable {
         }
     }
 
+    func isNamed(_ text: Span<UInt8>) -> Bool {
+        guard let keyID else { return false }
+        return keyID.span.equals(text)
+    }
+
     /// Equal for keys that prove the same.
     fileprivate var fingerprint: [UInt8] {
         let name: [UInt8] = keyID.map { [1] + $0 + [0] } ?? [0]

@@ -7,8 +7,20 @@ extension JSONDocument {
     /// - Returns: `nil` if it is no number, or none that fits 64 bits.
     func seconds(_ node: Int) -> Int64? {
         guard kind(node) == .number else { return nil }
-        let number = DecimalNumber(bytes, valueRange(node))
-        return number.floor()
+        return plainSeconds(node) ?? DecimalNumber(bytes, valueRange(node)).floor()
+    }
+
+    /// Of a number that is as almost all are: digits alone, few enough that none can be too many.
+    private func plainSeconds(_ node: Int) -> Int64? {
+        let text = self.text(node)
+        guard text.count <= 18 else { return nil }
+        var value: Int64 = 0
+        for index in text.indices {
+            let digit = text[index] &- 0x30
+            guard digit <= 9 else { return nil }
+            value = value * 10 + Int64(digit)
+        }
+        return value
     }
 }
 

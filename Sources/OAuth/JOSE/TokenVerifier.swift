@@ -15,11 +15,32 @@ public final class TokenVerifier {
         let terms: TrustedIssuer
         let name: [UInt8]
         let verifier: JWSVerifier
+        private let requiredType: String?
 
         init(_ terms: TrustedIssuer) {
             self.terms = terms
             name = Array(terms.issuer.utf8)
             verifier = JWSVerifier(keys: terms.keys, algorithms: terms.algorithms)
+            requiredType = terms.requiredType?.lowercased()
+        }
+
+        /// What a token says that its keys have proven.
+        func read(_ work: borrowing Work) throws(TokenError) -> VerifiedToken {
+            try checkType(work.parts)
+            let facts = try ClaimFacts(work.claims, issuer: terms)
+            return VerifiedToken(facts, issuer: terms, claims: work.claims)
+        }
+
+        private func checkType(_ parts: borrowing JWSParts) throws(TokenError) {
+            guard let type = parts.mediaType else {
+                guard requiredType == nil else { throw .wrongType }
+                return
+            }
+            if let requiredType {
+                guard type == requiredType else { throw .wrongType }
+            } else {
+                guard type == "at+jwt" || type == "jwt" else { throw .wrongType }
+            }
         }
 
         func isNamed(_ text: Span<UInt8>) -> Bool {
@@ -29,7 +50,7 @@ public final class TokenVerifier {
     }
 
     /// A token taken apart. Taken out of the verifier while it is worked on: where it stands, each hand-over would copy it.
-    private struct Work {
+    fileprivate struct Work: ~Copyable {
         var parts = JWSParts()
         var claims = JSONDocument()
 
@@ -67,10 +88,8 @@ public final class TokenVerifier {
         var work = Work()
         swap(&work, &self.work)
         defer { swap(&work, &self.work) }
-        let terms = try prove(token, &work).terms
-        try TokenVerifier.checkType(work.parts, terms)
-        let facts = try ClaimFacts(work.claims, issuer: terms)
-        let verified = VerifiedToken(facts, issuer: terms, claims: work.claims)
+        let issuer = try prove(token, &work)
+        let verified = try issuer.read(work)
         try verified.holds(at: now)
         return verified
     }
@@ -107,25 +126,11 @@ public final class TokenVerifier {
         return issuer
     }
 
-    private func chosenIssuer(of claims: JSONDocument) throws(TokenError) -> Issuer {
+    private func chosenIssuer(of claims: borrowing JSONDocument) throws(TokenError) -> Issuer {
         guard let node = claims.member("iss") else { throw .missingClaim("iss") }
         guard claims.kind(node) == .string else { throw .invalidClaim("iss") }
         for issuer in issuers where issuer.isNamed(claims.text(node)) { return issuer }
         throw .unknownIssuer
-    }
-
-    private static func checkType(
-        _ parts: JWSParts, _ issuer: TrustedIssuer
-    ) throws(TokenError) {
-        guard let type = parts.mediaType else {
-            guard issuer.requiredType == nil else { throw .wrongType }
-            return
-        }
-        if let required = issuer.requiredType {
-            guard type == required.lowercased() else { throw .wrongType }
-        } else {
-            guard type == "at+jwt" || type == "jwt" else { throw .wrongType }
-        }
     }
 
     /// Proves a token as `verify` does, and tells what was seen on the way.

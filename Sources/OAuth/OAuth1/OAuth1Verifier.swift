@@ -33,11 +33,17 @@ public final class OAuth1Verifier {
     /// Whether the head carries protocol parameters: an Authorization field of the OAuth scheme or
     /// a query with `oauth_signature`, also where it is spelled with escapes.
     public func detects(_ head: RequestHead) -> Bool {
-        for line in head.fields
-        where line.id == .authorization && OAuth1Verifier.isOAuth(head, line) {
+        let lines = head.lines
+        for index in lines.indices
+        where lines[index].id == .authorization && OAuth1Verifier.isOAuth(head, lines[index]) {
             return true
         }
-        return head.hasQuery && carriesSignature(head.content, head.query.range)
+        return detectsInQuery(head)
+    }
+
+    /// Whether a query carries protocol parameters.
+    public func detectsInQuery(_ head: RequestHead) -> Bool {
+        head.hasQuery && carriesSignature(head.content, head.query.range)
     }
 
     /// Whether a form carries protocol parameters.

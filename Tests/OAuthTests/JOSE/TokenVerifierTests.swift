@@ -189,6 +189,45 @@ struct TokenVerifierTests {
         }
     }
 
+    /// A verifier remembers the last header: whatever came before a token, it says of it what a new one says.
+    @Test func whatCameBeforeATokenIsNoMatter() throws {
+        let house = try House()
+        let signed = try house.token().split(separator: 0x2E)
+        func token(_ header: String, _ rest: [ArraySlice<UInt8>]) -> [UInt8] {
+            Array(
+                ([Array(Base64.encode(Array(header.utf8), .url).utf8)[...]] + rest)
+                    .joined(separator: [0x2E]))
+        }
+        let rest = Array(signed[1...])
+        let tokens = [
+            try house.token(), try house.token(sub: #""t""#), try house.token(type: "JWT"),
+            try house.token(type: "x"), token(#"{"alg":"none","kid":"k1"}"#, rest),
+            token(#"{"alg":"ES256","kid":"k2"}"#, rest), token(#"{"alg":"ES256"}"#, rest),
+            token(#"{"alg":"ES256","kid":1}"#, rest), token(#"{"alg":"ES256","crit":[]}"#, rest),
+            token("{", rest), Array("e30".utf8), token("", rest),
+            Array(signed[0] + [0x2E] + signed[1] + [0x2E] + signed[2] + [0x2E]),
+        ]
+        func verdict(_ verifier: TokenVerifier, _ token: [UInt8]) -> String {
+            do throws(TokenError) {
+                let verified = try verifier.verify(token.span, now: TokenVerifierTests.now)
+                return verified.subject ?? ""
+            } catch {
+                return "\(error)"
+            }
+        }
+        let verdicts = tokens.map { verdict(TokenVerifier(issuers: [house.terms]), $0) }
+        #expect(verdicts[...2] == ["s", "t", "s"])
+        #expect(Set(verdicts).count >= 7, "\(verdicts)")
+        for (first, before) in zip(tokens, verdicts) {
+            for (second, expected) in zip(tokens, verdicts) {
+                let verifier = TokenVerifier(issuers: [house.terms])
+                #expect(verdict(verifier, first) == before)
+                #expect(verdict(verifier, second) == expected)
+                #expect(verdict(verifier, first) == before)
+            }
+        }
+    }
+
     /// CVE-2016-10555: the public key is known to all, so an HMAC under it proves nothing.
     @Test func anHMACUnderThePublicKeyIsRefusedEvenWhereHMACIsAllowed() throws {
         var house = try House()
