@@ -56,8 +56,14 @@ static inline int gh_set_option(int descriptor, int level, int name, int value) 
     return setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
+// The C library's own are points where a thread may be cancelled, which none of ours ever is: each call would allow that
+// and forbid it again.
 static inline ssize_t gh_send(int descriptor, const void *bytes, size_t count) {
-    return send(descriptor, bytes, count, MSG_NOSIGNAL);
+    return syscall(SYS_sendto, descriptor, bytes, count, MSG_NOSIGNAL, NULL, 0);
+}
+
+static inline ssize_t gh_receive(int descriptor, void *bytes, size_t count) {
+    return syscall(SYS_recvfrom, descriptor, bytes, count, 0, NULL, NULL);
 }
 
 static inline ssize_t gh_peek(int descriptor, void *bytes, size_t count) {

@@ -74,7 +74,7 @@ struct SocketDescriptor {
 
     func read(into buffer: ByteBuffer) -> Socket.Transfer {
         let count = unsafe buffer.fill { room in
-            unsafe recv(number, room.baseAddress, room.count, 0)
+            unsafe gh_receive(number, room.baseAddress, room.count)
         }
         if count > 0 { return .bytes(count) }
         if count == 0 { return .end }
