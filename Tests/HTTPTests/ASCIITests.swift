@@ -40,4 +40,24 @@ struct ASCIITests {
         #expect(ASCII.firstOutsideToken68([UInt8]().span, from: 0) == 0)
         #expect(ASCII.firstOutsideToken68(Array("=a=".utf8).span, from: 1) == 2)
     }
+
+    /// Every byte, at every place of a name that is longer than two steps.
+    @Test func aNameEndsWithItsFirstByteThatIsNoTchar() {
+        let symbols = Set("!#$%&'*+-.^_`|~".utf8)
+        for byte in UInt8.min...UInt8.max {
+            let isLetterOrDigit =
+                (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte)
+                || (0x61...0x7A).contains(byte)
+            let isName = isLetterOrDigit || symbols.contains(byte)
+            for place in 0..<19 {
+                var text = [UInt8](repeating: 0x61, count: 19)
+                text[place] = byte
+                #expect(
+                    ASCII.firstOutsideToken(text.span, from: 0) == (isName ? 19 : place),
+                    "\(byte) at \(place)")
+            }
+        }
+        #expect(ASCII.firstOutsideToken([UInt8]().span, from: 0) == 0)
+        #expect(ASCII.firstOutsideToken(Array(":a:".utf8).span, from: 1) == 2)
+    }
 }

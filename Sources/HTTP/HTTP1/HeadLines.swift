@@ -81,8 +81,7 @@ struct HeadLines {
         let text = bytes.extracting(line)
         let start = line.lowerBound
         if text[0] == 0x20 || text[0] == 0x09 { throw .obsFold }
-        var colon = 0
-        while colon < text.count, ASCII.isTokenCharacter(text[colon]) { colon += 1 }
+        let colon = ASCII.firstOutsideToken(text, from: 0)
         guard colon < text.count else { throw .missingColon }
         guard text[colon] == 0x3A else {
             if text[colon] == 0x20 || text[colon] == 0x09 { throw .spaceBeforeColon }

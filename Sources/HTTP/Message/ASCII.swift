@@ -58,8 +58,9 @@ public enum ASCII {
     static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
         let ones: UInt64 = 0x0101_0101_0101_0101
         let raw = unsafe bytes.bytes
+        let last = bytes.count - 8
         var index = start
-        while index + 8 <= bytes.count {
+        while index <= last {
             // The loop's condition is the bound; any bit pattern is an integer.
             let word = unsafe UInt64(
                 littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
@@ -67,7 +68,7 @@ public enum ASCII {
             // A byte with its top bit set is none. Borrows reach only bytes behind the first that is found.
             let found = ((word &- ones &* 0x20) | (deleted &- ones)) & ~word & (ones &* 0x80)
             if found != 0 { return index + found.trailingZeroBitCount >> 3 }
-            index += 8
+            index &+= 8
         }
         while index < bytes.count {
             if bytes[index] < 0x20 || bytes[index] == 0x7F { return index }
@@ -78,6 +79,40 @@ public enum ASCII {
 }
 
 extension ASCII {
+    /// The first byte from `start` that is no tchar, or `count`; eight bytes a step while they are letters, digits and `-`, as
+    /// almost all names are.
+    static func firstOutsideToken(_ bytes: Span<UInt8>, from start: Int) -> Int {
+        let raw = unsafe bytes.bytes
+        let last = bytes.count - 8
+        var index = start
+        while index <= last {
+            // The loop's condition is the bound; any bit pattern is an integer.
+            let word = unsafe UInt64(
+                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
+            let found = ~usualName(word) & 0x8080_8080_8080_8080
+            guard found == 0 else {
+                index &+= found.trailingZeroBitCount >> 3
+                break
+            }
+            index &+= 8
+        }
+        while index < bytes.count, isTokenCharacter(bytes[index]) { index += 1 }
+        return index
+    }
+
+    /// The top bit of each byte that is a letter, a digit or `-`.
+    @inline(__always)
+    private static func usualName(_ word: UInt64) -> UInt64 {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        // As in token68.
+        let low = word & (ones &* 0x7F)
+        let folded = low | ones &* 0x20
+        let letters = (folded &+ ones &* (0x80 - 0x61)) & ~(folded &+ ones &* (0x80 - 0x7B))
+        let digits = (low &+ ones &* (0x80 - 0x30)) & ~(low &+ ones &* (0x80 - 0x3A))
+        let hyphen = (low &+ ones &* (0x80 - 0x2D)) & ~(low &+ ones &* (0x80 - 0x2E))
+        return (letters | digits | hyphen) & ~word
+    }
+
     /// The first byte from `start` that is none of `A-Z a-z 0-9 - . _ ~ + /`, of which token68 is made before its
     /// padding (RFC 9110 section 11.2), or `count`; eight bytes a step.
     public static func firstOutsideToken68(_ bytes: Span<UInt8>, from start: Int) -> Int {
