@@ -21,7 +21,7 @@ extension Exchange {
             let proof = try readProof(
                 proofTargets.ofRequest, boundTo: thumbprint, worker.authenticator.proofs)
             // Should it be over its share, the log says who it is.
-            record.client.replace(with: principal.clientBytes)
+            record.client = principal.clientBytes
             // Another issuer's client of the same name is somebody else.
             use(proof, of: "\(token.issuerName) \(token.clientID)") { exchange in
                 exchange.provedPossession(of: token, principal)

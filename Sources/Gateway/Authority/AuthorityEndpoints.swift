@@ -66,7 +66,6 @@ enum AuthorityEndpoints {
         guard method == .post || (method == .get && methods.hasPrefix("GET")) else {
             return refuseMethod(exchange, allow: methods)
         }
-        exchange.record.route = exchange.canonicalPath
         exchange.hold(for: purpose, limitBytes: FormParameters.byteLimit)
     }
 

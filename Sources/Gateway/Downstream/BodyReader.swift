@@ -1,8 +1,9 @@
 import HTTP
 import Primitives
 
-/// Takes a message body out of the bytes of its connection, by its framing, and counts it.
-struct BodyReader {
+/// Takes a message body out of the bytes of its connection, by its framing, and counts it. An object, so that to ask it is no
+/// access to its owner's property, which would be checked each time.
+final class BodyReader {
     private enum Framing {
         case finished
         case length(remaining: Int)
@@ -45,7 +46,7 @@ struct BodyReader {
     /// The trailer section of a body that has ended.
     var trailers: Trailers { decoder?.trailers ?? framedTrailers }
 
-    mutating func begin(_ bodyFraming: BodyFraming) {
+    func begin(_ bodyFraming: BodyFraming) {
         forget()
         switch bodyFraming {
         case .none, .length(0):
@@ -60,7 +61,7 @@ struct BodyReader {
         }
     }
 
-    private mutating func forget() {
+    private func forget() {
         received = 0
         // Mostly there is neither.
         if decoder != nil { decoder = nil }
@@ -68,7 +69,7 @@ struct BodyReader {
     }
 
     /// Begins a body whose content its connection frames: `take` and `end` follow.
-    mutating func beginFramed(_ bodyFraming: BodyFraming) {
+    func beginFramed(_ bodyFraming: BodyFraming) {
         forget()
         switch bodyFraming {
         case .none: framing = .finished
@@ -78,20 +79,20 @@ struct BodyReader {
     }
 
     /// Counts content of a framed body.
-    mutating func take(_ count: Int) {
+    func take(_ count: Int) {
         guard case .framed(let remaining) = framing else { return }
         received += count
         framing = .framed(remaining: remaining.map { max(0, $0 - count) })
     }
 
     /// A framed body has ended.
-    mutating func end(_ trailers: Trailers) {
+    func end(_ trailers: Trailers) {
         framing = .finished
         framedTrailers = trailers
     }
 
     /// The next piece of content in `input` from `offset`, which moves behind what was taken.
-    mutating func next(_ input: Span<UInt8>, from offset: inout Int) throws(HTTP1Error) -> Event {
+    func next(_ input: Span<UInt8>, from offset: inout Int) throws(HTTP1Error) -> Event {
         switch framing {
         case .finished:
             return .end
@@ -127,7 +128,7 @@ struct BodyReader {
     }
 
     /// The connection ended: right for a body that lasts until then, a fault for every other.
-    mutating func connectionEnded() -> Bool {
+    func connectionEnded() -> Bool {
         switch framing {
         case .finished:
             return true

@@ -131,7 +131,12 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         if pendingInput.isEmpty, state != .exchanging || exchange?.wantsBody == true {
             used = process(input)
         }
-        if used < input.count { pendingInput.append(input, from: used) }
+        if used < input.count {
+            var waiting = ByteQueue()
+            swap(&waiting, &pendingInput)
+            waiting.append(input, from: used)
+            swap(&waiting, &pendingInput)
+        }
         updateInterest()
     }
 
@@ -285,17 +290,27 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         progressBytes += written
         if written < bytes.count {
             if output.isEmpty { setDeadline(after: listener.limits.bodyTimeout) }
-            output.append(bytes, from: written)
+            changeOutput { $0.append(bytes, from: written) }
             updateInterest()
         }
     }
 
+    /// Changes the queue apart and puts it back: no access to it lasts, so that none needs to be checked as it runs.
+    @inline(__always)
+    private func changeOutput(_ body: (inout ByteQueue) -> Void) {
+        var queue = ByteQueue()
+        swap(&queue, &output)
+        body(&queue)
+        swap(&queue, &output)
+    }
+
     private func flush() {
         while !output.isEmpty {
-            switch socket.write(output.pending.span) {
+            let pending = output.pending
+            switch socket.write(pending.span) {
             case .bytes(let count):
                 progressBytes += count
-                output.removeFirst(count)
+                changeOutput { $0.removeFirst(count) }
             case .wouldBlock:
                 return
             case .end, .failed:
@@ -365,8 +380,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
             if state == .exchanging, exchange?.wantsBody != true { break }
             if state == .idle, !output.isEmpty { break }
             // Moved out and back, so that a burst of requests is never copied for each of them.
-            var waiting = pendingInput
-            pendingInput.removeAll()
+            var waiting = ByteQueue()
+            swap(&waiting, &pendingInput)
             let used = process(waiting.pending.span)
             waiting.removeFirst(used)
             if state == .lingering || state == .closed { break }
@@ -388,7 +403,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         guard state != .closed, state != .lingering else { return }
         endExchange()
         state = .lingering
-        pendingInput.removeAll()
+        pendingInput = ByteQueue()
         socket.shutdownWriting()
         setDeadline(after: DownstreamConnection.lingerTime)
         updateInterest()
@@ -399,8 +414,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         guard state != .closed else { return }
         state = .closed
         endExchange()
-        pendingInput.removeAll()
-        output.removeAll()
+        pendingInput = ByteQueue()
+        output = ByteQueue()
         _ = retractAnswer()
         if let registration { worker.loop.unregister(registration) }
         registration = nil

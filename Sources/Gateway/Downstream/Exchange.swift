@@ -57,7 +57,7 @@ final class Exchange {
     private(set) var forwarded: ForwardedClient?
 
     // What the phases found
-    var canonicalPath: [UInt8] = []
+    private(set) var canonicalPath: [UInt8] = []
     var trace = RequestTrace()
     var route: CompiledRoute?
     var principal: Principal?
@@ -81,7 +81,7 @@ final class Exchange {
     var whenAnswered: ((Exchange, any Sendable) -> Void)?
 
     // The body
-    var body = BodyReader()
+    let body = BodyReader()
     var heldBody: [UInt8] = []
     var holdLimitBytes = 0
     var bodyLimitBytes = 0
@@ -116,7 +116,7 @@ final class Exchange {
     /// Whether a byte of the upstream's answer has been written to the client.
     var hasAnswerBegun = false
 
-    var record = AccessRecord()
+    var record = Record()
     var startedAt = MonotonicInstant(nanoseconds: 0)
     var upstreamStartedAt = MonotonicInstant(nanoseconds: 0)
 
@@ -136,9 +136,8 @@ final class Exchange {
         }
         stage = .idle
         head.reset()
-        canonicalPath.removeAll(keepingCapacity: true)
-        outgoing.removeAll(keepingCapacity: true)
-        heldBody = []
+        changePath { $0.removeAll(keepingCapacity: true) }
+        if !heldBody.isEmpty { heldBody = [] }
         route = nil
         principal = nil
         permit = nil
@@ -166,7 +165,7 @@ final class Exchange {
         isTunnel = false
         credentialEnd = nil
         callMessages = nil
-        record.reset()
+        record = Record()
         startedAt = worker.loop.now
     }
 
@@ -175,11 +174,10 @@ final class Exchange {
         stage = .idle
         if isWatched { worker.unwatch(self) }
         whenAnswered = nil
-        upstream?.abandon()
-        upstream = nil
+        if let upstream = upstream.take() { upstream.abandon() }
         downstream = nil
         client = nil
-        heldBody = []
+        if !heldBody.isEmpty { heldBody = [] }
         if outgoing.capacity > 64 << 10 { outgoing = [] }
     }
 
@@ -294,12 +292,23 @@ final class Exchange {
     }
 
     private func canonicalise() -> Bool {
-        if head.isAsterisk {
-            canonicalPath.append(0x2A)
+        let head = self.head
+        return changePath { path in
+            guard head.isAsterisk else {
+                return CanonicalPath.canonicalize(head.span(of: head.path), into: &path)
+            }
+            path.append(0x2A)
             return true
         }
-        let head = self.head
-        return CanonicalPath.canonicalize(head.span(of: head.path), into: &canonicalPath)
+    }
+
+    /// Changes the canonical path apart and puts it back: no access to it lasts, so that none needs to be checked as it runs.
+    @inline(__always)
+    private func changePath<Result>(_ body: (inout [UInt8]) -> Result) -> Result {
+        var path: [UInt8] = []
+        swap(&path, &canonicalPath)
+        defer { swap(&path, &canonicalPath) }
+        return body(&path)
     }
 
     /// The canonical path, which changes only between two requests; shown so, it counts no reference.

@@ -11,11 +11,16 @@ extension Exchange {
         upstreamStartedAt = worker.loop.now
         let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
         outgoingFraming = isHeld ? .length(heldBody.count) : head.framing
+        // Apart, as the path is changed.
+        var request: [UInt8] = []
+        swap(&request, &outgoing)
+        request.removeAll(keepingCapacity: true)
         worker.requestWriter.append(
             permit, head, path: canonicalPathBytes,
             connection: connectionFacts,
-            trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &outgoing)
-        if isHeld { outgoing.append(heldBody.span) }
+            trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &request)
+        if isHeld { request.append(heldBody.span) }
+        swap(&request, &outgoing)
         // A call's server may leave its head out until the client's last message.
         if !body.isFinished, head.isGRPC { endWithCredential() }
         connect(permit.route, isFresh: false)
@@ -56,7 +61,7 @@ extension Exchange {
             let mayRepeat = isRepeatable && body.isFinished
             let request = outgoingRequest
             upstream = try group.begin(
-                self, on: server, outgoing.span, request, isFresh: isFresh, mayRepeat: mayRepeat)
+                self, on: server, request, isFresh: isFresh, mayRepeat: mayRepeat)
             if !request.isWhole { requestBegun() }
         } catch {
             upstreamFailed(error)
@@ -82,7 +87,7 @@ extension Exchange {
         do throws(UpstreamError) {
             // Repeating it is out of the question for a connection that has just begun.
             let request = outgoingRequest
-            upstream = try connection.begin(self, outgoing.span, request, mayRepeat: true)
+            upstream = try connection.begin(self, request, mayRepeat: true)
             if !request.isWhole { requestBegun() }
             upstreamIsWritable()
         } catch {

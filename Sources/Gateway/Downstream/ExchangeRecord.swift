@@ -4,16 +4,37 @@ import Telemetry
 
 /// The access-log line of an exchange.
 extension Exchange {
+    /// What the access log will say and nobody else keeps.
+    struct Record {
+        /// 0 when the connection ended before an answer.
+        var status = 0
+        var reason: Reason?
+        var scheme: AccessRecord.Scheme?
+        /// Whom a credential names that proves nobody: a principal is kept as such.
+        var client: [UInt8] = []
+        var authenticationDuration: Duration?
+        /// Of the server that was asked; empty when none was.
+        var upstream: [UInt8] = []
+        var upstreamStatus: Int?
+        var upstreamDuration: Duration?
+        var bytesOut = 0
+    }
+
     /// Writes the line, once, when the outcome is known. Nothing is formatted while the log is off.
     func log() {
         worker.countAnswer()
         guard worker.shared.accessWriter.writesAccessLog else { return }
-        record.time = worker.loop.wallNow
-        record.requestID.replace(with: trace.requestID)
-        record.clientAddress = clientText
-        if let tls = client?.tls { record.tlsVersion = tls.version.bytes }
-        record.listener = listener.nameBytes
-        record.version =
+        worker.writeLine { fill(&$0) }
+    }
+
+    private func fill(_ line: inout AccessRecord) {
+        line.reset()
+        line.time = worker.loop.wallNow
+        line.requestID.replace(with: trace.requestID)
+        line.clientAddress = clientText
+        if let tls = client?.tls { line.tlsVersion = tls.version.bytes }
+        line.listener = listener.nameBytes
+        line.version =
             switch head.version {
             case .http10: .http10
             case .http11: .http11
@@ -21,26 +42,35 @@ extension Exchange {
             }
         if !isHeadUnread {
             let head = self.head
-            record.method.replace(with: head.span(of: head.methodRange))
-            record.host.replace(with: head.span(of: head.authority))
-            record.path.replace(with: canonicalPath)
-            if head.hasQuery { record.query.replace(with: head.span(of: head.query)) }
+            line.method.replace(with: head.span(of: head.methodRange))
+            line.host.replace(with: head.span(of: head.authority))
+            line.path.replace(with: canonicalPathBytes)
+            if head.hasQuery { line.query.replace(with: head.span(of: head.query)) }
         }
-        record.route = route?.path ?? []
-        record.bytesIn = body.received
-        record.duration = worker.elapsed(since: startedAt)
+        line.route = route?.path ?? []
+        line.status = record.status
+        line.bytesIn = body.received
+        line.bytesOut = record.bytesOut
+        line.duration = worker.elapsed(since: startedAt)
+        line.authenticationDuration = record.authenticationDuration
+        line.upstream = record.upstream
+        line.upstreamDuration = record.upstreamDuration
+        line.upstreamStatus = record.upstreamStatus
+        line.scheme = record.scheme
+        line.reason = record.reason
         if let principal {
-            record.client.replace(with: principal.clientBytes)
-            record.subject.append(contentsOf: principal.subject.utf8)
+            line.client.replace(with: principal.clientBytes)
+            line.subject.append(contentsOf: principal.subject.utf8)
             for scope in principal.scopes {
-                if !record.scopes.isEmpty { record.scopes.append(0x20) }
-                record.scopes.append(scope.utf8Span.span)
+                if !line.scopes.isEmpty { line.scopes.append(0x20) }
+                line.scopes.append(scope.utf8Span.span)
             }
+        } else {
+            line.client.replace(with: record.client)
         }
         if trace.traceparent.count == 55 {
-            record.traceID.append(contentsOf: trace.traceparent[RequestTrace.traceIDRange])
+            line.traceID.append(contentsOf: trace.traceparent[RequestTrace.traceIDRange])
         }
-        worker.accessLog.write(&record)
     }
 }
 

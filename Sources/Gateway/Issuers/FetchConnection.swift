@@ -31,7 +31,7 @@ final class FetchConnection: EventHandler {
     private var parser = ResponseHeadParser(limits: headLimits)
     private let head = ResponseHead()
     private var interims = 0
-    private var body = BodyReader()
+    private let body = BodyReader()
     private var content: [UInt8] = []
 
     /// Begins to connect.

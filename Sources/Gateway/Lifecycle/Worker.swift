@@ -58,7 +58,9 @@ final class Worker {
     var identifiers: RequestIDSource
     var requestWriter = UpstreamRequestWriter()
     var replies: ReplyWriter
-    let accessLog: AccessLog
+    private let accessLog: AccessLog
+    /// The line that is being written; its texts keep their room.
+    private var line = AccessRecord()
     private(set) var snapshot: GatewaySnapshot
     private(set) var authenticator: Authenticator
     private(set) var revocations = RevocationList()
@@ -456,6 +458,14 @@ final class Worker {
         }
         counts?.tell("\(index)", shared.errors)
         shared.tokenCounts.add(counts, of: index)?.tell("all", shared.errors)
+    }
+
+    /// Writes a line of the access log.
+    ///
+    /// - Parameter fill: what the last line said is still there.
+    func writeLine(_ fill: (inout AccessRecord) -> Void) {
+        fill(&line)
+        accessLog.write(&line)
     }
 
     func countAnswer() {

@@ -146,8 +146,10 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     ///   - request: the head as HTTP/1.1 has it, with the content behind it where that is whole.
     ///   - mayRepeat: whether it could be sent again, should the connection turn out to be closed.
     func begin(
-        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest, mayRepeat: Bool
+        _ exchange: Exchange, _ outgoing: OutgoingRequest, mayRepeat: Bool
     ) throws(UpstreamError) -> HTTP2UpstreamStream {
+        let bytes = exchange.outgoing
+        let request = bytes.span
         let headCount = HTTP2UpstreamConnection.headCount(of: request)
         let hasContent = !outgoing.isWhole || headCount < request.count
         let streamID: Int32

@@ -36,7 +36,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private var exchange: Exchange?
     private var parser = ResponseHeadParser(limits: headLimits)
     private let head = ResponseHead()
-    private var body = BodyReader()
+    private let body = BodyReader()
     private var output = ByteQueue()
     /// Where the worker has a request of this turn, not written yet.
     private var putOff: TurnWrites.Place?
@@ -67,12 +67,12 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
 
     // MARK: The exchange's side
 
-    /// Begins an exchange with the bytes of its head (and of its body, if it was held back).
+    /// Begins an exchange with what it has to send: its head, and its body if it was held back.
     ///
     /// - Parameter mayRepeat: whether the request could be sent again. One that could not leaves at once: its connection was
     ///   looked at just now, and by the end of the turn its server may have closed it.
     func begin(
-        _ exchange: Exchange, _ request: Span<UInt8>, _ outgoing: OutgoingRequest, mayRepeat: Bool
+        _ exchange: Exchange, _ outgoing: OutgoingRequest, mayRepeat: Bool
     ) {
         self.exchange = exchange
         requestFraming = outgoing.framing
@@ -80,24 +80,31 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         interims = 0
         isReadingPaused = false
         if state == .connecting {
-            output.append(request)
+            let request = exchange.outgoing
+            changeOutput { $0.append(request.span) }
             return
         }
         state = .awaitingHead
         // One that is whole has ended: the server's time runs.
         setDeadline(after: outgoing.isWhole ? group.configuration.responseTimeout : nil)
         // The exchange keeps the request to the end, so that nothing is copied.
-        if mayRepeat, request.count <= TurnWrites.limitBytes, let place = worker.putOff(self) {
+        if mayRepeat, exchange.outgoing.count <= TurnWrites.limitBytes,
+            let place = worker.putOff(self)
+        {
             putOff = place
         } else {
-            send(request)
+            sendRequest(of: exchange)
         }
+    }
+
+    private func sendRequest(of exchange: Exchange) {
+        let request = exchange.outgoing
+        send(request.span)
     }
 
     func writePutOff(_ bytes: Span<UInt8>) {
         putOff = nil
-        guard let request = exchange?.outgoing else { return }
-        send(request.span)
+        if let exchange { sendRequest(of: exchange) }
     }
 
     /// Something must come behind it.
@@ -148,9 +155,18 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             }
         }
         if written < bytes.count {
-            output.append(bytes, from: written)
+            changeOutput { $0.append(bytes, from: written) }
             updateInterest()
         }
+    }
+
+    /// Changes the queue apart and puts it back: no access to it lasts, so that none needs to be checked as it runs.
+    @inline(__always)
+    private func changeOutput(_ body: (inout ByteQueue) -> Void) {
+        var queue = ByteQueue()
+        swap(&queue, &output)
+        body(&queue)
+        swap(&queue, &output)
     }
 
     /// Whether the server has not taken all that was sent: the client's reading must wait.
@@ -201,7 +217,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     func close() {
         guard state != .closed else { return }
         state = .closed
-        output.removeAll()
+        output = ByteQueue()
         if let putOff { _ = worker.takeBack(putOff) }
         putOff = nil
         if let registration { worker.loop.unregister(registration) }
@@ -267,11 +283,12 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private func flush() {
         guard !output.isEmpty || state == .awaitingHead else { return }
         while !output.isEmpty {
-            switch socket.write(output.pending.span) {
-            case .bytes(let count): output.removeFirst(count)
+            let pending = output.pending
+            switch socket.write(pending.span) {
+            case .bytes(let count): changeOutput { $0.removeFirst(count) }
             case .wouldBlock: return
             case .end, .failed:
-                output.removeAll()
+                output = ByteQueue()
                 updateInterest()
                 return
             }

@@ -12,6 +12,8 @@ final class UpstreamServer {
     let label: [UInt8]
     /// What the last handshake with `protocol auto` settled on; `nil` before the first.
     var speaksHTTP2: Bool?
+    /// Its upstream has it no more.
+    fileprivate var isGone = false
     fileprivate(set) var resumption = TLSResumption()
     fileprivate var idle: [UpstreamConnection] = []
     fileprivate var shared: [HTTP2UpstreamConnection] = []
@@ -79,6 +81,7 @@ final class UpstreamGroup {
                 ?? UpstreamServer(endpoint: endpoint, name: name)
         }
         for server in before where !servers.contains(where: { $0 === server }) {
+            server.isGone = true
             closeIdle(server)
         }
     }
@@ -93,12 +96,12 @@ final class UpstreamGroup {
     /// Begins an exchange on a connection to the server: a kept or shared one, or a new one.
     ///
     /// - Parameters:
-    ///   - request: the head, as HTTP/1.1 has it, and the content that is there already.
+    ///   - outgoing: how what stands in the exchange is to be sent.
     ///   - isFresh: only a new connection will do.
     ///   - mayRepeat: whether the request could be sent again, should a kept connection turn out to be closed.
     func begin(
-        _ exchange: Exchange, on server: UpstreamServer, _ request: Span<UInt8>,
-        _ outgoing: OutgoingRequest, isFresh: Bool, mayRepeat: Bool
+        _ exchange: Exchange, on server: UpstreamServer, _ outgoing: OutgoingRequest, isFresh: Bool,
+        mayRepeat: Bool
     ) throws(UpstreamError) -> any UpstreamStream {
         // An upgrade is HTTP/1.1's.
         let isShared = speaksHTTP2(server) && exchange.upgrade == nil
@@ -109,7 +112,7 @@ final class UpstreamGroup {
             }
             let connection: HTTP2UpstreamConnection
             if let open { connection = open } else { connection = try share(server) }
-            let stream = try connection.begin(exchange, request, outgoing, mayRepeat: mayRepeat)
+            let stream = try connection.begin(exchange, outgoing, mayRepeat: mayRepeat)
             if isRetired { connection.retire() }
             return stream
         }
@@ -120,7 +123,7 @@ final class UpstreamGroup {
         } else {
             connection = try connect(server, isForUpgrade: exchange.upgrade != nil)
         }
-        connection.begin(exchange, request, outgoing, mayRepeat: mayRepeat)
+        connection.begin(exchange, outgoing, mayRepeat: mayRepeat)
         return connection
     }
 
@@ -203,15 +206,15 @@ final class UpstreamGroup {
 
     /// Keeps a connection whose exchange ended well, or closes it.
     func keep(_ connection: UpstreamConnection) {
-        guard !isRetired, !worker.isDraining,
-            connection.server.idle.count < configuration.keepalive,
-            servers.contains(where: { $0 === connection.server })
+        let server = connection.server
+        guard !isRetired, !worker.isDraining, !server.isGone,
+            server.idle.count < configuration.keepalive
         else {
             connection.close()
             return
         }
         connection.rest(for: configuration.idleTimeout)
-        connection.server.idle.append(connection)
+        server.idle.append(connection)
     }
 
     /// An idle connection ended by itself.

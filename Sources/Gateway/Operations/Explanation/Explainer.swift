@@ -216,7 +216,7 @@ struct Explainer {
     private mutating func body(
         _ phase: Phase, limitBytes: Int
     ) throws(ExplainedRefusal) -> (bytes: [UInt8], isWhole: Bool) {
-        var reader = BodyReader()
+        let reader = BodyReader()
         reader.begin(head.framing)
         var offset = bodyStart
         var content: [UInt8] = []
