@@ -59,12 +59,19 @@ final class SharedListeningSocket: Sendable {
     func stopListening() { socket.stopListening() }
 }
 
-/// What the gateway knows of a client, whether the conf file or the store declares it.
-struct KnownClient: Sendable {
-    var registered: RegisteredClient
-    var oauth1: OAuth1Credentials?
+/// What the gateway knows of a client, whether the conf file or the store declares it. An object: to look one up counts one
+/// reference instead of one for each of its texts.
+final class KnownClient: Sendable {
+    let registered: RegisteredClient
+    let oauth1: OAuth1Credentials?
     /// Who a request is from that it has signed by its own secret: made once, since it says the same of each.
-    var signer: Principal?
+    let signer: Principal?
+
+    init(registered: RegisteredClient, oauth1: OAuth1Credentials?, signer: Principal? = nil) {
+        self.registered = registered
+        self.oauth1 = oauth1
+        self.signer = signer
+    }
 }
 
 /// A configuration put to use: everything compiled, every named file read. Immutable; an exchange keeps the one it
@@ -105,9 +112,9 @@ final class GatewaySnapshot: Sendable {
         routes = RouteTable(configuration: configuration)
         clients = known.clients.mapValues { client in
             guard client.oauth1 != nil else { return client }
-            var client = client
-            client.signer = known.signer(client.registered)
-            return client
+            return KnownClient(
+                registered: client.registered, oauth1: client.oauth1,
+                signer: known.signer(client.registered))
         }
         certificateClients = known.clients.values.map(\.registered).filter {
             $0.certificate != nil

@@ -194,7 +194,9 @@ public final class OAuth1Verifier {
         _ claim: OAuth1Claim, _ head: RequestHead, from origin: RequestOrigin, body: Span<UInt8>,
         credentials: OAuth1Credentials?, now: WallTime
     ) throws(OAuth1Error) -> Match {
-        let parameters = self.parameters
+        var parameters = OAuth1Parameters()
+        swap(&parameters, &self.parameters)
+        defer { swap(&parameters, &self.parameters) }
         let signature = try parameters.required(.signature)
         let match: Match?
         switch claim.method {
@@ -211,7 +213,7 @@ public final class OAuth1Verifier {
         guard claim.token == nil || credentials.tokenSecret != nil else { throw .unknownToken }
         guard let match else { throw .badSignature }
         if claim.method == .plaintext, !credentials.allowsPlaintext { throw .plaintextNotAllowed }
-        try checkBodyHash(claim, head, body)
+        try checkBodyHash(claim, parameters, head, body)
         if let timestamp = claim.timestamp {
             let distance = (now.seconds - timestamp).magnitude
             guard distance <= UInt64(policy.timestampWindowSeconds) else {
@@ -224,7 +226,8 @@ public final class OAuth1Verifier {
     /// The hash of the body by the signature method's digest (the body hash extension, draft 4).
     /// Wherever a client sends one it is checked.
     private func checkBodyHash(
-        _ claim: OAuth1Claim, _ head: RequestHead, _ body: Span<UInt8>
+        _ claim: OAuth1Claim, _ parameters: borrowing OAuth1Parameters, _ head: RequestHead,
+        _ body: Span<UInt8>
     ) throws(OAuth1Error) {
         guard let item = try parameters.single(.bodyHash) else {
             // A form's parameters are signed themselves, and no content needs no hash.
