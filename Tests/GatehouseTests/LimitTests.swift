@@ -109,6 +109,30 @@ struct LimitTests {
         #expect(upstream.requests.count == 1)
     }
 
+    /// Whoever forgot where the next chunk begins would take content for a request, which a proxy in front never saw as one
+    /// (request smuggling).
+    @Test func aRefusedBodyIsFramedToItsEnd() throws {
+        let gateway = try gateway("body 10;")
+        // The one that crosses the limit ends within what comes at once, and the next begins.
+        let first = "14\r\n" + String(repeating: "c", count: 20) + "\r\n"
+        let hidden = "\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
+        for isAtOnce in [false, true] {
+            let client = try gateway.connect()
+            try client.send(
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + first
+                    + String(hidden.utf8.count, radix: 16) + "\r\n" + (isAtOnce ? hidden : ""))
+            let refusal = try client.readReply()
+            #expect(refusal.status == 413 && refusal.values("connection").isEmpty)
+            try client.send(
+                (isAtOnce ? "" : hidden) + "\r\n0\r\n\r\n"
+                    + "GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            #expect(try client.readReply().status == 200)
+            #expect(try client.isClosedByPeer())
+        }
+        #expect(!upstream.requests.contains { $0.head.hasPrefix("GET /hidden ") })
+        #expect(upstream.requests.count { $0.head.hasPrefix("GET /next ") } == 2)
+    }
+
     @Test func aRouteMayHaveItsOwnBodyLimit() throws {
         let gateway = try gateway("body 1000;", route: "limits { body 2000; }")
         #expect(try gateway.request(Self.post(2000)).status == 200)

@@ -85,7 +85,8 @@ extension Exchange {
                 case .data(let range):
                     guard body.received <= bodyLimitBytes else {
                         refuse(.bodyTooLarge)
-                        return input.count
+                        // Not behind the input: where the connection goes on, what follows is framed still.
+                        return next
                     }
                     takeContent(input, range)
                 case .needsMore:
