@@ -7,7 +7,7 @@ import Testing
 /// A gateway that issues tokens of every kind, in front of a server that the test plays itself.
 struct AuthorityHouse {
     private static let key = "dGhlIHNhbXBsZSBub25jZQ=="
-    private static let switching =
+    static let switching =
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         + "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
     static let events =
@@ -102,6 +102,14 @@ struct AuthorityHouse {
 
     /// A WebSocket that both ends have gone over to.
     func tunnel(_ authorization: String) throws -> (client: TCPClient, server: TCPClient) {
+        let (client, server) = try askForTunnel(authorization)
+        try server.send(Self.switching)
+        #expect(text(try client.read(through: "\r\n\r\n")).hasPrefix("HTTP/1.1 101 "))
+        return (client, server)
+    }
+
+    /// A WebSocket that the server has been asked for.
+    func askForTunnel(_ authorization: String) throws -> (client: TCPClient, server: TCPClient) {
         let client = try gateway.connect()
         try client.send(
             "GET /ws HTTP/1.1\r\nHost: h.example\r\nConnection: Upgrade\r\n"
@@ -110,8 +118,6 @@ struct AuthorityHouse {
                 + "Authorization: \(authorization)\r\n\r\n")
         let server = try server.accept()
         _ = try server.read(through: "\r\n\r\n")
-        try server.send(Self.switching)
-        #expect(text(try client.read(through: "\r\n\r\n")).hasPrefix("HTTP/1.1 101 "))
         return (client, server)
     }
 

@@ -201,6 +201,28 @@ struct CredentialEndTests {
         #expect(try house.reason("/events") == "token_expired")
     }
 
+    /// A client that goes as the other protocol begins takes its exchange along, and whoever is next on that one ends with
+    /// its own token.
+    @Test func aTunnelThatNobodyTookUpIsNotKeptInSight() throws {
+        let house = try AuthorityHouse(lifetime: "4s", workers: 1)
+        let token = try house.token()
+        do {
+            let (client, server) = try house.askForTunnel("Bearer \(token)")
+            house.gateway.process.signal(SIGSTOP)
+            try house.gateway.process.waitUntilStopped()
+            // In this order, so that the answer finds a connection that is gone.
+            try server.send(AuthorityHouse.switching)
+            client.resetOnClose()
+        }
+        house.gateway.process.signal(SIGCONT)
+        let (client, server) = try house.tunnel("Bearer \(token)")
+        #expect(try server.isClosedByPeer())
+        #expect(try client.isClosedByPeer())
+        #expect(
+            try house.gateway.accessLine { $0["reason"] as? String == "token_expired" }["path"]
+                as? String == "/ws")
+    }
+
     /// What the issuer's skew lets in stays as long as it does.
     @Test func aStreamLivesAsLongAsItsTokenLetsIn() throws {
         let issuer = try OutsideIssuer("one")

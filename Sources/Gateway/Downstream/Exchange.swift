@@ -179,6 +179,7 @@ final class Exchange {
         client = nil
         if !heldBody.isEmpty { heldBody = [] }
         if outgoing.capacity > 64 << 10 { outgoing = [] }
+        if answerHead.capacity > 64 << 10 { answerHead = [] }
     }
 
     // MARK: Phases

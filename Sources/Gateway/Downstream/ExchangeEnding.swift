@@ -145,8 +145,9 @@ extension Exchange {
         record.bytesOut += contentCount
         // The log has the status that the reason has; on the wire gRPC says it in its own field.
         let status = isRefusalGRPC ? 200 : record.status
-        worker.withScratch { downstream?.reply(status: status, $0, contentCount: contentCount) }
+        // First: a client that is gone takes the exchange with it, and the line says whose it was.
         log()
+        worker.withScratch { downstream?.reply(status: status, $0, contentCount: contentCount) }
         downstream?.exchangeEnded(closes: closesAfterAnswer)
     }
 

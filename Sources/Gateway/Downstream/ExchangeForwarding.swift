@@ -203,6 +203,8 @@ extension Exchange {
         worker.withScratch { downstream?.beginAnswer(status: status, $0, framing: .untilClose) }
         hasAnswerBegun = true
         downstream?.flushAnswer()
+        // The client may be gone, and the exchange given back.
+        guard stage == .answering else { return }
         endWithCredential()
         downstream?.awaitBody()
         downstream?.resume()

@@ -392,7 +392,10 @@ final class Worker {
 
     func giveBack(_ exchange: consuming Exchange) {
         exchange.release()
-        if spareExchanges.count < 256 { spareExchanges.append(exchange) }
+        // One that holds an older conf would keep it as long as it is spare.
+        if spareExchanges.count < 256, exchange.snapshot === snapshot {
+            spareExchanges.append(exchange)
+        }
     }
 
     /// Keeps a stream in sight that has no end of its own, until it is released.
