@@ -1,7 +1,9 @@
-/// The other readings of a path that has parameters in its segments (`/admin;v=1/x`, RFC 3986 section 3.3).
+/// The other readings of a path that has parameters in its segments (`/admin;v=1/x`, RFC 3986 section 3.3), or delimiters
+/// that are escaped (`/things%3Apurge`).
 ///
-/// Some servers drop them before they choose a handler, others take them for part of the name, and some
-/// decode `%3B` first. The gateway forwards the path as it is, so it must judge it under each of these.
+/// Some servers drop parameters before they choose a handler, others take them for part of the name, and some decode `%3B`
+/// first. Most decode every escape before they choose; by the letter an escaped delimiter is another character (section 2.2).
+/// The gateway forwards the path as it is, so it must judge it under each of these.
 enum PathParameters {
     /// Which readings a path has besides the one as it stands.
     struct Presence: Equatable {
@@ -9,6 +11,8 @@ enum PathParameters {
         var plain = false
         /// It holds `%3B`.
         var encoded = false
+        /// It holds an escaped delimiter that a path may hold as it is.
+        var delimiters = false
     }
 
     static func presence(in path: Span<UInt8>) -> Presence {
@@ -16,8 +20,9 @@ enum PathParameters {
         for index in 0..<path.count {
             if path[index] == 0x3B {
                 presence.plain = true
-            } else if path[index] == 0x25, isEncodedSemicolon(path, at: index) {
-                presence.encoded = true
+            } else if path[index] == 0x25, let delimiter = delimiter(path, at: index) {
+                presence.delimiters = true
+                if delimiter == 0x3B { presence.encoded = true }
             }
         }
         return presence
@@ -49,6 +54,39 @@ enum PathParameters {
             }
         }
         return isTreacherous(output[segmentStart...], isLast: true) ? nil : output
+    }
+
+    /// The path as a server reads it that decodes it first.
+    static func decodingDelimiters(of path: Span<UInt8>) -> [UInt8] {
+        var output: [UInt8] = []
+        output.reserveCapacity(path.count)
+        var index = 0
+        while index < path.count {
+            if let delimiter = delimiter(path, at: index) {
+                output.append(delimiter)
+                index += 3
+            } else {
+                output.append(path[index])
+                index += 1
+            }
+        }
+        return output
+    }
+
+    /// The delimiter that is escaped there: of sub-delims, `:` and `@`, which a segment may hold (RFC 3986 section 3.3). The
+    /// canonical path's escapes have upper-case digits; those of others are read too.
+    private static func delimiter(_ path: Span<UInt8>, at index: Int) -> UInt8? {
+        guard index + 2 < path.count, path[index] == 0x25 else { return nil }
+        let low = path[index + 2]
+        switch (path[index + 1], low | 0x20) {
+        // ! $ & ' ( ) * + ,
+        case (0x32, 0x31), (0x32, 0x34), (0x32, 0x36...0x39): return 0x20 + (low - 0x30)
+        case (0x32, 0x61...0x63): return 0x2A + ((low | 0x20) - 0x61)
+        // : ; =
+        case (0x33, 0x61), (0x33, 0x62), (0x33, 0x64): return 0x3A + ((low | 0x20) - 0x61)
+        case (0x34, 0x30): return low == 0x30 ? 0x40 : nil
+        default: return nil
+        }
     }
 
     private static func isEncodedSemicolon(_ path: Span<UInt8>, at index: Int) -> Bool {

@@ -41,6 +41,13 @@ public final class RouteTable: Sendable {
                     .init(path: compiled.path, isExact: compiled.isExact, route: compiled.index))
                 routes.append(compiled)
             }
+            // A route whose path has a delimiter escaped is meant for the plain spelling too, unless another one has that.
+            for entry in entries {
+                let plain = PathParameters.decodingDelimiters(of: entry.path.span)
+                let isTaken = entries.contains { $0.path == plain && $0.isExact == entry.isExact }
+                guard !isTaken else { continue }
+                entries.append(.init(path: plain, isExact: entry.isExact, route: entry.route))
+            }
             trees.append(PathTree(entries))
         }
 
@@ -76,6 +83,7 @@ public final class RouteTable: Sendable {
         if parameters.encoded, !agrees(tree, path, decoding: true, with: route) {
             return .ambiguous
         }
+        if parameters.delimiters, !agreesDecoded(tree, path, with: route) { return .ambiguous }
         guard let route else { return .none }
         return .route(routes[route])
     }
@@ -90,6 +98,12 @@ public final class RouteTable: Sendable {
             return false
         }
         return trees[tree].route(of: bare.span) == route
+    }
+
+    private func agreesDecoded(_ tree: Int, _ path: Span<UInt8>, with route: Int?) -> Bool {
+        let decoded = PathParameters.decodingDelimiters(of: path)
+        guard trees[tree].route(of: decoded.span) == route else { return false }
+        return !decoded.contains(0x3B) || agrees(tree, decoded.span, decoding: false, with: route)
     }
 
     /// Which tree serves an authority; 0 is the one outside all hosts.

@@ -142,6 +142,40 @@ import Testing
         #expect(match(table, "h.example", path) == expected)
     }
 
+    static let withDelimiters: [(path: String, expected: String)] = [
+        ("/v1/things:purge", "/v1/things:purge"),
+        ("/v1/things%3Apurge", "ambiguous"),
+        ("/v1/things%3apurge", "ambiguous"),
+        ("/v1/things%3Aother", "/v1/"),
+        ("/v1/things", "/v1/"),
+        ("/Users(1)", "/Users(1)"),
+        ("/Users%281%29", "ambiguous"),
+        ("/Users%281)", "ambiguous"),
+        ("/$metadata", "=/$metadata"),
+        ("/%24metadata", "ambiguous"),
+        ("/a@b,c=d!e&f'g*h+i", "/a@b,c=d!e&f'g*h+i"),
+        ("/a%40b%2Cc%3Dd%21e%26f%27g%2Ah%2Bi", "ambiguous"),
+        ("/public%3Ba/admin", "ambiguous"),
+        // Parameters of the decoded path.
+        ("/Users%281%29%3Bv=1", "ambiguous"),
+        // No delimiters, or of no route.
+        ("/%20%22%23%25%2F%3F%60", "/"),
+        ("/x%3Ay", "/"),
+        // A route that has it escaped is meant by both spellings.
+        ("/e%3Af", "/e%3Af"),
+        ("/e:f", "/e%3Af"),
+    ]
+
+    /// A server that decodes a path before it chooses must find no other route than the one that was judged.
+    @Test(arguments: withDelimiters)
+    func noReadingOfDelimitersLeavesTheRoute(path: String, expected: String) {
+        let table = table([
+            "/", "/v1/", "/v1/things:purge", "/Users(1)", "=/$metadata", "/a@b,c=d!e&f'g*h+i",
+            "/public;a", "/e%3Af",
+        ])
+        #expect(match(table, "h.example", path) == expected)
+    }
+
     /// The tree answers as a search through the list does, for a hundred routes with common beginnings.
     @Test func aHundredRoutesAgreeWithALinearSearch() {
         var paths = ["/", "=/"]
