@@ -6,7 +6,7 @@ import HTTP
 /// might read as the same name: a server that makes `HTTP_X_AUTH_CLIENT` of a field's name cannot tell
 /// `X_Auth_Client` from `X-Auth-Client`.
 struct ClientFieldFilter {
-    /// A name with `_` in it, as it reads with `-`.
+    /// A name with `_` or another symbol in it, as it reads with `-`.
     private var folded: [UInt8] = []
 
     init() {
@@ -45,7 +45,10 @@ struct ClientFieldFilter {
     /// The id of a name that is not one of the known names as it stands.
     private mutating func id(of bytes: Span<UInt8>, _ name: Range<Int>) -> FieldName {
         var index = name.lowerBound
-        while index < name.upperBound, bytes[index] != 0x5F { index += 1 }
+        // Letters, digits and `-` are what they are.
+        while index < name.upperBound, foldedNameByte(bytes[index]) == lowercased(bytes[index]) {
+            index += 1
+        }
         guard index < name.upperBound else { return .other }
         folded.removeAll(keepingCapacity: true)
         for index in name { folded.append(foldedNameByte(bytes[index])) }

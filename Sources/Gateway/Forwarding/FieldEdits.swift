@@ -16,7 +16,7 @@ struct FieldEdits: Sendable {
         static let traceparent = Own(rawValue: 128)
     }
 
-    /// Names in lower case, `_` as `-`.
+    /// Names in lower case, `_` and other symbols as `-`.
     private let dropped: [[UInt8]]
     /// Bit n: some dropped name has n bytes, the last bit for 63 and more. Spares most fields the search.
     private let droppedLengths: UInt64
@@ -63,7 +63,7 @@ struct FieldEdits: Sendable {
         self.lines = lines
     }
 
-    /// Whether a client's field of this name goes, in any letter case and with `_` for `-`.
+    /// Whether a client's field of this name goes, in any letter case and with any symbol for `-`.
     @inline(__always)
     func drops(_ bytes: Span<UInt8>, _ name: Range<Int>) -> Bool {
         guard droppedLengths & Self.lengthBit(name.count) != 0 else { return false }
@@ -92,10 +92,11 @@ struct FieldEdits: Sendable {
     }
 }
 
-/// A byte of a field name as CGI-like upstreams see it: letters in one case, `_` the same as `-`.
+/// A byte of a field name as CGI-like upstreams may see it: letters in one case, `_` and every other symbol the same as `-`.
 @inline(__always)
 func foldedNameByte(_ byte: UInt8) -> UInt8 {
-    byte == 0x5F ? 0x2D : lowercased(byte)
+    let lower = lowercased(byte)
+    return lower &- 0x61 < 26 || byte &- 0x30 < 10 ? lower : 0x2D
 }
 
 /// Whether `bytes[range]`, folded, begins with or is `candidate`, which is folded already; the caller

@@ -187,8 +187,12 @@ import Testing
             Host: h.example
             X-Gone: 1
             x_gone: 2
+            x.gone: 3
             X-Set: client
             X_SET: client
+            X!Set: client
+            X.Forwarded.For: 192.0.2.99
+            X.Original.URL: /admin
             X-Blank: client
             X-Stays: 1
             """
@@ -202,8 +206,10 @@ import Testing
                 HeaderSetting(name: "X-Request-Id", value: "fixed"),
             ]
         }
-        #expect(written.names.filter { $0.hasPrefix("x-gone") || $0.hasPrefix("x_gone") } == [])
-        #expect(written.names.filter { $0 == "x_set" } == [])
+        // In every spelling that a server may read as the same: some make `_` of every symbol.
+        #expect(written.names.filter { $0.hasPrefix("x") && $0.hasSuffix("gone") } == [])
+        #expect(written.names.filter { $0 == "x_set" || $0 == "x!set" } == [])
+        #expect(written.names.filter { $0.hasPrefix("x.") } == [])
         #expect(written.values("X-Set") == ["one", "two"])
         #expect(written.values("X-Blank") == [])
         #expect(written.values("X-Stays") == ["1"])
@@ -245,6 +251,7 @@ import Testing
             X-HTTP-Method-Override: DELETE
             X_HTTP_Method: DELETE
             x-method-override: DELETE
+            X.HTTP.Method.Override: DELETE
             """
         let changes: [(inout RouteConfiguration) -> Void] = [
             { $0.methods = ["POST"] },
