@@ -257,6 +257,28 @@ struct HTTP2ServerSessionTests {
         #expect(!sent.contains { $0.hasPrefix("GOAWAY") }, "\(sent)")
     }
 
+    /// What a client began before it knew of the end is ignored (section 6.8): taken for a fault,
+    /// it would cost the client the answers that it was promised.
+    @Test func aStreamBeyondTheLastOneIsIgnored() throws {
+        let (session, recorder) = try session()
+        let bytes = Self.opening + Frame.make(1, 5, 1, Frame.block(Self.get))
+        try session.receive(bytes.span)
+        session.goAway(code: .noError)
+        #expect(kinds(output(session)).contains("GOAWAY 0"))
+        let late =
+            Frame.make(1, 4, 3, Frame.block(Self.get)) + Frame.make(0, 0, 3, [1, 2])
+            + Frame.make(0, 1, 3, [3])
+        try session.receive(late.span)
+        #expect(recorder.events == ["1 GET h/p?q [] none"])
+        let stream = try #require(recorder.streams[1])
+        let none: [UInt8] = []
+        session.respond(stream, status: 200, fieldLines: none.span, endsStream: false)
+        session.sendData(stream, Array("ok".utf8).span)
+        session.finish(stream, trailerLines: none.span)
+        #expect(kinds(output(session)) == ["1", "0"])
+        #expect(recorder.events.last == "1 closed 0")
+    }
+
     @Test func lateFramesAreToldFromWrongOnes() {
         var closed = ClosedStreams()
         closed.wasClosed(1)

@@ -10,7 +10,9 @@ extension HTTP2ServerSession {
         let id = header.stream_id
         switch UInt32(header.type) {
         case NGHTTP2_HEADERS.rawValue:
-            if id > lastStreamID {
+            if id > finalStreamID, streams[id] == nil {
+                spend(FloodGuard.frameCost)
+            } else if id > lastStreamID {
                 lastStreamID = id
             } else if streams[id] == nil {
                 judgeLateFrame(id)
@@ -42,6 +44,8 @@ extension HTTP2ServerSession {
 
     func headersBegin(_ streamID: Int32, isRequest: Bool) {
         incoming = IncomingBlock(streamID: streamID)
+        // The library resets it when the GOAWAY goes out: served, it would be served twice.
+        if isRequest, streamID > finalStreamID { return }
         if isRequest {
             guard let (stream, head) = delegate?.beginStream(id: streamID) else { return }
             incoming.reader = HTTP2HeadReader(head: head, limits: settings.head)

@@ -38,6 +38,9 @@ public protocol HTTP2ServerDelegate: AnyObject {
     /// More decoded bytes of one block are an attack.
     let decodedLimit: Int
     var lastStreamID: Int32 = 0
+    /// The last stream that counts, once that is to be told the client. What it begins before it knows is ignored
+    /// (section 6.8): by the library as soon as the GOAWAY has gone out, by us from then on that it was said.
+    private(set) var finalStreamID = Int32.max
     var closed = ClosedStreams()
     var isTerminated = false
     var isAnnounced = false
@@ -93,7 +96,13 @@ public protocol HTTP2ServerDelegate: AnyObject {
             start = before
             switch frame {
             case .data(let streamID, _):
-                if streamID <= lastStreamID, streams[streamID] == nil { judgeLateFrame(streamID) }
+                if streams[streamID] == nil {
+                    if streamID > finalStreamID {
+                        spend(FloodGuard.frameCost)
+                    } else if streamID <= lastStreamID {
+                        judgeLateFrame(streamID)
+                    }
+                }
             case .continuation(let count):
                 if count > HTTP2ServerSession.continuationLimit {
                     terminate(.enhanceYourCalm)
@@ -210,9 +219,10 @@ public protocol HTTP2ServerDelegate: AnyObject {
 
     /// Tells the client that the connection ends; streams that are open go on.
     public func goAway(code: HTTP2Code) {
+        finalStreamID = min(
+            finalStreamID, unsafe nghttp2_session_get_last_proc_stream_id(session))
         _ = unsafe nghttp2_submit_goaway(
-            session, UInt8(NGHTTP2_FLAG_NONE.rawValue),
-            unsafe nghttp2_session_get_last_proc_stream_id(session), code.rawValue, nil, 0)
+            session, UInt8(NGHTTP2_FLAG_NONE.rawValue), finalStreamID, code.rawValue, nil, 0)
     }
 
     /// The first of two GOAWAYs: the client learns of the end, and what is under way still counts (section 6.8). The

@@ -24,6 +24,9 @@ open class HTTP2ServerStream {
     /// Content of the answer that has not gone out, in bytes.
     public final var queuedBytes: Int { output.count }
 
+    /// Content of the answer waits to go out, or its end does: for the client's window.
+    public final var hasUnsent: Bool { output.count > 0 || (output.isEnded && !isAnswered) }
+
     /// The head is whole.
     open func headComplete(endsStream: Bool) {}
     /// The head is one that HTTP/1.1 refuses too: it is to be answered, and nothing more comes of it.
