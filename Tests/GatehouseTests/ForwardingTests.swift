@@ -185,6 +185,34 @@ struct ForwardingTests {
         #expect(!pair.server.hasWaiting)
     }
 
+    /// Who waits for `100 (Continue)` and for something else gets 417, and may never send the body.
+    @Test func anExpectationThatIsNotKnownEndsTheConnection() throws {
+        let pair = try ManualPair()
+        let client = try pair.gateway.connect()
+        try client.send(
+            "POST / HTTP/1.1\r\n\(hostLine)Expect: 100-continue, wonders\r\n"
+                + "Content-Length: 40\r\n\r\n")
+        let reply = try client.readReply()
+        #expect(reply.status == 417)
+        #expect(reply.values("connection") == ["close"])
+        #expect(try client.isClosedByPeer())
+    }
+
+    /// A client that stops for a while is no fault of its server.
+    @Test func aServerIsAskedForNothingWhileItsClientTakesNothing() throws {
+        let pair = try ManualPair(upstream: "response_timeout 300ms;")
+        let client = try pair.gateway.connect()
+        try client.send("GET / HTTP/1.1\r\n\(hostLine)\r\n")
+        let server = try pair.server.accept()
+        _ = try server.read(through: "\r\n\r\n")
+        let content = [UInt8](repeating: 0x61, count: 48 << 20)
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: \(content.count)\r\n\r\n")
+        let sent = try server.sendUntilStuck(content, patience: .seconds(1))
+        #expect(sent < content.count)
+        server.sendInBackground(Array(content[sent...]))
+        #expect(try client.readReply().body.count == content.count)
+    }
+
     @Test func aWebSocketIsRefusedAndH2CIgnored() throws {
         let pair = try ManualPair()
         let reply = try pair.gateway.request(

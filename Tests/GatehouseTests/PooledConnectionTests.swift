@@ -106,6 +106,33 @@ struct PooledConnectionTests {
         gateway.process.signal(SIGCONT)
     }
 
+    /// What a server sends unasked lies behind the client's request here, in the same turn; a request that is too large to
+    /// wait for the turn's end must not take it for its answer.
+    @Test(arguments: [10, 9_000])
+    func whatCameUnaskedIsNobodysAnswer(filler: Int) throws {
+        let upstream = try ManualServer()
+        let gateway = try Self.gateway(upstream.port)
+        let client = try gateway.connect()
+        func get(_ path: String) -> String {
+            "GET \(path) HTTP/1.1\r\n\(hostLine)X-Filler: \(String(repeating: "f", count: filler))"
+                + "\r\n\r\n"
+        }
+        try client.send(get("/one"))
+        let kept = try upstream.accept()
+        _ = try kept.read(through: "\r\n\r\n")
+        try kept.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        #expect(try client.readReply().text == "ok")
+        gateway.process.signal(SIGSTOP)
+        try gateway.waitUntilStopped()
+        try client.send(get("/two"))
+        try kept.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+        gateway.process.signal(SIGCONT)
+        let server = try upstream.accept()
+        #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /two "))
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+        #expect(try client.readReply().text == "two")
+    }
+
     @Test func anIdleConnectionEndsAfterItsTime() throws {
         let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
         let gateway = try Self.gateway(upstream.port, "idle_timeout 200ms;")

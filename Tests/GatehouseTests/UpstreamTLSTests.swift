@@ -111,6 +111,63 @@ struct UpstreamTLSTests {
         try house.refused("/address", because: "unable to get local issuer certificate")
     }
 
+    /// A connection that was busy meanwhile gives the answer that is awaited of it, and is asked
+    /// nothing more.
+    @Test func whoIsTrustedNoMoreIsAskedNothingMore() throws {
+        let authority = try TestAuthority()
+        let files = try authority.issue("one", ["IP:127.0.0.1"])
+        // Holds the answer to `/held` until somebody comes to its second port.
+        let script = """
+            import socket, ssl, sys, threading
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(sys.argv[1], sys.argv[2])
+            listener = socket.create_server(("127.0.0.1", 0))
+            gate = socket.create_server(("127.0.0.1", 0))
+            gate.settimeout(30)
+            print(listener.getsockname()[1], gate.getsockname()[1], flush=True)
+            def serve(raw):
+                try:
+                    sock = context.wrap_socket(raw, server_side=True)
+                    while request := sock.recv(65536):
+                        path = request.split()[1].decode()
+                        print(path, flush=True)
+                        if path == "/held": gate.accept()
+                        sock.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+                except OSError: pass
+            while True:
+                raw, _ = listener.accept()
+                threading.Thread(target=serve, args=(raw,), daemon=True).start()
+            """
+        let server = try RunningProcess(
+            requirePython(module: "ssl", package: "python3"),
+            ["-c", script, files.certificate, files.key])
+        try server.waitUntil("its ports") { server.standardOutput.contains("\n") }
+        let ports = server.standardOutput.split(whereSeparator: \.isWhitespace)
+            .compactMap { UInt16($0) }
+        try #require(ports.count == 2)
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server 127.0.0.1:\(ports[0]); tls { ca ca.pem; } }
+                route / { upstream app; authenticate none; }
+                """), in: authority.folder)
+        let client = try gateway.connect()
+        try client.send("GET /held HTTP/1.1\r\n\(hostLine)\r\n")
+        try server.waitUntil("the request") { server.standardOutput.contains("/held\n") }
+        let stranger = try TestAuthority()
+        try authority.folder.write("ca.pem", stranger.folder.read("ca.pem"))
+        // Whoever comes now needs a connection of its own, and shows that the change has arrived.
+        let other = "GET /other HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n"
+        try gateway.process.waitUntil("distrust") { try gateway.request(other).status == 502 }
+        _ = try TCPClient(port: ports[1])
+        #expect(try client.readReply().status == 200)
+        try client.send("GET /next HTTP/1.1\r\n\(hostLine)Connection: close\r\n\r\n")
+        #expect(try client.readReply().status == 502)
+        #expect(!server.standardOutput.contains("/next\n"))
+        let line = try gateway.accessLine { $0["path"] as? String == "/next" }
+        #expect(line["reason"] as? String == "upstream_connect")
+    }
+
     @Test func anAnswerThatEndsWithoutTheAlertIsCut() throws {
         let authority = try TestAuthority()
         let files = try authority.issue("one", ["DNS:localhost"])

@@ -23,6 +23,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     let server: UpstreamServer
     /// Whether it has served an exchange before: then the server may have closed it just now.
     private(set) var isReused = false
+    /// Whom the group trusted when this one was dialled.
+    let trust: Int
     /// Whether a byte of the answer to the exchange in progress has come.
     private(set) var hasAnswered = false
 
@@ -47,6 +49,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     /// Shut the writing side once the output is flushed.
     private var endsWhenFlushed = false
     private var isReadingPaused = false
+    /// Bytes of a request were lost: whatever the server answers, nothing more can be sent.
+    private var isWriteBroken = false
 
     init(
         worker: Worker, group: UpstreamGroup, server: UpstreamServer, tls: UpstreamDial.TLS?
@@ -54,6 +58,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         self.worker = worker
         self.group = group
         self.server = server
+        trust = group.trust
         let dial = try UpstreamDial(to: server.endpoint, tls: tls)
         self.dial = dial
         socket = dial.socket
@@ -151,6 +156,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             case .wouldBlock: break
             case .end, .failed:
                 // The answer to what was sent before may still be readable; the read side tells.
+                isWriteBroken = true
                 return
             }
         }
@@ -271,7 +277,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         self.exchange = nil
         state = .closed
         do throws(UpstreamError) {
-            let connection = try group.adopt(socket, registration, server)
+            let connection = try group.adopt(
+                socket, registration, server, trust: trust)
             exchange.upstreamSpeaksHTTP2(connection)
         } catch {
             worker.loop.unregister(registration)
@@ -288,6 +295,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             case .bytes(let count): changeOutput { $0.removeFirst(count) }
             case .wouldBlock: return
             case .end, .failed:
+                isWriteBroken = true
                 output = ByteQueue()
                 updateInterest()
                 return
@@ -353,11 +361,14 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
                 case .data(let range):
                     exchange.upstreamData(input, range)
                 case .needsMore:
-                    if !isTunnel { setDeadline(after: group.configuration.responseTimeout) }
+                    // While the client takes nothing, nothing is asked of the server.
+                    if !isTunnel, !isReadingPaused {
+                        setDeadline(after: group.configuration.responseTimeout)
+                    }
                     exchange.flushAnswer()
                     return
                 case .end:
-                    finish(exchange, hasMore: offset < input.count)
+                    finish(exchange, hasMore: offset < input.count || isMoreWaiting(behind: input))
                 }
             }
         } catch {
@@ -400,9 +411,16 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         return state == .readingBody
     }
 
+    /// A read that found as much as there was room for may have left something.
+    private func isMoreWaiting(behind input: Span<UInt8>) -> Bool {
+        (input.count == worker.readBuffer.capacity || socket.hasMoreInput) && socket.isReadable
+    }
+
     private func finish(_ exchange: Exchange, hasMore: Bool) {
         self.exchange = nil
-        let isClean = head.keepsAlive && !hasMore && output.isEmpty && exchange.isRequestSent
+        let isClean =
+            head.keepsAlive && !hasMore && !isWriteBroken && output.isEmpty
+            && exchange.isRequestSent
         let trailers = body.trailers
         if isClean {
             // A slow client may have stopped the reading with the last bytes; the next exchange must be heard.

@@ -40,12 +40,15 @@ final class UpstreamGroup {
     var tls: UpstreamTLSContexts? {
         didSet {
             guard oldValue?.preferred !== tls?.preferred else { return }
+            trust += 1
             for server in servers {
                 server.resumption = TLSResumption()
                 closeIdle(server)
             }
         }
     }
+    /// Counts whom we trust: a connection that was verified under other rules is not kept.
+    private(set) var trust = 0
     private var turn = 0
     private var faultLoggedAt: MonotonicInstant?
     /// A reload replaced this group: what comes back is closed.
@@ -116,7 +119,9 @@ final class UpstreamGroup {
             if isRetired { connection.retire() }
             return stream
         }
-        let kept = isFresh ? nil : takeIdle(server, checked: !mayRepeat)
+        // A small one that may be repeated is written at the turn's end, and what this turn reads before is no answer to it.
+        let leavesNow = !mayRepeat || exchange.outgoing.count > TurnWrites.limitBytes
+        let kept = isFresh ? nil : takeIdle(server, checked: leavesNow)
         let connection: UpstreamConnection
         if let kept {
             connection = kept
@@ -146,13 +151,13 @@ final class UpstreamGroup {
 
     /// A connection turned out to speak HTTP/2: it is shared from now on.
     func adopt(
-        _ socket: SocketBox, _ registration: Registration, _ server: UpstreamServer
+        _ socket: SocketBox, _ registration: Registration, _ server: UpstreamServer, trust: Int
     ) throws(UpstreamError) -> HTTP2UpstreamConnection {
         let connection = try HTTP2UpstreamConnection(
             worker: worker, group: self, server: server, socket: socket,
             registration: registration)
         server.shared.append(connection)
-        if isRetired { connection.retire() }
+        if isRetired || trust != self.trust { connection.retire() }
         return connection
     }
 
@@ -207,7 +212,7 @@ final class UpstreamGroup {
     /// Keeps a connection whose exchange ended well, or closes it.
     func keep(_ connection: UpstreamConnection) {
         let server = connection.server
-        guard !isRetired, !worker.isDraining, !server.isGone,
+        guard !isRetired, !worker.isDraining, !server.isGone, connection.trust == trust,
             server.idle.count < configuration.keepalive
         else {
             connection.close()
