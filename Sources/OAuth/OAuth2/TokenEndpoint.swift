@@ -112,7 +112,7 @@ public enum TokenEndpoint {
     /// - Parameters:
     ///   - tokenID: random; becomes `jti`.
     ///   - certificate: on the client's connection: a client that is known by its certificate gets tokens that are good
-    ///     with it alone.
+    ///     with it alone, and none without one.
     ///   - keyThumbprint: of the key that a DPoP proof has shown: the token is good with it alone (RFC 9449 section 5).
     public static func grant(
         _ request: TokenRequest, to client: RegisteredClient, under policy: AuthorityPolicy,
@@ -123,6 +123,8 @@ public enum TokenEndpoint {
             throw .invalidRequest("grant_type is missing.")
         }
         guard grantType == "client_credentials" else { throw .unsupportedGrantType }
+        // One that is known by its certificate gets nothing that is good without: it may have ended since it proved the client.
+        if client.authMethod == .tls, certificate == nil { throw .invalidClient(.wrongCertificate) }
         let scopes = try scopes(request.scope, client, policy)
         let audiences = try audiences(request.targets, client, policy)
         return TokenGrant(

@@ -44,6 +44,21 @@ struct TokenGrantTests {
         #expect(answer.error == .invalidScope)
     }
 
+    /// Its certificate may have ended since it proved the client: nothing is granted that is good without.
+    @Test func aClientThatIsKnownByItsCertificateGetsNothingWithoutOne() throws {
+        let exchange = try exchange()
+        let client = RegisteredClient(
+            id: "machine", secrets: [], scopes: ["read"], audiences: [], authMethod: .tls)
+        let head = try TokenExchange.head(
+            fields: [("Content-Type", "application/x-www-form-urlencoded")],
+            bodyBytes: grant.utf8.count)
+        let request = try TokenRequest(head, body: grant.utf8Span.span)
+        #expect(throws: TokenRequestError.invalidClient(.wrongCertificate)) {
+            try TokenEndpoint.grant(
+                request, to: client, under: exchange.policy, now: TokenExchange.now, tokenID: "t")
+        }
+    }
+
     @Test func aClientWithoutScopesGetsATokenWithoutThem() throws {
         let answer = try TokenExchange().answer(grant, basic: "noscope:secret-of-noscope")
         #expect(answer.json["scope"] == nil)
