@@ -93,6 +93,24 @@ import Testing
         #expect(clients.count == 3)
     }
 
+    @Test("A client that takes no answers is timed out, also where its next request has begun")
+    func untakenAnswerBeforeAHead() throws {
+        let body = String(repeating: "y", count: 7_800)
+        let upstream = try ScriptedUpstream { _ in [.respond(body: body)] }
+        let gateway = try Gateway(conf(upstream.port, limits: "body_timeout 500ms;"))
+        let idle = try sockets(of: gateway)
+        let client = try gateway.connect()
+        // Each brings the first byte of the next: whenever an answer is written, a head has begun.
+        try client.send("G")
+        var count = 0
+        repeat {
+            try client.send(String(get.dropFirst()) + "G")
+            count += 1
+        } while upstream.waitForRequests(count, within: .milliseconds(500)).count >= count
+        #expect(try eventually { try sockets(of: gateway) <= idle + upstream.openConnections })
+        #expect(count > 1)
+    }
+
     private func sockets(of gateway: Gateway) throws -> Int {
         let folder = "/proc/\(gateway.process.pid)/fd"
         return try FileManager.default.contentsOfDirectory(atPath: folder).count {

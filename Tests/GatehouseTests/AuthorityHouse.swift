@@ -19,7 +19,7 @@ struct AuthorityHouse {
 
     init(
         format: String = "jwt", lifetime: String = "10m", workers: Int = 2,
-        route: String = "on grace 100ms",
+        route: String = "on grace 100ms", bodyTimeout: String = "300ms",
         clients: String = "", more: String = ""
     ) throws {
         let folder = try TemporaryDirectory()
@@ -28,7 +28,7 @@ struct AuthorityHouse {
         gateway = try Gateway(
             testConf(
                 workers: workers,
-                listener: "protocols h2c http/1.1; limits { body_timeout 300ms; }",
+                listener: "protocols h2c http/1.1; limits { body_timeout \(bodyTimeout); }",
                 store: "store sqlite { path state.db; }",
                 """
                 authority { issuer http://127.0.0.1; scopes read; token_format \(format); token_lifetime \(lifetime); }

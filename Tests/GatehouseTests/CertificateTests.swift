@@ -11,7 +11,7 @@ struct CertificateTests {
 
         /// - Parameter turnsClock: the gateway's clock is that of `tls_client.py`.
         init(
-            tls: String = "client_ca ca.pem; client_certificate request;",
+            tls: String = "client_ca ca.pem; client_certificate request;", listener: String = "",
             turnsClock: Bool = false
         ) throws {
             authority = try TestAuthority()
@@ -37,7 +37,7 @@ struct CertificateTests {
             try authority.folder.write("secret", "s3cret")
             gateway = try Gateway(
                 testConf(
-                    listener: "tls { certificate server.crt; key server.key; \(tls) }",
+                    listener: "tls { certificate server.crt; key server.key; \(tls) } \(listener)",
                     store: "store sqlite { path state.db; }",
                     """
                     authority { issuer https://localhost; scopes read; }
@@ -232,6 +232,19 @@ struct CertificateTests {
         #expect(try open.curl("/machines", as: "self", []).0 == 403)
     }
 
+    /// It says who passes the request on, and nothing of whose it is.
+    @Test func aTrustedProxysCertificateIsNotItsClients() throws {
+        let house = try House(listener: "trusted_proxies 127.0.0.0/8;")
+        #expect(try house.curl("/machines", as: "robot", []).0 == 200)
+        let forwarded = ["-H", "X-Forwarded-For: 192.0.2.7"]
+        let (status, problem) = try house.curl("/machines", as: "robot", forwarded)
+        #expect(status == 403 && problem.contains("no_credentials"), "\(problem)")
+        #expect(try house.curl("/either", as: "robot", forwarded).0 == 401)
+        #expect(
+            try house.token("robot", as: "robot", forwarded + ["-d", "client_id=robot"]).status
+                == 401)
+    }
+
     /// Both hold and name the same client, or nobody passes; what the token grants is what counts.
     @Test func aRouteTakesTokenAndCertificateTogether() throws {
         let house = try House()
@@ -366,6 +379,23 @@ struct CertificateTests {
             client.waitForExit(within: .seconds(20)) == .code(0),
             "\(house.gateway.process.standardError)")
         #expect(client.standardOutput == "200\nclosed\n")
+    }
+
+    /// Who came in without one may not stay where one is required now.
+    @Test func aCertificateThatIsRequiredNowIsAskedOfOpenConnections() throws {
+        let house = try House()
+        let folder = house.authority.folder
+        let client = try house.client("changed_without")
+        try client.waitUntil("the first answer") { client.standardOutput == "401\n" }
+        let conf = try String(contentsOfFile: folder.file("gateway.conf"), encoding: .utf8)
+        try folder.write(
+            "gateway.conf",
+            conf.replacing("client_certificate request;", with: "client_certificate require;"))
+        house.gateway.process.signal(SIGHUP)
+        #expect(
+            client.waitForExit(within: .seconds(20)) == .code(0),
+            "\(house.gateway.process.standardError)")
+        #expect(client.standardOutput == "401\nclosed\n")
     }
 
     /// Many names in it cost memory for each connection, before anybody has vouched for them.

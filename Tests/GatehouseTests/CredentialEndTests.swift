@@ -79,6 +79,54 @@ struct CredentialEndTests {
         #expect(try house.reason("/ws") == "unknown_client")
     }
 
+    /// A form may take as long to come as its client likes: whose it is counts when it is whole.
+    @Test func aClientThatIsRemovedWhileItsFormComesIsUnknown() throws {
+        let house = try AuthorityHouse(bodyTimeout: "10s")
+        let added = try house.command(
+            "client", "add", "late", "--scope", "read", "--oauth1", "--json")
+        let facts =
+            try JSONSerialization.jsonObject(with: Data(added.output.utf8))
+            as? [String: Any]
+        let secret = try #require(facts?["client_secret"] as? String, "\(added.output)")
+        let key = try #require(facts?["oauth1_consumer_secret"] as? String)
+        let basic = Data("late:\(secret)".utf8).base64EncodedString()
+        let form = "Content-Type: application/x-www-form-urlencoded\r\n"
+        let grant = "grant_type=client_credentials"
+        func head(_ path: String, _ authorization: String, _ body: String) -> String {
+            "POST \(path) HTTP/1.1\r\nHost: h.example\r\nAuthorization: \(authorization)\r\n\(form)"
+                + "Content-Length: \(body.utf8.count)\r\n\r\n"
+        }
+        func isKnown() throws -> Bool {
+            let reply = try house.gateway.connect()
+            try reply.send(head("/oauth2/token", "Basic \(basic)", grant) + grant)
+            return try reply.readReply().status == 200
+        }
+        #expect(try eventually { try isKnown() })
+        // Each has sent all but the last byte.
+        let asking = try house.gateway.connect()
+        try asking.send(
+            head("/oauth2/token", "Basic \(basic)", grant) + String(grant.dropLast()))
+        let content = "a=1&b=2"
+        let signer = OAuth1Signer(
+            method: .hmacSHA256, consumerKey: "late", token: nil,
+            credentials: OAuth1Credentials(consumerSecret: Secret(utf8: key)))
+        let signature = try signer.authorization(
+            for: .init(
+                method: "POST", url: "http://h.example/plain",
+                contentType: "application/x-www-form-urlencoded", body: Array(content.utf8)),
+            timestamp: WallTime.now().seconds, nonce: UUID().uuidString)
+        let signing = try house.gateway.connect()
+        try signing.send(head("/plain", signature, content) + String(content.dropLast()))
+        _ = try house.command("client", "remove", "late")
+        #expect(try eventually { try !isKnown() })
+        try asking.send(String(grant.suffix(1)))
+        #expect(try asking.readReply().status == 401)
+        try signing.send(String(content.suffix(1)))
+        #expect(try signing.readReply().status == 401)
+        #expect(try house.reason("/plain") == "unknown_client")
+        #expect(!house.server.hasWaiting)
+    }
+
     /// Its tokens end with it, remembered ones and streams too, also where nobody revoked them.
     @Test(arguments: ["jwt", "opaque"])
     func aClientThatLeavesTheConfTakesItsTokensAlong(format: String) throws {

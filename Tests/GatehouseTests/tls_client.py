@@ -28,7 +28,8 @@ class Client:
         self.context.check_hostname = False
         self.context.verify_mode = ssl.CERT_NONE
         self.context.minimum_version = self.context.maximum_version = version
-        self.show(name)
+        if name:
+            self.show(name)
 
     def show(self, name):
         path = os.path.join(FOLDER, name)
@@ -129,6 +130,14 @@ def changed():
     client = Client(VERSIONS[1])
     connection = client.connect()
     print(client.ask(connection), flush=True)
+    print("closed" if connection.sock.recv(1) == b"" else "open", flush=True)
+
+
+def changed_without():
+    """The same without a certificate, which is to be required."""
+    client = Client(VERSIONS[1], None)
+    connection = client.connect()
+    print(client.ask(connection, "/"), flush=True)
     print("closed" if connection.sock.recv(1) == b"" else "open", flush=True)
 
 

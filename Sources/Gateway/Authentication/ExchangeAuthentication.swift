@@ -31,7 +31,7 @@ extension Exchange {
 
     /// A certificate that counted when the connection began is missed for another reason than one that was never there.
     private var missingCredential: Reason {
-        route?.rule.takesCertificate == true && isCertificateOver
+        route?.rule.takesCertificate == true && forwarded == nil && isCertificateOver
             ? .certificateExpired : .noCredentials
     }
 
@@ -50,7 +50,7 @@ extension Exchange {
     /// The client whose name stands in the certificate; two whom it could mean are nobody.
     private func proveCertificate() {
         guard let certificate else { return refuse(.internalError) }
-        guard let principal = snapshot.principal(of: certificate) else {
+        guard let principal = known.principal(of: certificate) else {
             return refuse(
                 Refusal(.unknownClient, status: route?.accepted == .certificate ? 403 : nil))
         }
@@ -155,7 +155,7 @@ extension Exchange {
             return try judgeOAuth1(claim, nil)
         }
         // Though the store may have it by now: whether it was revoked nobody knows yet.
-        guard snapshot.isStateKnown else { return refuse(.storeUnavailable) }
+        guard known.isStateKnown else { return refuse(.storeUnavailable) }
         let id = OpaqueTokens.identifier(of: text.span)
         let now = worker.loop.wallNow
         if let known = oauth1Token ?? worker.storedTokens.lookup(id, at: now), known.id == id {
@@ -180,13 +180,13 @@ extension Exchange {
         do throws(OAuth1Error) {
             try worker.authenticator.oauth1.verify(
                 claim, head, from: origin, body: body.span,
-                credentials: snapshot.credentials(for: claim, token), now: worker.loop.wallNow)
+                credentials: known.credentials(for: claim, token), now: worker.loop.wallNow)
         } catch {
-            if error == .unknownConsumer, !snapshot.isStateKnown {
+            if error == .unknownConsumer, !known.isStateKnown {
                 // Who the store's clients are nobody knows yet.
                 return refuse(.storeUnavailable)
             }
-            throw snapshot.exact(error, of: claim)
+            throw known.exact(error, of: claim)
         }
         // Signature first, nonce last: a forged request must not burn the nonce of an honest one.
         claimNonce(claim)
@@ -233,7 +233,8 @@ extension Exchange {
             case .accepted, .full, .overShare, .aboveCeiling: own = verdict
             }
         }
-        let window = snapshot.oauth1.timestampWindowSeconds
+        // By the rules that have accepted it just now.
+        let window = known.oauth1.timestampWindowSeconds
         let fingerprint = NonceIdentifier.make(
             key: worker.shared.nonceKey, consumer: claim.consumerKey, token: claim.token ?? "",
             timestamp: timestamp, nonce: nonce)
@@ -307,7 +308,7 @@ extension Exchange {
     private func provedOAuth1(_ claim: OAuth1Claim) {
         // A reload may have taken the client while the nonce was made durable. The id is the registered one: two
         // spellings of a text that Unicode calls equal must not make two clients.
-        guard let client = snapshot.clients[claim.consumerKey], let signer = client.signer else {
+        guard let client = known.clients[claim.consumerKey], let signer = client.signer else {
             return refuseOAuth1(.unknownConsumer)
         }
         guard let token = oauth1Token else { return proved(signer) }
@@ -350,6 +351,15 @@ extension Exchange {
             self.principal = principal
             return proveOAuth1()
         }
+        // The body may have come long after the token was proven.
+        if worker.revocations.covers(token) {
+            return refuse(Refusal(.tokenRevoked, status: 401, attempted: .bearer))
+        }
+        do throws(TokenError) {
+            try token.holds(at: worker.loop.wallNow)
+        } catch {
+            return refuse(Refusal(error.reason, status: 401, attempted: .bearer))
+        }
         guard let both = Principal.bearerAndOAuth1(token, clientID: principal.clientID) else {
             return refuse(Refusal(.clientNotAllowed, status: 403))
         }
@@ -365,7 +375,7 @@ extension Exchange {
         guard hasCertificate, let certificate else {
             return refuse(Refusal(missingCredential, status: 403))
         }
-        switch snapshot.join(principal, with: certificate) {
+        switch known.join(principal, with: certificate) {
         case .principal(let joined): authorizeAndForward(joined)
         case .refused(let reason): refuse(Refusal(reason, status: 403))
         }

@@ -23,7 +23,7 @@ final class Arrival: ClientConnection {
     private static let leavingTime: Duration = .seconds(1)
 
     private let worker: Worker
-    private let listener: ListenerContext
+    let listener: ListenerContext
     private let socket: SocketBox
     private var peer: IPAddress?
     private let tls: TLSServerContext?
@@ -182,7 +182,11 @@ final class Arrival: ClientConnection {
         let connection = DownstreamConnection(
             worker: worker, listener: listener, socket: socket, peer: peer, tls: facts)
         connection.open(registration, input)
-        if worker.isDraining { connection.drainAfterFirst() }
+        if worker.isDraining {
+            connection.drainAfterFirst()
+        } else if isOutdated {
+            connection.drain()
+        }
     }
 
     private func serveHTTP2(_ input: [UInt8], _ facts: TLSFacts? = nil) {
@@ -192,12 +196,15 @@ final class Arrival: ClientConnection {
                 worker: worker, listener: listener, socket: socket, registration: registration,
                 peer: peer, tls: facts)
             connection.open(input)
-            if worker.isDraining { connection.drain() }
+            if worker.isDraining || isOutdated { connection.drain() }
         } catch {
             self.registration = registration
             fail("an HTTP/2 session could not begin", "\(error)")
         }
     }
+
+    /// A reload has changed the rules that the handshake began under.
+    private var isOutdated: Bool { tls?.clientRules != listener.tls?.clientRules }
 
     /// Lets the registration go to the one who comes after.
     private func leave() -> Registration? {
@@ -245,9 +252,6 @@ final class Arrival: ClientConnection {
         case .over: break
         }
     }
-
-    /// Whoever has shown one has another connection in this one's place.
-    var certifiedBy: ListenerContext? { nil }
 
     /// Nothing has been asked yet: whoever comes now goes elsewhere. What has begun ends as it would, and what waits
     /// in the socket has begun: the loop will tell of it.

@@ -86,8 +86,8 @@ final class ClientPeer {
 
 /// A client's connection, whatever it speaks, as its worker sees it.
 protocol ClientConnection: EventHandler {
-    /// The listener that the client showed a certificate to; `nil` where it showed none yet.
-    var certifiedBy: ListenerContext? { get }
+    /// Where it came in.
+    var listener: ListenerContext { get }
     /// No further request is taken, as the gateway is going down or the connection was opened under other rules: an idle
     /// connection ends now, a busy one after its answers.
     func drain()

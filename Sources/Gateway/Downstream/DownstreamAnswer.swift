@@ -19,6 +19,7 @@ extension DownstreamConnection {
 
     func beginAnswer(status: Int, _ head: Span<UInt8>, framing: BodyFraming) {
         answerFraming = framing
+        hasAnswerLeft = false
         claimAnswerBuffer()
         worker.answer.append(head)
     }
@@ -57,6 +58,7 @@ extension DownstreamConnection {
     private func flushAnswer(isLast: Bool) {
         guard worker.answering === self else { return }
         worker.answering = nil
+        hasAnswerLeft = true
         // Moved out and back: two references to it would make the next answer pay for a new buffer.
         var answer: [UInt8] = []
         swap(&answer, &worker.answer)
@@ -66,11 +68,17 @@ extension DownstreamConnection {
         swap(&answer, &worker.answer)
     }
 
+    /// Not once another connection has claimed the buffer and so sent the head off: what is in it then is content.
     func retractAnswer() -> Bool {
-        guard worker.answering === self else { return false }
+        guard worker.answering === self, !hasAnswerLeft else { return false }
+        dropAnswer()
+        return true
+    }
+
+    func dropAnswer() {
+        guard worker.answering === self else { return }
         worker.answering = nil
         worker.answer.removeAll(keepingCapacity: true)
-        return true
     }
 
     func endAnswer(_ trailers: Trailers) {

@@ -48,6 +48,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     var hasPeerEnded = false
     /// How the content of the answer in progress is framed.
     var answerFraming = BodyFraming.none
+    /// Bytes of the answer in progress have been written, or put off: it cannot be taken back.
+    var hasAnswerLeft = false
     /// Close once the output is flushed.
     var closesWhenFlushed = false
     /// When the route's whole-exchange limit ends.
@@ -210,7 +212,8 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         guard discarded <= DownstreamConnection.discardLimitBytes,
             let isFinished = exchange.discardBody(input, from: &next)
         else {
-            linger()
+            writePutOff()
+            if output.isEmpty { linger() } else { closesWhenFlushed = true }
             return input.count
         }
         if isFinished { exchangeDone() }
@@ -305,6 +308,7 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
     }
 
     private func flush() {
+        let hadWaited = !output.isEmpty
         while !output.isEmpty {
             let pending = output.pending
             switch socket.write(pending.span) {
@@ -328,6 +332,10 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
             exchange?.clientIsWritable()
         case .idle:
             setDeadline(after: listener.limits.idleTimeout)
+            resume()
+        case .readingHead where hadWaited:
+            // It began behind an answer that was put off, and waited for that one to leave.
+            setDeadline(after: listener.limits.headerTimeout)
             resume()
         case .readingHead, .discarding, .lingering, .closed:
             break
@@ -416,15 +424,13 @@ final class DownstreamConnection: ClientConnection, ClientStream, TurnWriter {
         endExchange()
         pendingInput = ByteQueue()
         output = ByteQueue()
-        _ = retractAnswer()
+        dropAnswer()
         if let registration { worker.loop.unregister(registration) }
         registration = nil
         socket.close()
         listener.load.connectionClosed(onWorker: worker.index)
         worker.connectionClosed(listener.role)
     }
-
-    var certifiedBy: ListenerContext? { client.tls?.certificate == nil ? nil : listener }
 
     /// The first request is on its way: it is answered, and the connection ends with it.
     func drainAfterFirst() {

@@ -17,7 +17,7 @@ extension DownstreamConnection {
     /// The deadline that fits what is going on: a body or an answer that must make progress, or none of ours.
     func rearm() {
         if exchange?.isTunnel == true { return setDeadline(after: listener.limits.idleTimeout) }
-        let isWaiting = !output.isEmpty || exchange?.wantsBody == true
+        let isWaiting = !output.isEmpty || exchange?.isBodyTimed == true
         setDeadline(after: isWaiting ? listener.limits.bodyTimeout : nil)
     }
 
@@ -43,7 +43,8 @@ extension DownstreamConnection {
         switch state {
         case .closed:
             break
-        case .idle where !output.isEmpty, .discarding where !output.isEmpty:
+        case .idle where !output.isEmpty, .readingHead where !output.isEmpty,
+            .discarding where !output.isEmpty:
             // The answer is on its way still, to a client that is slow or has stopped.
             if progressBytes >= DownstreamConnection.progressFloor {
                 setDeadline(after: listener.limits.bodyTimeout)

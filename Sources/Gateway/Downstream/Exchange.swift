@@ -130,10 +130,7 @@ final class Exchange {
     func prepare(for downstream: any ClientStream) {
         self.downstream = downstream
         client = downstream.client
-        if snapshot !== worker.snapshot {
-            snapshot = worker.snapshot
-            upstreams = worker.upstreams
-        }
+        useNewestSnapshot()
         stage = .idle
         head.reset()
         changePath { $0.removeAll(keepingCapacity: true) }
@@ -168,6 +165,16 @@ final class Exchange {
         record = Record()
         startedAt = worker.loop.now
     }
+
+    func useNewestSnapshot() {
+        guard snapshot !== worker.snapshot else { return }
+        snapshot = worker.snapshot
+        upstreams = worker.upstreams
+    }
+
+    /// The clients as they are now, where a body came between the head and the verdict: of those that the request began under
+    /// one may have lost its secret meanwhile.
+    var known: GatewaySnapshot { worker.snapshot }
 
     /// Lets go of everything when the connection ends or goes on to its next request.
     func release() {
@@ -279,13 +286,18 @@ final class Exchange {
 
     /// Whether the certificate that the connection was opened with counts no more, so that it cannot go on as it is.
     var isCertificateOver: Bool {
-        client?.tls?.certificate != nil && shownCertificate == nil
+        client?.tls?.certificate != nil && connectionsCertificate == nil
     }
 
     /// The certificate on the client's connection, as long as it counts: like a token it is judged at each use.
-    var shownCertificate: PeerCertificate? {
+    private var connectionsCertificate: PeerCertificate? {
         guard let facts = client?.tls, facts.certificate != nil else { return nil }
         return facts.certificate(at: worker.loop.wallNow, under: listener.tls?.clientRules)
+    }
+
+    /// The client's own. That of a trusted proxy says nothing of those whose requests it passes on.
+    var shownCertificate: PeerCertificate? {
+        forwarded == nil ? connectionsCertificate : nil
     }
 
     var certificate: ClientCertificate? {

@@ -27,6 +27,12 @@ extension Exchange {
 
     func holdEnded() {
         downstream?.bodyTaken()
+        if purpose != .authentication {
+            // A form may take as long to come as its client likes: the endpoint answers by the clients and keys that there
+            // are when it is whole. No route was chosen that could be another's by now.
+            useNewestSnapshot()
+            guard snapshot.authority(on: listener.name) != nil else { return refuse(.noRoute) }
+        }
         switch purpose {
         case .authentication: authenticateWithBody()
         case .tokenEndpoint: AuthorityEndpoints.answerTokenRequest(self)
@@ -110,13 +116,16 @@ extension Exchange {
         takeContent(input, 0..<input.count)
     }
 
-    /// Whether the end of a framed body is of use now.
-    var takesBodyEnd: Bool {
+    /// Whether the rest of the body is of use: the client is to send it, or the server to take it.
+    var isBodyExpected: Bool {
         switch stage {
         case .holding, .forwarding, .answering: !body.isFinished
         case .idle, .suspended, .ended: false
         }
     }
+
+    /// Whether the body's time runs: the client is to send it, or a server that had begun to take it is to go on.
+    var isBodyTimed: Bool { wantsBody || (hasStreamedBody && isBodyExpected) }
 
     /// A framed body has ended.
     func endFramedBody(_ trailers: Trailers) {

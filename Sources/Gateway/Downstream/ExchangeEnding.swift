@@ -126,10 +126,7 @@ extension Exchange {
         guard stage != .ended else { return }
         stage = .ended
         if worker.isDraining { closesAfterAnswer = true }
-        if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
-            // Whether the client sends the body now cannot be known: the connection cannot go on.
-            closesAfterAnswer = true
-        }
+        if isBodyInDoubt { closesAfterAnswer = true }
         record.status = refusal.status
         worker.scratch.removeAll(keepingCapacity: true)
         let count = worker.replies.append(
@@ -163,9 +160,13 @@ extension Exchange {
         return context
     }
 
-    private var isBodySmall: Bool {
-        guard let remaining = body.remaining else { return true }
-        return remaining <= DownstreamConnection.discardLimitBytes
+    /// Whether the client sends what is left of the body now cannot be known, or it is too much: the connection cannot go on.
+    private var isBodyInDoubt: Bool {
+        guard !body.isFinished else { return false }
+        // `100-continue` may stand beside one that we do not know.
+        if head.expectsContinue && !isContinueSent || head.hasUnknownExpectation { return true }
+        guard let remaining = body.remaining else { return false }
+        return remaining > DownstreamConnection.discardLimitBytes
     }
 
     /// Ends with an answer of the gateway's own.
@@ -177,9 +178,7 @@ extension Exchange {
         guard stage != .ended, stage != .answering else { return }
         stage = .ended
         if worker.isDraining { closesAfterAnswer = true }
-        if !body.isFinished, head.expectsContinue && !isContinueSent || !isBodySmall {
-            closesAfterAnswer = true
-        }
+        if isBodyInDoubt { closesAfterAnswer = true }
         record.status = status
         worker.scratch.removeAll(keepingCapacity: true)
         let count = worker.replies.append(

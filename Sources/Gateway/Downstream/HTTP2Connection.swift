@@ -73,7 +73,7 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
         setOwnDeadline(after: listener.limits.headerTimeout)
     }
 
-    private var listener: ListenerContext { client.listener }
+    var listener: ListenerContext { client.listener }
 
     /// Begins with bytes that were read already.
     func open(_ input: [UInt8]) {
@@ -380,8 +380,6 @@ final class HTTP2Connection: EventHandler, HTTP2ServerDelegate {
 extension HTTP2Connection: TurnFlushing {}
 
 extension HTTP2Connection: ClientConnection {
-    var certifiedBy: ListenerContext? { client.tls?.certificate == nil ? nil : listener }
-
     /// No further stream is taken, those that are open are finished.
     func drain() {
         guard listener.role == .traffic, !isDraining else { return }

@@ -138,7 +138,7 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
             exchange.takeFramedContent(waiting.span)
             connection.consumed(waiting.count, by: self)
         }
-        if pendingInput.isEmpty, let trailers = pendingEnd, let exchange, exchange.takesBodyEnd {
+        if pendingInput.isEmpty, let trailers = pendingEnd, let exchange, exchange.isBodyExpected {
             pendingEnd = nil
             exchange.endFramedBody(trailers)
         }
@@ -264,8 +264,8 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
         progressBytes = 0
         let now = connection.worker.loop.now
         // A call may be silent for hours, either way: that its client is there the connection finds out.
-        let awaitsBody = exchange.map { $0.wantsBody && !$0.isOpenCall } ?? false
-        let isWaiting = queuedBytes > 0 || awaitsBody || isDiscarding
+        let awaitsBody = exchange.map { $0.isBodyTimed && !$0.isOpenCall } ?? false
+        let isWaiting = hasUnsent || awaitsBody || isDiscarding
         var next: MonotonicInstant?
         if exchange?.isTunnel == true {
             next = now + listener.limits.idleTimeout
@@ -284,7 +284,8 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
     /// Content waits for the client's window: what has not gone out at the end of the turn must make progress from then on.
     private func watchOutput() {
         let queued = queuedBytes
-        isHeldBack = queued > HTTP2Connection.streamQueueBytes
+        // Only what has been written ends it: in between the other side's reading stays stopped, and waits to be told.
+        if queued > HTTP2Connection.streamQueueBytes { isHeldBack = true }
         if deadline == nil || queuedBefore == 0 { rearmAfterTurn() }
         queuedBefore = queued
     }
@@ -307,7 +308,7 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
             isRearmDue = false
             rearm()
         }
-        if queued == 0, exchange?.wantsBody != true, exchange?.isTunnel != true, !isDiscarding,
+        if !hasUnsent, exchange?.isBodyTimed != true, exchange?.isTunnel != true, !isDiscarding,
             exchangeDeadline == nil
         {
             deadline = nil
@@ -334,7 +335,7 @@ final class HTTP2Stream: HTTP2ServerStream, ClientStream {
             return abort()
         }
         if progressBytes >= HTTP2Connection.progressFloor { return rearm() }
-        if queuedBytes > 0 {
+        if hasUnsent {
             exchange?.clientLeft(reset: true)
             return abort()
         }

@@ -11,11 +11,15 @@ final class ListenerContext {
         case admin
     }
 
-    let nameBytes: [UInt8]
+    /// The configuration's name, as the log has it.
+    private(set) var nameBytes: [UInt8]
     let role: Role
     let load: ListenerLoad
     var configuration: ListenerConfiguration {
-        didSet { limits = configuration.limits }
+        didSet {
+            limits = configuration.limits
+            nameBytes = Array(configuration.name.utf8)
+        }
     }
     /// How it speaks TLS; `nil` is in clear. Connections keep the one they began with.
     var tls: TLSServerContext?

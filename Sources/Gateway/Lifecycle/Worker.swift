@@ -197,7 +197,9 @@ final class Worker {
             self.addresses.merge(addresses) { $1 }
             for group in upstreams { group.resolve(self.addresses) }
         case .keys(let keys):
-            fetchedKeys.merge(keys) { $1 }
+            // They may have been sent before their issuer left the conf.
+            let known = Set(snapshot.remoteIssuers.values.map(\.keySet))
+            fetchedKeys.merge(keys.filter { known.contains($0.key) }) { $1 }
             authenticator.use(fetchedKeys)
         case .revoked(let revocations):
             self.revocations.add(revocations)
@@ -268,6 +270,7 @@ final class Worker {
     }
 
     private func configureListeners() {
+        let known = listeners.mapValues(\.configuration)
         var judgedAnew: [ListenerContext] = []
         for bound in snapshot.listeners {
             if let context = listeners[bound.id] {
@@ -279,7 +282,9 @@ final class Worker {
             guard let context = listeners[bound.id] else { continue }
             let rules = context.tls?.clientRules
             context.tls = snapshot.tls.servers[bound.name]
-            if let rules, rules != context.tls?.clientRules { judgedAnew.append(context) }
+            if rules != context.tls?.clientRules || asksForHeader(bound, before: known[bound.id]) {
+                judgedAnew.append(context)
+            }
         }
         endConnections(of: judgedAnew)
         let live = Set(snapshot.listeners.map(\.id))
@@ -303,13 +308,19 @@ final class Worker {
 
     // MARK: Connections
 
-    /// Certificates that were shown under other rules count no more: their clients are to show them again.
+    private func asksForHeader(
+        _ bound: BoundListener, before: ListenerConfiguration?
+    ) -> Bool {
+        before.map { bound.configuration.requiresProxyHeader && !$0.requiresProxyHeader } ?? false
+    }
+
+    /// Who came in under other rules may be asked for more now: a certificate, by another authority, or a PROXY header. They
+    /// are to come again.
     private func endConnections(of listeners: [ListenerContext]) {
         guard !listeners.isEmpty else { return }
         loop.forEachHandler { handler in
             guard let connection = handler as? any ClientConnection,
-                let listener = connection.certifiedBy,
-                listeners.contains(where: { $0 === listener })
+                listeners.contains(where: { $0 === connection.listener })
             else { return }
             connection.drain()
         }

@@ -89,6 +89,7 @@ extension Explainer {
         do throws(TokenRequestError) {
             let grant = try TokenEndpoint.grant(
                 request, to: client, under: authority.policy, now: now, tokenID: "",
+                certificate: certificate,
                 keyThumbprint: proof?.keyThumbprint)
             let scopes = grant.scopes.isEmpty ? "none" : grant.scope
             say(

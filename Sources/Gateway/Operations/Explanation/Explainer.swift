@@ -19,9 +19,9 @@ struct Explainer {
     /// By way of a proxy that is trusted.
     private(set) var isForwarded = false
     /// What the client's connection shows.
-    let certificate: ClientCertificate?
+    private(set) var certificate: ClientCertificate?
     /// It shows one that has ended, and that counts no more.
-    let isCertificateOver: Bool
+    private(set) var isCertificateOver: Bool
     let now: WallTime
     let head = RequestHead()
 
@@ -100,6 +100,9 @@ struct Explainer {
                     head, peer: address, trusted: listener.trustedProxies)
             else { return }
             isForwarded = true
+            // That of the proxy says nothing of its clients.
+            certificate = nil
+            isCertificateOver = false
             address = client.address
             origin = RequestOrigin(
                 isTLS: client.isTLS ?? origin.isTLS, authority: client.authority)
