@@ -269,7 +269,7 @@ class Bench:
             path.write_text("\n".join(entries) + "\n")
             return path, True
         now, host = int(time.time()), "127.0.0.1"
-        for part, count in (("warm", 60_000), ("timed", 60_000 * self.arguments.seconds)):
+        for part, count in (("warm", 100_000), ("timed", 80_000 * self.arguments.seconds)):
             with open(gateway.folder / part, "w") as file:
                 for n in range(count):
                     target = f"{route(n % routes)}/items/42"
