@@ -27,6 +27,8 @@ final class Arrival: ClientConnection {
     private let socket: SocketBox
     private var peer: IPAddress?
     private let tls: TLSServerContext?
+    /// Whether a PROXY header was asked for when the connection came.
+    private let isBehindProxy: Bool
     private var registration: Registration?
     private var interest: Readiness = [.readable, .peerClosed]
     private var stage = Stage.over
@@ -37,6 +39,7 @@ final class Arrival: ClientConnection {
         self.socket = socket
         self.peer = peer
         tls = listener.tls
+        isBehindProxy = listener.configuration.requiresProxyHeader
     }
 
     /// Whether anything is to be found out of a connection to this listener.
@@ -50,7 +53,7 @@ final class Arrival: ClientConnection {
         let registration = try worker.loop.register(socket.descriptor, interest, self)
         self.registration = registration
         worker.loop.schedule(registration, at: worker.loop.now + listener.limits.headerTimeout)
-        if listener.configuration.requiresProxyHeader {
+        if isBehindProxy {
             stage = .proxyHeader(ProxyHeaderReader())
         } else {
             goOn()
@@ -204,7 +207,10 @@ final class Arrival: ClientConnection {
     }
 
     /// A reload has changed the rules that the handshake began under.
-    private var isOutdated: Bool { tls?.clientRules != listener.tls?.clientRules }
+    private var isOutdated: Bool {
+        tls?.clientRules != listener.tls?.clientRules
+            || (listener.configuration.requiresProxyHeader && !isBehindProxy)
+    }
 
     /// Lets the registration go to the one who comes after.
     private func leave() -> Registration? {

@@ -47,7 +47,7 @@ enum PathParameters {
                 output.append(byte)
                 segmentStart = output.count
                 isParameter = false
-            } else if byte == 0x3B || (decoding && isEncodedSemicolon(path, at: index)) {
+            } else if byte == 0x3B || (decoding && delimiter(path, at: index) == 0x3B) {
                 isParameter = true
             } else if !isParameter {
                 output.append(byte)
@@ -78,20 +78,18 @@ enum PathParameters {
     private static func delimiter(_ path: Span<UInt8>, at index: Int) -> UInt8? {
         guard index + 2 < path.count, path[index] == 0x25 else { return nil }
         let low = path[index + 2]
-        switch (path[index + 1], low | 0x20) {
+        // Below `0` stands no digit, and the fold would make one of a control character.
+        guard low >= 0x30 else { return nil }
+        let folded = low | 0x20
+        switch (path[index + 1], folded) {
         // ! $ & ' ( ) * + ,
-        case (0x32, 0x31), (0x32, 0x34), (0x32, 0x36...0x39): return 0x20 + (low - 0x30)
-        case (0x32, 0x61...0x63): return 0x2A + ((low | 0x20) - 0x61)
+        case (0x32, 0x31), (0x32, 0x34), (0x32, 0x36...0x39): return 0x20 + (folded - 0x30)
+        case (0x32, 0x61...0x63): return 0x2A + (folded - 0x61)
         // : ; =
-        case (0x33, 0x61), (0x33, 0x62), (0x33, 0x64): return 0x3A + ((low | 0x20) - 0x61)
-        case (0x34, 0x30): return low == 0x30 ? 0x40 : nil
+        case (0x33, 0x61), (0x33, 0x62), (0x33, 0x64): return 0x3A + (folded - 0x61)
+        case (0x34, 0x30): return 0x40
         default: return nil
         }
-    }
-
-    private static func isEncodedSemicolon(_ path: Span<UInt8>, at index: Int) -> Bool {
-        index + 2 < path.count && path[index] == 0x25 && path[index + 1] == 0x33
-            && path[index + 2] | 0x20 == 0x62
     }
 
     private static func isTreacherous(_ segment: ArraySlice<UInt8>, isLast: Bool) -> Bool {

@@ -161,6 +161,9 @@ import Testing
         // No delimiters, or of no route.
         ("/%20%22%23%25%2F%3F%60", "/"),
         ("/x%3Ay", "/"),
+        // No escapes: what follows is a control character, not a digit.
+        ("/x%2\u{11}", "/"),
+        ("/x%4\u{10}", "/"),
         // A route that has it escaped is meant by both spellings.
         ("/e%3Af", "/e%3Af"),
         ("/e:f", "/e%3Af"),
