@@ -25,16 +25,16 @@ struct ASCIITests {
         #expect(ASCII.firstControl(Array("\na\r".utf8).span, from: 1) == 2)
     }
 
-    /// Each byte at each place of two words and a rest.
+    /// Each byte at each place of two steps and a rest.
     @Test func token68EndsAtTheFirstByteOutsideIt() {
         let inside = Set(
             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/".utf8)
         for byte in UInt8.min...UInt8.max {
-            for place in 0..<19 {
-                var text = [UInt8](repeating: 0x7E, count: 19)
+            for place in 0..<37 {
+                var text = [UInt8](repeating: 0x7E, count: 37)
                 text[place] = byte
                 let end = ASCII.firstOutsideToken68(text.span, from: 0)
-                #expect(end == (inside.contains(byte) ? 19 : place), "\(byte) at \(place)")
+                #expect(end == (inside.contains(byte) ? 37 : place), "\(byte) at \(place)")
             }
         }
         #expect(ASCII.firstOutsideToken68([UInt8]().span, from: 0) == 0)

@@ -33,6 +33,26 @@ struct Base64Tests {
         }
     }
 
+    /// Each byte that is no digit, in every place of a long text, of which sixteen characters are read at once.
+    @Test(arguments: [Base64.Alphabet.standard, .url])
+    func oneWrongCharacterIsEnough(alphabet: Base64.Alphabet) {
+        let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        let digits = Set((letters + (alphabet == .url ? "-_" : "+/")).utf8)
+        let right = Array(repeating: UInt8(0x41), count: 40)
+        for byte in UInt8.min...UInt8.max {
+            for place in right.indices {
+                var text = right
+                text[place] = byte
+                var output: [UInt8] = []
+                // At the end of the padded alphabet the sign of padding may stand.
+                let isPadding = alphabet == .standard && byte == 0x3D && place == 39
+                #expect(
+                    Base64.decode(text.span, alphabet, into: &output)
+                        == (digits.contains(byte) || isPadding))
+            }
+        }
+    }
+
     /// What was there stays, whatever comes of the text.
     @Test func aBadTextAppendsNothing() {
         var output: [UInt8] = [1, 2]

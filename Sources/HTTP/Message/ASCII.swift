@@ -113,37 +113,37 @@ extension ASCII {
         return (letters | digits | hyphen) & ~word
     }
 
+    private typealias Bytes = SIMD16<UInt8>
+
     /// The first byte from `start` that is none of `A-Z a-z 0-9 - . _ ~ + /`, of which token68 is made before its
-    /// padding (RFC 9110 section 11.2), or `count`; eight bytes a step.
+    /// padding (RFC 9110 section 11.2), or `count`; sixteen bytes a step.
     public static func firstOutsideToken68(_ bytes: Span<UInt8>, from start: Int) -> Int {
         let raw = unsafe bytes.bytes
         var index = start
-        while index + 8 <= bytes.count {
+        while index + 16 <= bytes.count {
             // The loop's condition is the bound; any bit pattern is an integer.
-            let word = unsafe UInt64(
-                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
-            let found = ~token68(word) & 0x8080_8080_8080_8080
-            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
-            index += 8
+            let step = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: Bytes.self)
+            guard isToken68(step) else { break }
+            index += 16
         }
-        while index < bytes.count, token68(UInt64(bytes[index])) & 0x80 != 0 { index += 1 }
+        while index < bytes.count, isToken68(Bytes(repeating: bytes[index])) { index += 1 }
         return index
     }
 
-    /// The top bit of each byte that is of token68.
+    /// Whether all are of token68.
     @inline(__always)
-    private static func token68(_ word: UInt64) -> UInt64 {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        // Without their top bits no sum below carries into the next byte.
-        let low = word & (ones &* 0x7F)
-        let folded = low | ones &* 0x20
-        let letters = (folded &+ ones &* (0x80 - 0x61)) & ~(folded &+ ones &* (0x80 - 0x7B))
-        // - . / 0-9
-        let digits = (low &+ ones &* (0x80 - 0x2D)) & ~(low &+ ones &* (0x80 - 0x3A))
-        let plus = (low &+ ones &* (0x80 - 0x2B)) & ~(low &+ ones &* (0x80 - 0x2C))
-        let underscore = (low &+ ones &* (0x80 - 0x5F)) & ~(low &+ ones &* (0x80 - 0x60))
-        let tilde = (low &+ ones &* (0x80 - 0x7E)) & ~(low &+ ones &* (0x80 - 0x7F))
-        return (letters | digits | plus | underscore | tilde) & ~word
+    private static func isToken68(_ bytes: Bytes) -> Bool {
+        // Both wrap below their first: then they are too large.
+        let letter = (bytes | Bytes(repeating: 0x20)) &- Bytes(repeating: 0x61)
+        let digit = bytes &- Bytes(repeating: 0x2D)
+        // - . / 0-9 are neighbours.
+        let fits =
+            (letter .< Bytes(repeating: 26)) .| (digit .< Bytes(repeating: 13))
+            .| (bytes .== Bytes(repeating: 0x2B)) .| (bytes .== Bytes(repeating: 0x5F))
+            .| (bytes .== Bytes(repeating: 0x7E))
+        // All bits of a byte are set where it fits.
+        let words = unsafe unsafeBitCast(fits, to: SIMD2<UInt64>.self)
+        return words[0] & words[1] == .max
     }
 }
 
