@@ -68,6 +68,7 @@ public final class OAuth1Verifier {
     }
 
     private func carriesSignature(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        guard OAuth1Verifier.maySign(bytes, range) else { return false }
         parameters.removeAll()
         do throws(OAuth1Error) {
             try parameters.addPairs(bytes, range, .query)
@@ -76,6 +77,25 @@ public final class OAuth1Verifier {
             return false
         }
         return parameters.has(.signature)
+    }
+
+    /// Whether there can be an `oauth_signature`: its name at the beginning of a pair or, of which anything may come, an
+    /// escape. Most queries have neither, and need not be taken apart.
+    private static func maySign(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        let name = OAuth1ParameterName.signature.text
+        let count = name.utf8CodeUnitCount
+        var isBeginning = true
+        for index in range {
+            let byte = bytes[index]
+            if byte == 0x25 { return true }
+            if isBeginning, byte == 0x6F, range.upperBound - index >= count,
+                name.equals(bytes.extracting(index..<index + count))
+            {
+                return true
+            }
+            isBeginning = byte == 0x26
+        }
+        return false
     }
 
     /// A single `application/x-www-form-urlencoded`, with parameters or without (section

@@ -82,6 +82,24 @@ struct OAuth1LimitTests {
     }
 
     @Test(arguments: [
+        (query: "oauth_signature=s", isThere: true),
+        (query: "a=b&oauth_signature=s", isThere: true),
+        (query: "oauth_signature", isThere: true), (query: "%6Fauth_signature=s", isThere: true),
+        (query: "a=%41&oauth%5Fsignature=s", isThere: true),
+        (query: "oauth_signature_method=m", isThere: false),
+        (query: "xoauth_signature=s", isThere: false), (query: "a=oauth_signature", isThere: false),
+        (query: "a=&oauth_signatur", isThere: false), (query: "oauth_token=t", isThere: false),
+        (query: "OAUTH_SIGNATURE=s", isThere: false), (query: "&&", isThere: false),
+        // What cannot be read carries nothing.
+        (query: "a=%4&oauth_signature=s", isThere: false),
+    ])
+    func aSignatureInTheQueryIsFound(query: String, isThere: Bool) throws {
+        let url = "https://a.example/p"
+        let request = try Self.request(.init(method: "GET", url: url), url: url + "?" + query)
+        #expect(try Self.verifier().detectsInQuery(request.head) == isThere)
+    }
+
+    @Test(arguments: [
         (name: "oauth_token=t&oauth_token=t", error: OAuth1Error.duplicateParameter),
         (name: "oauth_x=1&oauth_x=2", error: .duplicateParameter),
         (name: "oauth_nonce=other", error: .twoLocations),
