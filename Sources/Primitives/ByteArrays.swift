@@ -56,6 +56,8 @@ extension Span<UInt8> {
     public func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }
         guard count > 0 else { return true }
+        // Most differ here.
+        guard self[0] == other[0] else { return false }
         return unsafe withUnsafeBufferPointer { left in
             unsafe other.withUnsafeBufferPointer { right in
                 guard let left = left.baseAddress, let right = right.baseAddress else {

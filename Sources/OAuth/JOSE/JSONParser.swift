@@ -26,7 +26,7 @@ extension JSONDocument {
         guard textCount <= 1 << 20 else { throw .limit }
         var position = 0
         skipSpace(&position)
-        try readValue(&position, name: 0..<0, depth: 0, limits)
+        try readValue(&position, name: 0..<0, nameHash: 0, depth: 0, limits)
         skipSpace(&position)
         guard position == textCount else { throw .syntax(offset: position) }
     }
@@ -46,15 +46,14 @@ extension JSONDocument {
     }
 
     private mutating func readValue(
-        _ position: inout Int, name: Range<Int32>, depth: Int, _ limits: Limits
+        _ position: inout Int, name: Range<Int32>, nameHash: UInt32, depth: Int, _ limits: Limits
     ) throws(JSONError) {
         guard depth < limits.depth, nodes.count < limits.nodes else { throw .limit }
         let index = nodes.count
         let start = Int32(position)
         nodes.append(
             Node(
-                kind: .null, name: name, nameHash: JSONDocument.hash(bytes, name),
-                value: start..<start, end: 0))
+                kind: .null, name: name, nameHash: nameHash, value: start..<start, end: 0))
         var value: Range<Int32>?
         switch byte(position) {
         case 0x7B:
@@ -98,12 +97,14 @@ extension JSONDocument {
             let name = try readString(&position)
             members += 1
             guard members <= limits.members else { throw .limit }
-            guard !names(name, in: index) else { throw .duplicateName(offset: start) }
+            let hash = JSONDocument.hash(bytes, name)
+            guard !names(name, hash, in: index) else { throw .duplicateName(offset: start) }
             skipSpace(&position)
             guard byte(position) == 0x3A else { throw .syntax(offset: position) }
             position += 1
             skipSpace(&position)
-            try readValue(&position, name: name, depth: depth + 1, limits)
+            try readValue(
+                &position, name: name, nameHash: hash, depth: depth + 1, limits)
             if try readSeparator(&position, closing: 0x7D) { return }
         }
     }
@@ -118,7 +119,7 @@ extension JSONDocument {
             return
         }
         while true {
-            try readValue(&position, name: 0..<0, depth: depth + 1, limits)
+            try readValue(&position, name: 0..<0, nameHash: 0, depth: depth + 1, limits)
             if try readSeparator(&position, closing: 0x5D) { return }
         }
     }
@@ -137,8 +138,7 @@ extension JSONDocument {
     }
 
     /// Whether the object, of which all members so far are in the list, has a member of that name.
-    private func names(_ name: Range<Int32>, in object: Int) -> Bool {
-        let hash = JSONDocument.hash(bytes, name)
+    private func names(_ name: Range<Int32>, _ hash: UInt32, in object: Int) -> Bool {
         var child = object + 1
         while child < nodes.count {
             let other = nodes[child]
