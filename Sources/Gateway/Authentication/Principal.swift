@@ -9,48 +9,110 @@ import Primitives
 public final class Principal: Sendable {
     /// What was proven; both for a route that asks for all.
     public let schemes: CredentialSet
-    /// As the log and `X-Auth-Scheme` name it: `bearer`, `dpop`, `oauth1` or `certificate`.
-    public let scheme: String
-    public let clientID: String
-    /// The token's `sub`; for OAuth 1.0 the client itself. Empty when the token has none.
-    public let subject: String
-    /// The token's `iss`; empty for OAuth 1.0.
-    public let issuer: String
-    public let scopes: [String]
-    public let audiences: [String]
-    /// `nil` for OAuth 1.0.
-    public let token: VerifiedToken?
     /// The `X-Auth-*` lines for the upstream, complete; a value that is empty has no line.
     public let identityFields: [UInt8]
+    private let source: Source
 
-    // Compared as bytes: `String` would take two spellings of the same Unicode text for equal.
-    let clientBytes: [UInt8]
+    /// Where what is known of the client stands: it is not copied from there.
+    private enum Source {
+        case token(VerifiedToken)
+        case registered(Registered)
+    }
+
+    /// What is registered for a client that no token speaks for.
+    private final class Registered: Sendable {
+        let clientID: String
+        let scopes: [String]
+        let audiences: [String]
+
+        init(clientID: String, scopes: [String], audiences: [String]) {
+            self.clientID = clientID
+            self.scopes = scopes
+            self.audiences = audiences
+        }
+    }
 
     /// Fields of more make their buffer grow.
     private static let usualFieldBytes = 256
 
-    fileprivate init(
-        schemes: CredentialSet, scheme: String, clientID: String, subject: String, issuer: String,
-        scopes: [String], audiences: [String], token: VerifiedToken?
-    ) {
+    private init(_ schemes: CredentialSet, _ registered: Registered) {
         self.schemes = schemes
-        self.scheme = scheme
-        self.clientID = clientID
-        self.subject = subject
-        self.issuer = issuer
-        self.scopes = scopes
-        self.audiences = audiences
-        self.token = token
-        clientBytes = Array(clientID.utf8)
+        source = .registered(registered)
+        identityFields = Principal.fields(
+            schemes.withoutToken, client: registered.clientID, subject: registered.clientID,
+            scopes: registered.scopes, issuer: "")
+    }
+
+    private init(_ schemes: CredentialSet, _ token: VerifiedToken) {
+        self.schemes = schemes
+        source = .token(token)
+        identityFields = Principal.fields(
+            token.scheme, client: token.clientID, subject: token.subject ?? "",
+            scopes: token.scopes, issuer: token.issuer)
+    }
+
+    private static func fields(
+        _ scheme: String, client: String, subject: String, scopes: [String], issuer: String
+    ) -> [UInt8] {
         var fields: [UInt8] = []
-        fields.reserveCapacity(Principal.usualFieldBytes)
+        fields.reserveCapacity(usualFieldBytes)
         IdentityFields.append("X-Auth-Scheme: ", value: scheme, to: &fields)
-        IdentityFields.append("X-Auth-Client: ", value: clientID, to: &fields)
+        IdentityFields.append("X-Auth-Client: ", value: client, to: &fields)
         IdentityFields.append("X-Auth-Subject: ", value: subject, to: &fields)
         IdentityFields.append("X-Auth-Scopes: ", list: scopes, to: &fields)
         IdentityFields.append("X-Auth-Issuer: ", value: issuer, to: &fields)
-        identityFields = fields
+        return fields
     }
+
+    /// `nil` for OAuth 1.0 and for a certificate.
+    public var token: VerifiedToken? {
+        if case .token(let token) = source { token } else { nil }
+    }
+
+    /// As the log and `X-Auth-Scheme` name what was proven: `bearer`, `dpop`, `oauth1` or `certificate`.
+    public var scheme: String {
+        switch source {
+        case .token(let token): token.scheme
+        case .registered: schemes.withoutToken
+        }
+    }
+
+    public var clientID: String {
+        switch source {
+        case .token(let token): token.clientID
+        case .registered(let client): client.clientID
+        }
+    }
+
+    /// The token's `sub`; otherwise the client itself. Empty when the token has none.
+    public var subject: String {
+        switch source {
+        case .token(let token): token.subject ?? ""
+        case .registered(let client): client.clientID
+        }
+    }
+
+    /// The token's `iss`; otherwise empty.
+    public var issuer: String {
+        if case .token(let token) = source { token.issuer } else { "" }
+    }
+
+    public var scopes: [String] {
+        switch source {
+        case .token(let token): token.scopes
+        case .registered(let client): client.scopes
+        }
+    }
+
+    public var audiences: [String] {
+        switch source {
+        case .token(let token): token.audiences
+        case .registered(let client): client.audiences
+        }
+    }
+
+    /// Compared as bytes: `String` would take two spellings of the same Unicode text for equal.
+    var clientBytes: [UInt8] { Array(clientID.utf8) }
 
     /// The block of the conf that vouches for the client; `nil`: it is one of ours, by our own authority's token, its
     /// signature or its certificate.
@@ -61,7 +123,7 @@ public final class Principal: Sendable {
 
     /// The memory it holds beside its token, in bytes, near enough for a limit.
     var footprint: Int {
-        320 + identityFields.capacity + clientBytes.count
+        128 + identityFields.capacity
     }
 
     /// Whether the scope was granted, byte for byte.
@@ -76,12 +138,7 @@ public final class Principal: Sendable {
     }
 
     /// Whoever a token that was verified speaks for.
-    public static func bearer(_ token: VerifiedToken) -> Principal {
-        Principal(
-            schemes: .bearer, scheme: token.scheme, clientID: token.clientID,
-            subject: token.subject ?? "",
-            issuer: token.issuer, scopes: token.scopes, audiences: token.audiences, token: token)
-    }
+    public static func bearer(_ token: VerifiedToken) -> Principal { Principal(.bearer, token) }
 
     /// A client whose OAuth 1.0 signature was verified and whose nonce was new, with what is registered for
     /// it.
@@ -89,8 +146,7 @@ public final class Principal: Sendable {
         clientID: String, scopes: [String], audiences: [String]
     ) -> Principal {
         Principal(
-            schemes: .oauth1, scheme: "oauth1", clientID: clientID, subject: clientID, issuer: "",
-            scopes: scopes, audiences: audiences, token: nil)
+            .oauth1, Registered(clientID: clientID, scopes: scopes, audiences: audiences))
     }
 
     /// A client that is known by the certificate on its connection, with what is registered for it.
@@ -98,8 +154,7 @@ public final class Principal: Sendable {
         clientID: String, scopes: [String], audiences: [String]
     ) -> Principal {
         Principal(
-            schemes: .certificate, scheme: "certificate", clientID: clientID, subject: clientID,
-            issuer: "", scopes: scopes, audiences: audiences, token: nil)
+            .certificate, Registered(clientID: clientID, scopes: scopes, audiences: audiences))
     }
 
     /// Both credentials of one request, for `authenticate all`; the token says what may be done.
@@ -107,13 +162,8 @@ public final class Principal: Sendable {
     /// - Returns: `nil` when they name different clients. Who signs is a client of ours: another issuer's client is somebody
     ///   else, whatever its name.
     public static func bearerAndOAuth1(_ token: VerifiedToken, clientID: String) -> Principal? {
-        guard token.isFromOwnAuthority, Array(token.clientID.utf8) == Array(clientID.utf8) else {
-            return nil
-        }
-        return Principal(
-            schemes: [.bearer, .oauth1], scheme: token.scheme, clientID: clientID,
-            subject: token.subject ?? "", issuer: token.issuer, scopes: token.scopes,
-            audiences: token.audiences, token: token)
+        guard token.isFromOwnAuthority, token.clientID.hasBytes(of: clientID) else { return nil }
+        return Principal([.bearer, .oauth1], token)
     }
 
     /// The same, proven by the certificate on its connection too, for `authenticate all`.
@@ -123,10 +173,17 @@ public final class Principal: Sendable {
     ///   clients.
     public func withCertificate(ofClient clientID: String) -> Principal? {
         guard outsideIssuer == nil, self.clientID.hasBytes(of: clientID) else { return nil }
-        return Principal(
-            schemes: schemes.union(.certificate), scheme: scheme, clientID: self.clientID,
-            subject: subject, issuer: issuer, scopes: scopes, audiences: audiences, token: token)
+        let schemes = schemes.union(.certificate)
+        return switch source {
+        case .token(let token): Principal(schemes, token)
+        case .registered(let client): Principal(schemes, client)
+        }
     }
+}
+
+extension CredentialSet {
+    /// The scheme of what no token proves: a signature counts before the certificate beside it.
+    fileprivate var withoutToken: String { contains(.oauth1) ? "oauth1" : "certificate" }
 }
 
 extension VerifiedToken {

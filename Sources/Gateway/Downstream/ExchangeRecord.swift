@@ -59,7 +59,7 @@ extension Exchange {
         line.scheme = record.scheme
         line.reason = record.reason
         if let principal {
-            line.client.replace(with: principal.clientBytes)
+            line.client.append(contentsOf: principal.clientID.utf8)
             line.subject.append(contentsOf: principal.subject.utf8)
             for scope in principal.scopes {
                 if !line.scopes.isEmpty { line.scopes.append(0x20) }
