@@ -192,9 +192,10 @@ struct CommandsTokenTests {
         // It is refused itself, and named once.
         let secret = try #require(value("client_secret", in: spare))
         #expect(try eventually { try fixture.tokenStatus("spare", secret) == 401 })
+        // The log has a thread of its own: all of it is there when the process has ended.
+        gateway.end()
         let line = "the client spare is damaged: oauth1_secrets is not a list of secrets"
         #expect(gateway.standardError.components(separatedBy: line).count == 2)
-        gateway.end()
 
         let again = try fixture.start()
         defer { again.end() }
