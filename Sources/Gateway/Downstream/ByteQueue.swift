@@ -19,6 +19,11 @@ struct ByteQueue {
         bytes.append(span, offset..<span.count)
     }
 
+    /// Appends what `compose` does.
+    mutating func append(_ compose: (inout [UInt8]) -> Void) {
+        compose(&bytes)
+    }
+
     mutating func removeFirst(_ count: Int) {
         start += count
         if start >= bytes.count { removeAll() }

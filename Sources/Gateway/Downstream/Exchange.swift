@@ -66,17 +66,11 @@ final class Exchange {
     var bearerToken = 0..<0
     /// How it was shown.
     var tokenScheme = TokenScheme.bearer
-    /// What a token is to be bound to (RFC 9449 section 5); of a token request alone.
-    var proof: DPoPProof?
     /// What the client's next proof must have as its nonce, where that is news to it; otherwise empty.
     var freshNonce: [UInt8] = []
     var keySearch = KeySearch.begun
-    var oauth1Claim: OAuth1Claim?
-    var tokenRequest: TokenRequest?
-    var tokenGrant: TokenGrant?
-    /// The token that an OAuth 1.0 request was signed with, once it is known; and whether the store was asked for it.
-    var oauth1Token: StoredToken?
-    var hasAskedForToken = false
+    /// What few requests have, so that the others need not carry it.
+    var extras: ExchangeExtras?
     /// What goes on when the store has answered.
     var whenAnswered: ((Exchange, any Sendable) -> Void)?
 
@@ -91,8 +85,6 @@ final class Exchange {
 
     // The upstream's side
     var upstream: (any UpstreamStream)?
-    /// The request's head as sent (with a held body behind it): what a second attempt sends again.
-    var outgoing: [UInt8] = []
     /// How the request's body is framed on its way out.
     var outgoingFraming = BodyFraming.none
     var attempts = Attempts()
@@ -104,10 +96,6 @@ final class Exchange {
     var upgrade: WebSocketUpgrade?
     /// Both sides have gone over to another protocol: bytes pass as they are.
     var isTunnel = false
-    /// When a stream must end because its credential does, and what its log line says then.
-    var credentialEnd: (at: MonotonicInstant, reason: Reason)?
-    /// Where the answer of a call that may end so stands.
-    var callMessages: GRPCMessages?
     /// The worker tells it when credentials are withdrawn.
     var isWatched = false
     var closesAfterAnswer = false
@@ -140,14 +128,9 @@ final class Exchange {
         permit = nil
         bearerToken = 0..<0
         tokenScheme = .bearer
-        if proof != nil { proof = nil }
         if !freshNonce.isEmpty { freshNonce = [] }
         keySearch = .begun
-        oauth1Claim = nil
-        tokenRequest = nil
-        tokenGrant = nil
-        oauth1Token = nil
-        hasAskedForToken = false
+        if extras != nil { extras = nil }
         whenAnswered = nil
         body.begin(.none)
         isContinueSent = false
@@ -160,8 +143,6 @@ final class Exchange {
         hasAnswerBegun = false
         upgrade = nil
         isTunnel = false
-        credentialEnd = nil
-        callMessages = nil
         record = Record()
         startedAt = worker.loop.now
     }
@@ -185,7 +166,6 @@ final class Exchange {
         downstream = nil
         client = nil
         if !heldBody.isEmpty { heldBody = [] }
-        if outgoing.capacity > 64 << 10 { outgoing = [] }
         if answerHead.capacity > 64 << 10 { answerHead = [] }
     }
 

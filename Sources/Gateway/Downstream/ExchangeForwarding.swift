@@ -4,27 +4,34 @@ import Telemetry
 
 /// The upstream's half of an exchange: the request goes out, the answer comes back.
 extension Exchange {
-    /// Forwards the request under its permit: the head is built once, and sent once or, where that is safe, twice.
+    /// Forwards the request under its permit: once or, where that is safe, twice.
     func forward(_ permit: Permit) {
         self.permit = permit
         stage = .forwarding
         upstreamStartedAt = worker.loop.now
         let isHeld = !heldBody.isEmpty || (purposeHeldWhole && body.isFinished)
         outgoingFraming = isHeld ? .length(heldBody.count) : head.framing
-        // Apart, as the path is changed.
-        var request: [UInt8] = []
-        swap(&request, &outgoing)
-        request.removeAll(keepingCapacity: true)
-        worker.requestWriter.append(
-            permit, head, path: canonicalPathBytes,
-            connection: connectionFacts,
-            trace: trace, framing: outgoingFraming, upgrade: upgrade, to: &request)
-        if isHeld { request.append(heldBody.span) }
-        swap(&request, &outgoing)
         // A call's server may leave its head out until the client's last message.
         if !body.isFinished, head.isGRPC { endWithCredential() }
         connect(permit.route, isFresh: false)
         if stage == .forwarding, !body.isFinished { askForBody() }
+    }
+
+    /// Appends the request as it is sent: its head, and its body where that was held back. It is not kept: a second attempt
+    /// writes it anew, from what it was judged by.
+    func appendRequest(to output: inout [UInt8]) {
+        guard let permit else { return }
+        worker.requestWriter.append(
+            permit, head, path: canonicalPathBytes, connection: connectionFacts, trace: trace,
+            framing: outgoingFraming, upgrade: upgrade, to: &output)
+        let body = heldBody
+        output.append(body.span)
+    }
+
+    /// About how many bytes that is, before it is written.
+    var requestBytes: Int {
+        let head = self.head
+        return head.content.count + heldBody.count
     }
 
     /// The address is empty for a unix socket, which the log alone calls `unix:`.
@@ -49,7 +56,7 @@ extension Exchange {
         }
     }
 
-    /// Sends what `outgoing` holds to the next server.
+    /// Sends the request to the next server.
     ///
     /// - Parameter isFresh: only a new connection will do, since a kept one has just turned out to be stale.
     private func connect(_ route: CompiledRoute, isFresh: Bool) {
@@ -214,7 +221,7 @@ extension Exchange {
     func upstreamData(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard stage == .answering, !range.isEmpty, head.method != .head else { return }
         record.bytesOut += range.count
-        callMessages?.take(input, range)
+        extras?.callMessages?.take(input, range)
         downstream?.sendContent(input, range)
         if hasAnswerBegun { yieldToClient() }
     }

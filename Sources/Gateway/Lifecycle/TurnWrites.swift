@@ -4,7 +4,7 @@ import Primitives
 protocol TurnWriter: AnyObject {
     /// Writes what was put off; nothing of it is put off any more.
     ///
-    /// - Parameter bytes: what was to be kept; empty where the writer has it itself.
+    /// - Parameter bytes: what was to be kept.
     func writePutOff(_ bytes: Span<UInt8>)
 }
 
@@ -13,10 +13,12 @@ protocol TurnWriter: AnyObject {
 /// Who wakes up then, a server or a client with many connections, finds all of them and need not be woken for each: on a
 /// busy gateway a wake-up costs more than the write that causes it. One a worker; a turn later nothing of it is left.
 final class TurnWrites {
-    /// Larger ones go at once: there the copy costs more than it saves.
+    /// Larger answers go at once: there the copy costs more than it saves.
     static let limitBytes = 8 << 10
     /// What a turn may put off.
     private static let totalBytes = 1 << 20
+    /// Room that is kept from turn to turn.
+    private static let keptBytes = 2 << 20
 
     /// Where something was put off.
     struct Place: Equatable {
@@ -46,6 +48,10 @@ final class TurnWrites {
                 start + text.count <= TurnWrites.totalBytes
             else { return nil }
             bytes.append(text)
+            return enter(writer, from: start)
+        }
+
+        mutating func enter(_ writer: any TurnWriter, from start: Int) -> Place {
             entries.append(Entry(writer: writer, range: start..<bytes.count))
             return Place(turn: number, index: Int32(entries.count - 1))
         }
@@ -74,7 +80,7 @@ final class TurnWrites {
         /// The room stays, for the turns to come.
         mutating func begin(_ number: UInt32) {
             self.number = number
-            bytes.removeAll(keepingCapacity: true)
+            bytes.removeAll(keepingCapacity: bytes.capacity <= TurnWrites.keptBytes)
             entries.removeAll(keepingCapacity: true)
         }
     }
@@ -88,6 +94,22 @@ final class TurnWrites {
     /// - Returns: its place, to call it back by; `nil`: it must be written at once.
     func add(_ writer: any TurnWriter, _ text: Span<UInt8>) -> Place? {
         collecting.add(writer, text)
+    }
+
+    /// Whether so much more may wait for the turn's end.
+    func hasRoom(for count: Int) -> Bool {
+        collecting.bytes.count + count <= TurnWrites.totalBytes
+    }
+
+    /// The same for what is written where it will wait, without a copy.
+    func add(_ writer: any TurnWriter, _ compose: (inout [UInt8]) -> Void) -> Place {
+        // Apart, so that whatever composes may look at this too.
+        var bytes: [UInt8] = []
+        swap(&bytes, &collecting.bytes)
+        let start = bytes.count
+        compose(&bytes)
+        swap(&bytes, &collecting.bytes)
+        return collecting.enter(writer, from: start)
     }
 
     /// Takes one out before its time: from this turn's, or from those that are being written just now.

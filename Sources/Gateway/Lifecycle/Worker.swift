@@ -41,6 +41,9 @@ enum Resumption: Sendable {
 /// One event loop with everything it owns: connections, upstream pools, caches, log buffer. One thread; nothing of it
 /// is touched by another.
 final class Worker {
+    /// As many as the streams of some HTTP/2 connections: to make them anew in each burst costs more than the 4 KB of each.
+    private static let spareLimit = 1024
+
     let index: Int
     let shared: SharedState
     let loop: EventLoop
@@ -53,8 +56,8 @@ final class Worker {
     var scratch: [UInt8] = []
     /// Frames of HTTP/2 that are being collected for one write; what the collecting sets going must not touch it.
     var frames: [UInt8] = []
-    /// A chunk of a request's body on its way to the upstream.
-    var chunk: [UInt8] = []
+    /// A request, or a chunk of its body, on its way to the upstream.
+    private var outgoing: [UInt8] = []
     var identifiers: RequestIDSource
     var requestWriter = UpstreamRequestWriter()
     var replies: ReplyWriter
@@ -80,6 +83,7 @@ final class Worker {
     private var listeners: [Int: ListenerContext] = [:]
     private var acceptors: [ListenerAcceptor] = []
     private var spareExchanges: [Exchange] = []
+    private var spareReaders: [AnswerReader] = []
     /// Streams that end when their credential is withdrawn.
     private var watched: [ObjectIdentifier: Exchange] = [:]
     private var waiting: [UInt64: (exchange: Exchange, for: WaitCounts.Cause?)] = [:]
@@ -140,9 +144,16 @@ final class Worker {
         turnWrites.add(writer, bytes)
     }
 
-    /// The same for a writer that keeps what it writes.
-    func putOff(_ writer: any TurnWriter) -> TurnWrites.Place? {
-        turnWrites.add(writer, Span())
+    /// Whether a request of so many bytes may wait for the end of the turn.
+    func mayPutOff(_ count: Int) -> Bool { turnWrites.hasRoom(for: count) }
+
+    /// Puts a request off, where there is room for it.
+    ///
+    /// - Parameter compose: appends it.
+    func putOff(
+        _ writer: any TurnWriter, _ compose: (inout [UInt8]) -> Void
+    ) -> TurnWrites.Place {
+        turnWrites.add(writer, compose)
     }
 
     /// Takes back what was put off: its turn has come early, or never comes.
@@ -404,7 +415,7 @@ final class Worker {
     func giveBack(_ exchange: consuming Exchange) {
         exchange.release()
         // One that holds an older conf would keep it as long as it is spare.
-        if spareExchanges.count < 256, exchange.snapshot === snapshot {
+        if spareExchanges.count < Worker.spareLimit, exchange.snapshot === snapshot {
             spareExchanges.append(exchange)
         }
     }
@@ -455,6 +466,27 @@ final class Worker {
         swap(&bytes, &scratch)
         body(bytes.span)
         swap(&bytes, &scratch)
+    }
+
+    // MARK: Room
+
+    func takeReader() -> AnswerReader { spareReaders.popLast() ?? AnswerReader() }
+
+    func giveBack(_ reader: AnswerReader) {
+        reader.reset()
+        if spareReaders.count < 64 { spareReaders.append(reader) }
+    }
+
+    /// Empty room for what goes to an upstream at once.
+    func takeOutgoing() -> [UInt8] {
+        var bytes: [UInt8] = []
+        swap(&bytes, &outgoing)
+        return bytes
+    }
+
+    func giveBack(outgoing bytes: inout [UInt8]) {
+        bytes.removeAll(keepingCapacity: bytes.capacity <= 128 << 10)
+        swap(&bytes, &outgoing)
     }
 
     // MARK: Facts for the phases

@@ -148,7 +148,9 @@ final class HTTP2UpstreamConnection: EventHandler, HTTP2ClientDelegate {
     func begin(
         _ exchange: Exchange, _ outgoing: OutgoingRequest, mayRepeat: Bool
     ) throws(UpstreamError) -> HTTP2UpstreamStream {
-        let bytes = exchange.outgoing
+        var bytes = worker.takeOutgoing()
+        defer { worker.giveBack(outgoing: &bytes) }
+        exchange.appendRequest(to: &bytes)
         let request = bytes.span
         let headCount = HTTP2UpstreamConnection.headCount(of: request)
         let hasContent = !outgoing.isWhole || headCount < request.count

@@ -4,8 +4,8 @@ import Transport
 
 /// One HTTP/1.1 connection to a server: carries one exchange at a time, then rests in its group's pool.
 ///
-/// It reads into the worker's buffer and tells its exchange what came; it owns no buffer but what the server
-/// would not take yet.
+/// It reads into the worker's buffer, by the worker's reader, and tells its exchange what came; it owns no buffer but what the
+/// server would not take yet.
 final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private enum State: Equatable {
         case connecting
@@ -17,8 +17,6 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
 
     /// Interim answers before the final one; more is a flood (threats.md, Framing).
     private static let interimLimit = 16
-    private static let headLimits = HTTP1Limits(
-        requestLineBytes: 8 << 10, headBytes: 64 << 10, fieldCount: 200)
 
     let server: UpstreamServer
     /// Whether it has served an exchange before: then the server may have closed it just now.
@@ -36,9 +34,8 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private var interest: Readiness = [.writable]
     private var state = State.connecting
     private var exchange: Exchange?
-    private var parser = ResponseHeadParser(limits: headLimits)
-    private let head = ResponseHead()
-    private let body = BodyReader()
+    /// While an answer comes.
+    private var reader: AnswerReader?
     private var output = ByteQueue()
     /// Where the worker has a request of this turn, not written yet.
     private var putOff: TurnWrites.Place?
@@ -74,10 +71,9 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
 
     /// Begins an exchange with what it has to send: its head, and its body if it was held back.
     ///
-    /// - Parameter mayRepeat: whether the request could be sent again. One that could not leaves at once: its connection was
-    ///   looked at just now, and by the end of the turn its server may have closed it.
+    /// - Parameter leavesNow: otherwise it is written at the end of the turn.
     func begin(
-        _ exchange: Exchange, _ outgoing: OutgoingRequest, mayRepeat: Bool
+        _ exchange: Exchange, _ outgoing: OutgoingRequest, leavesNow: Bool
     ) {
         self.exchange = exchange
         requestFraming = outgoing.framing
@@ -85,31 +81,25 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         interims = 0
         isReadingPaused = false
         if state == .connecting {
-            let request = exchange.outgoing
-            changeOutput { $0.append(request.span) }
+            changeOutput { $0.append(exchange.appendRequest(to:)) }
             return
         }
         state = .awaitingHead
         // One that is whole has ended: the server's time runs.
         setDeadline(after: outgoing.isWhole ? group.configuration.responseTimeout : nil)
-        // The exchange keeps the request to the end, so that nothing is copied.
-        if mayRepeat, exchange.outgoing.count <= TurnWrites.limitBytes,
-            let place = worker.putOff(self)
-        {
-            putOff = place
+        if leavesNow {
+            var request = worker.takeOutgoing()
+            exchange.appendRequest(to: &request)
+            send(request.span)
+            worker.giveBack(outgoing: &request)
         } else {
-            sendRequest(of: exchange)
+            putOff = worker.putOff(self, exchange.appendRequest(to:))
         }
-    }
-
-    private func sendRequest(of exchange: Exchange) {
-        let request = exchange.outgoing
-        send(request.span)
     }
 
     func writePutOff(_ bytes: Span<UInt8>) {
         putOff = nil
-        if let exchange { sendRequest(of: exchange) }
+        send(bytes)
     }
 
     /// Something must come behind it.
@@ -122,12 +112,12 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     /// Sends more of the request's content.
     func sendContent(_ input: Span<UInt8>, _ range: Range<Int>) {
         guard case .chunked = requestFraming else { return send(input.extracting(range)) }
-        worker.chunk.removeAll(keepingCapacity: true)
-        HTTP1Writer.appendChunkHeader(size: range.count, to: &worker.chunk)
-        worker.chunk.append(input, range)
-        worker.chunk.append("\r\n")
-        let chunk = worker.chunk
+        var chunk = worker.takeOutgoing()
+        HTTP1Writer.appendChunkHeader(size: range.count, to: &chunk)
+        chunk.append(input, range)
+        chunk.append("\r\n")
         send(chunk.span)
+        worker.giveBack(outgoing: &chunk)
     }
 
     /// The request's content is complete. Of a tunnel it is the client's end: the server sees it behind all that came
@@ -224,6 +214,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         guard state != .closed else { return }
         state = .closed
         output = ByteQueue()
+        giveReaderBack()
         if let putOff { _ = worker.takeBack(putOff) }
         putOff = nil
         if let registration { worker.loop.unregister(registration) }
@@ -338,25 +329,23 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         // Nor is it an answer while nothing has been asked.
         guard putOff == nil else { return fail(.requestUnsent) }
         hasAnswered = true
+        let reader = self.reader ?? worker.takeReader()
+        self.reader = reader
         var offset = 0
         do throws(HTTP1Error) {
             while state == .awaitingHead {
-                // Worked on apart: mostly a head comes whole, and the next begins with a new one.
-                var parser = self.parser
                 guard
-                    case .complete(let next) = try parser.parse(
-                        input, from: offset, into: head, requestMethod: exchange.head.method)
+                    let next = try reader.readHead(
+                        input, from: offset, requestMethod: exchange.head.method)
                 else {
-                    self.parser = parser
                     setDeadline(after: group.configuration.responseTimeout)
                     return
                 }
                 offset = next
-                self.parser = ResponseHeadParser(limits: UpstreamConnection.headLimits)
-                guard takeHead(exchange) else { return }
+                guard takeHead(exchange, reader) else { return }
             }
             while state == .readingBody {
-                let event = try body.next(input, from: &offset)
+                let event = try reader.body.next(input, from: &offset)
                 switch event {
                 case .data(let range):
                     exchange.upstreamData(input, range)
@@ -368,7 +357,9 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
                     exchange.flushAnswer()
                     return
                 case .end:
-                    finish(exchange, hasMore: offset < input.count || isMoreWaiting(behind: input))
+                    finish(
+                        exchange, reader,
+                        hasMore: offset < input.count || isMoreWaiting(behind: input))
                 }
             }
         } catch {
@@ -379,10 +370,11 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     private var hasDelivered: Bool { state == .readingBody }
 
     /// - Returns: false when the connection has failed.
-    private func takeHead(_ exchange: Exchange) -> Bool {
+    private func takeHead(_ exchange: Exchange, _ reader: AnswerReader) -> Bool {
+        let head = reader.head
         if head.isInterim {
             interims += 1
-            if head.status == 101 { return takeSwitch(exchange) }
+            if head.status == 101 { return takeSwitch(exchange, reader) }
             guard interims <= UpstreamConnection.interimLimit else {
                 fail(.responseInvalid)
                 return false
@@ -391,13 +383,14 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
             return state == .awaitingHead
         }
         state = .readingBody
-        body.begin(head.framing)
+        reader.body.begin(head.framing)
         exchange.upstreamHead(head)
         return state == .readingBody
     }
 
     /// A 101 that was not asked for would make of what follows another protocol.
-    private func takeSwitch(_ exchange: Exchange) -> Bool {
+    private func takeSwitch(_ exchange: Exchange, _ reader: AnswerReader) -> Bool {
+        let head = reader.head
         guard let upgrade = exchange.upgrade, upgrade.isAccepted(by: head) else {
             fail(.responseInvalid)
             return false
@@ -405,7 +398,7 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         state = .readingBody
         isTunnel = true
         requestFraming = .untilClose
-        body.begin(.untilClose)
+        reader.body.begin(.untilClose)
         setDeadline(after: nil)
         exchange.upstreamSwitched(head, upgrade)
         return state == .readingBody
@@ -416,12 +409,13 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         (input.count == worker.readBuffer.capacity || socket.hasMoreInput) && socket.isReadable
     }
 
-    private func finish(_ exchange: Exchange, hasMore: Bool) {
+    private func finish(_ exchange: Exchange, _ reader: AnswerReader, hasMore: Bool) {
         self.exchange = nil
         let isClean =
-            head.keepsAlive && !hasMore && !isWriteBroken && output.isEmpty
+            reader.head.keepsAlive && !hasMore && !isWriteBroken && output.isEmpty
             && exchange.isRequestSent
-        let trailers = body.trailers
+        let trailers = reader.body.trailers
+        giveReaderBack()
         if isClean {
             // A slow client may have stopped the reading with the last bytes; the next exchange must be heard.
             isReadingPaused = false
@@ -433,12 +427,16 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
         exchange.upstreamEnded(trailers: trailers)
     }
 
+    private func giveReaderBack() {
+        if let reader = reader.take() { worker.giveBack(reader) }
+    }
+
     /// The server ended the stream.
     private func ended() {
         switch state {
         case .readingBody:
-            if let exchange, body.connectionEnded() {
-                finish(exchange, hasMore: true)
+            if let exchange, let reader, reader.body.connectionEnded() {
+                finish(exchange, reader, hasMore: true)
             } else {
                 fail(.responseIncomplete)
             }

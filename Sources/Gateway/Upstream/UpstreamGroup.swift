@@ -99,7 +99,7 @@ final class UpstreamGroup {
     /// Begins an exchange on a connection to the server: a kept or shared one, or a new one.
     ///
     /// - Parameters:
-    ///   - outgoing: how what stands in the exchange is to be sent.
+    ///   - outgoing: how what the exchange writes is to be sent.
     ///   - isFresh: only a new connection will do.
     ///   - mayRepeat: whether the request could be sent again, should a kept connection turn out to be closed.
     func begin(
@@ -119,8 +119,9 @@ final class UpstreamGroup {
             if isRetired { connection.retire() }
             return stream
         }
-        // A small one that may be repeated is written at the turn's end, and what this turn reads before is no answer to it.
-        let leavesNow = !mayRepeat || exchange.outgoing.count > TurnWrites.limitBytes
+        // One that may be repeated is written at the turn's end, and what this turn reads before is no answer to it. One that
+        // may not leaves at once, on a connection that was looked at: by then its server could have closed it.
+        let leavesNow = !mayRepeat || !worker.mayPutOff(exchange.requestBytes)
         let kept = isFresh ? nil : takeIdle(server, checked: leavesNow)
         let connection: UpstreamConnection
         if let kept {
@@ -128,7 +129,7 @@ final class UpstreamGroup {
         } else {
             connection = try connect(server, isForUpgrade: exchange.upgrade != nil)
         }
-        connection.begin(exchange, outgoing, mayRepeat: mayRepeat)
+        connection.begin(exchange, outgoing, leavesNow: leavesNow)
         return connection
     }
 
