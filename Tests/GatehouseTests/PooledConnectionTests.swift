@@ -133,6 +133,45 @@ struct PooledConnectionTests {
         #expect(try client.readReply().text == "two")
     }
 
+    /// What reads answers goes from connection to connection: nothing of one that was left halfway is seen in the next.
+    @Test(arguments: [
+        "HTTP/1.1 200 OK\r\nX-Half: wa",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhel",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200",
+    ])
+    func anAnswerThatIsCutOffLeavesNothingBehind(cut: String) throws {
+        let upstream = try ManualServer()
+        let gateway = try Self.gateway(upstream.port)
+        let isBody = cut.hasSuffix("hel")
+        for number in 0..<3 {
+            let broken = try gateway.connect()
+            try broken.send(Self.request("GET", "/cut"))
+            let first = try upstream.accept()
+            _ = try first.read(through: "\r\n\r\n")
+            try first.send(cut)
+            // Two at once: the other's answer comes while this one's is being read.
+            let client = try gateway.connect()
+            try client.send(Self.request("GET", "/whole"))
+            let second = try upstream.accept()
+            _ = try second.read(through: "\r\n\r\n")
+            try second.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n")
+            first.shutdownWriting()
+            if isBody {
+                // The client learns of it by the end.
+                #expect(text(try broken.readToEnd()).contains("hel"))
+            } else {
+                #expect(try broken.readReply().status == 502)
+            }
+            try second.send("X-Number: \(number)\r\n\r\nok")
+            let reply = try client.readReply()
+            #expect(reply.status == 200 && reply.text == "ok")
+            #expect(reply.values("x-number") == ["\(number)"])
+            #expect(reply.values("x-half").isEmpty && reply.values("transfer-encoding").isEmpty)
+            second.shutdownWriting()
+        }
+    }
+
     @Test func anIdleConnectionEndsAfterItsTime() throws {
         let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
         let gateway = try Self.gateway(upstream.port, "idle_timeout 200ms;")

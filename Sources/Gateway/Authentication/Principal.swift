@@ -19,7 +19,7 @@ public final class Principal: Sendable {
         case registered(Registered)
     }
 
-    /// What is registered for a client that no token speaks for.
+    /// A client that no JWT speaks for: what is registered for it, or what its OAuth 1.0 token grants.
     private final class Registered: Sendable {
         let clientID: String
         let scopes: [String]

@@ -34,6 +34,9 @@ final class Exchange {
         case oauth1AccessToken
     }
 
+    /// Of each of its buffers, from request to request.
+    private static let keptBytes = 16 << 10
+
     let worker: Worker
     let head = RequestHead()
     /// Reads a head of HTTP/1.1, which may come in pieces: here, so that an idle connection need not hold it.
@@ -166,7 +169,12 @@ final class Exchange {
         downstream = nil
         client = nil
         if !heldBody.isEmpty { heldBody = [] }
-        if answerHead.capacity > 64 << 10 { answerHead = [] }
+        // Spare, it holds nobody's credentials, and no room that few requests need.
+        principal = nil
+        permit = nil
+        if extras != nil { extras = nil }
+        head.trim(to: Exchange.keptBytes)
+        if answerHead.capacity > Exchange.keptBytes { answerHead = [] }
     }
 
     // MARK: Phases

@@ -28,7 +28,7 @@ extension Exchange {
         output.append(body.span)
     }
 
-    /// About how many bytes that is, before it is written.
+    /// About how many bytes that is, before it is written: the gateway's own fields come on top.
     var requestBytes: Int {
         let head = self.head
         return head.content.count + heldBody.count

@@ -13,12 +13,12 @@ protocol TurnWriter: AnyObject {
 /// Who wakes up then, a server or a client with many connections, finds all of them and need not be woken for each: on a
 /// busy gateway a wake-up costs more than the write that causes it. One a worker; a turn later nothing of it is left.
 final class TurnWrites {
-    /// Larger answers go at once: there the copy costs more than it saves.
+    /// Larger ones go at once: there the wait costs more than it saves.
     static let limitBytes = 8 << 10
-    /// What a turn may put off.
-    private static let totalBytes = 1 << 20
+    /// What a turn may put off: of usual requests and answers a thousand.
+    static let totalBytes = 2 << 20
     /// Room that is kept from turn to turn.
-    private static let keptBytes = 2 << 20
+    private static let keptBytes = 4 << 20
 
     /// Where something was put off.
     struct Place: Equatable {
@@ -96,12 +96,14 @@ final class TurnWrites {
         collecting.add(writer, text)
     }
 
-    /// Whether so much more may wait for the turn's end.
+    /// Whether something of about so many bytes may wait for the turn's end.
     func hasRoom(for count: Int) -> Bool {
-        collecting.bytes.count + count <= TurnWrites.totalBytes
+        count <= TurnWrites.limitBytes && collecting.bytes.count + count <= TurnWrites.totalBytes
     }
 
-    /// The same for what is written where it will wait, without a copy.
+    /// Puts off what is written where it waits, without a copy. Whoever calls it has asked whether there is room.
+    ///
+    /// - Parameter compose: appends it.
     func add(_ writer: any TurnWriter, _ compose: (inout [UInt8]) -> Void) -> Place {
         // Apart, so that whatever composes may look at this too.
         var bytes: [UInt8] = []

@@ -43,6 +43,8 @@ enum Resumption: Sendable {
 final class Worker {
     /// As many as the streams of some HTTP/2 connections: to make them anew in each burst costs more than the 4 KB of each.
     private static let spareLimit = 1024
+    /// More answers come in pieces at a time only where their servers are slow.
+    private static let spareReaderLimit = 64
 
     let index: Int
     let shared: SharedState
@@ -144,10 +146,10 @@ final class Worker {
         turnWrites.add(writer, bytes)
     }
 
-    /// Whether a request of so many bytes may wait for the end of the turn.
+    /// Whether a request of about so many bytes may wait for the end of the turn.
     func mayPutOff(_ count: Int) -> Bool { turnWrites.hasRoom(for: count) }
 
-    /// Puts a request off, where there is room for it.
+    /// Puts a request off that may wait.
     ///
     /// - Parameter compose: appends it.
     func putOff(
@@ -474,7 +476,7 @@ final class Worker {
 
     func giveBack(_ reader: AnswerReader) {
         reader.reset()
-        if spareReaders.count < 64 { spareReaders.append(reader) }
+        if spareReaders.count < Worker.spareReaderLimit { spareReaders.append(reader) }
     }
 
     /// Empty room for what goes to an upstream at once.

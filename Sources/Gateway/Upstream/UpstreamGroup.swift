@@ -119,9 +119,11 @@ final class UpstreamGroup {
             if isRetired { connection.retire() }
             return stream
         }
-        // One that may be repeated is written at the turn's end, and what this turn reads before is no answer to it. One that
-        // may not leaves at once, on a connection that was looked at: by then its server could have closed it.
-        let leavesNow = !mayRepeat || !worker.mayPutOff(exchange.requestBytes)
+        // A small one that may be repeated is written at the turn's end, and what this turn reads before is no answer to it.
+        // All others leave at once, on a connection that is looked at first: its server may have closed it, or have said
+        // something that nobody asked for.
+        let leavesNow =
+            !mayRepeat || !outgoing.isWhole || !worker.mayPutOff(exchange.requestBytes)
         let kept = isFresh ? nil : takeIdle(server, checked: leavesNow)
         let connection: UpstreamConnection
         if let kept {
@@ -179,7 +181,8 @@ final class UpstreamGroup {
 
     /// An idle connection to the server, the one used last first: it is the least likely to be stale.
     ///
-    /// - Parameter checked: looks whether the server closed it meanwhile, for a request that cannot be sent twice.
+    /// - Parameter checked: looks whether the server closed it meanwhile or said something unasked, for a request that leaves
+    ///   at once.
     private func takeIdle(_ server: UpstreamServer, checked: Bool) -> UpstreamConnection? {
         while let connection = server.idle.popLast() {
             if connection.reuse(checked: checked) { return connection }

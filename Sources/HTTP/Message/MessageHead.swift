@@ -79,6 +79,9 @@ public class MessageHead {
         return try body(&apart)
     }
 
+    /// Room for so many bytes is held.
+    final var heldBytes: Int { storage.bytes.capacity }
+
     /// All of the head's bytes; valid until the head is parsed or reset again, which its exchange does only between two
     /// messages.
     public final var content: Span<UInt8> {

@@ -57,6 +57,13 @@ public final class RequestHead: MessageHead {
         super.init(bytes: 2048, fields: 32)
     }
 
+    /// Forgets the head where it holds room for more than so many bytes, and the room with it.
+    public func trim(to limit: Int) {
+        guard heldBytes > limit else { return }
+        change { $0 = HeadStorage() }
+        reset()
+    }
+
     /// Makes the head empty; the room of its arrays stays, unless a large head has grown it.
     public func reset() {
         change { $0.removeAll() }

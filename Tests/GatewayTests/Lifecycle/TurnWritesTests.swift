@@ -79,7 +79,27 @@ struct TurnWritesTests {
         let writer = Writer()
         let limit = String(repeating: "x", count: TurnWrites.limitBytes)
         #expect(add(limit + "x", writer) == nil)
-        for _ in 0..<128 { #expect(add(limit, writer) != nil) }
+        #expect(!writes.hasRoom(for: TurnWrites.limitBytes + 1))
+        for _ in 0..<TurnWrites.totalBytes / TurnWrites.limitBytes {
+            #expect(writes.hasRoom(for: TurnWrites.limitBytes))
+            #expect(add(limit, writer) != nil)
+        }
         #expect(add("x", writer) == nil)
+        #expect(!writes.hasRoom(for: 1))
+    }
+
+    /// What is written in its place leaves in its turn, between those that were copied there, and can be taken back.
+    @Test func whatIsComposedLeavesAsTheOthersDo() throws {
+        let (one, two, three) = (Writer(), Writer(), Writer())
+        #expect(add("one", one) != nil)
+        let second = writes.add(two) { $0 += Array("second".utf8) }
+        let third = writes.add(three) { $0 += Array("third".utf8) }
+        #expect(add("last", one) != nil)
+        #expect(writes.remove(third) == Array("third".utf8))
+        #expect(writes.remove(third).isEmpty)
+        endTurn()
+        #expect(one.written == ["one", "last"])
+        #expect(two.written == ["second"] && three.written.isEmpty)
+        #expect(writes.remove(second).isEmpty)
     }
 }
