@@ -256,4 +256,69 @@ struct SocketTests {
         resolver.stop()
         #expect(found.withLock { $0 }.contains { $0 == IPAddress("127.0.0.1") })
     }
+
+    /// Both orders may be read at once; who has given a name up in between has forgotten its addresses.
+    @Test func aNameThatIsWantedAgainIsToldAgain() throws {
+        let mailbox = try Mailbox<Bool>()
+        let resolver = try Resolver { _ in mailbox.post(true) }
+        defer { resolver.stop() }
+        for _ in 0..<100 {
+            resolver.watch([])
+            resolver.watch(["localhost"])
+            var descriptor = pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0)
+            try #require(poll(&descriptor, 1, 10_000) == 1)
+            _ = mailbox.drain()
+        }
+    }
+
+    /// A name that nobody answers for takes ten seconds to be given up: neither one that is asked beside it nor one that is
+    /// asked later waits for it.
+    @Test(arguments: [true, false])
+    func aNameThatIsNotAnsweredHoldsNoneUp(isAskedLater: Bool) throws {
+        let server = try SilentNameServer()
+        let found = Mutex<[String]>([])
+        let mailbox = try Mailbox<Bool>()
+        let resolver = try Resolver(servers: "127.0.0.1:\(server.port)") { addresses in
+            found.withLock { $0 += addresses.keys }
+            mailbox.post(true)
+        }
+        defer { resolver.stop() }
+        if isAskedLater {
+            resolver.watch(["nobody.example"])
+            #expect(server.isAsked(within: 5_000))
+        }
+        resolver.watch(["nobody.example", "localhost"])
+        var descriptor = pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0)
+        #expect(poll(&descriptor, 1, 5_000) == 1)
+        #expect(found.withLock { $0 } == ["localhost"])
+    }
+}
+
+/// Takes questions and gives no answer.
+private final class SilentNameServer {
+    private let descriptor: Int32
+    let port: UInt16
+
+    init() throws {
+        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let (descriptor, length) = (descriptor, size)
+        let bound = withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &size) == 0
+            }
+        }
+        try #require(bound)
+        port = UInt16(bigEndian: address.sin_port)
+    }
+
+    deinit { close(descriptor) }
+
+    func isAsked(within milliseconds: Int32) -> Bool {
+        var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&entry, 1, milliseconds) == 1
+    }
 }

@@ -33,8 +33,17 @@ public enum NameQuery {
 
     /// Gathers the answers: C borrows it while the look-ups run, and only this thread touches it.
     private final class Answers {
+        /// Since the last time they were told.
         var found: [String: NameAnswer] = [:]
         var open = 0
+    }
+
+    /// Why a round of look-ups was over.
+    enum End {
+        /// All were answered, or their time was over.
+        case whole
+        /// Somebody has written to the descriptor; what was open was given up.
+        case interrupted
     }
 
     private final class Question {
@@ -50,21 +59,38 @@ public enum NameQuery {
     static func lookUp(
         _ names: [String], within limit: Duration = NameQuery.limit
     ) -> [String: NameAnswer] {
-        guard ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS else {
-            return [:]
+        var all: [String: NameAnswer] = [:]
+        _ = lookUp(names, within: limit, servers: nil, interruption: nil) { found in
+            all.merge(found) { $1 }
         }
+        return all
+    }
+
+    /// Looks all names up at once.
+    ///
+    /// - Parameters:
+    ///   - servers: as c-ares takes them (`192.0.2.1:53,...`); `nil`: the system's.
+    ///   - interruption: a descriptor that ends the wait once it is readable.
+    ///   - tell: is given what was found as it comes, so that no name waits for another.
+    static func lookUp(
+        _ names: [String], within limit: Duration = NameQuery.limit, servers: String?,
+        interruption: Int32?, tell: ([String: NameAnswer]) -> Void
+    ) -> End {
+        guard ares_library_init(ARES_LIB_INIT_ALL) == ARES_SUCCESS else { return .whole }
         defer { ares_library_cleanup() }
         var channel: ares_channel?
         guard unsafe ares_init(&channel) == ARES_SUCCESS,
             let channel = unsafe channel
-        else { return [:] }
+        else { return .whole }
         let answers = Answers()
         let questions = names.map { Question($0, answers) }
+        // Ends what is still open: its callbacks run then, while `questions` lives.
+        defer { withExtendedLifetime(questions) { unsafe ares_destroy(channel) } }
+        if let servers, unsafe ares_set_servers_ports_csv(channel, servers) != ARES_SUCCESS {
+            return .whole
+        }
         for question in questions { unsafe ask(question, channel) }
-        unsafe drive(channel, answers, within: limit)
-        // Ends what is still open: its callbacks run now, while `questions` lives.
-        unsafe ares_destroy(channel)
-        return withExtendedLifetime(questions) { answers.found }
+        return unsafe drive(channel, answers, within: limit, interruption: interruption, tell)
     }
 
     private static func ask(_ question: Question, _ channel: ares_channel) {
@@ -119,25 +145,39 @@ public enum NameQuery {
     /// Serves c-ares' sockets until every question is answered or the limit has come. `poll`, not `select`: the
     /// process may hold more descriptors than an `fd_set` has room for.
     private static func drive(
-        _ channel: ares_channel, _ answers: Answers, within limit: Duration
-    ) {
+        _ channel: ares_channel, _ answers: Answers, within limit: Duration, interruption: Int32?,
+        _ tell: ([String: NameAnswer]) -> Void
+    ) -> End {
         let deadline = MonotonicInstant.now() + limit
-        while answers.open > 0, MonotonicInstant.now() < deadline {
-            var sockets = [ares_socket_t](repeating: 0, count: Int(ARES_GETSOCK_MAXNUM))
+        while true {
+            if !answers.found.isEmpty {
+                tell(answers.found)
+                answers.found = [:]
+            }
+            guard answers.open > 0, MonotonicInstant.now() < deadline else { return .whole }
+            var descriptors = [ares_socket_t](repeating: 0, count: Int(ARES_GETSOCK_MAXNUM))
             let mask = unsafe UInt32(
-                bitPattern: ares_getsock(channel, &sockets, Int32(sockets.count)))
+                bitPattern: ares_getsock(channel, &descriptors, Int32(descriptors.count)))
             var watched: [pollfd] = []
-            for index in sockets.indices {
+            for index in descriptors.indices {
                 var events: Int32 = 0
                 if mask & (1 << UInt32(index)) != 0 { events |= POLLIN }
                 if mask & (1 << UInt32(index + Int(ARES_GETSOCK_MAXNUM))) != 0 { events |= POLLOUT }
                 if events != 0 {
-                    watched.append(pollfd(fd: sockets[index], events: Int16(events), revents: 0))
+                    watched.append(
+                        pollfd(fd: descriptors[index], events: Int16(events), revents: 0))
                 }
+            }
+            let sockets = watched.count
+            if let interruption {
+                watched.append(pollfd(fd: interruption, events: Int16(POLLIN), revents: 0))
             }
             let rest = (deadline - MonotonicInstant.now()).wholeNanoseconds / 1_000_000
             _ = unsafe poll(&watched, nfds_t(watched.count), Int32(clamping: min(rest, 100)))
-            for entry in watched {
+            if watched.dropFirst(sockets).contains(where: { $0.revents != 0 }) {
+                return .interrupted
+            }
+            for entry in watched.prefix(sockets) {
                 let readable = entry.revents & Int16(POLLIN | POLLERR | POLLHUP) != 0
                 let writable = entry.revents & Int16(POLLOUT) != 0
                 unsafe ares_process_fd(

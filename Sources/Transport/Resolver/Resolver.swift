@@ -14,21 +14,26 @@ public final class Resolver: Sendable {
 
     /// Starts the thread.
     ///
-    /// - Parameter publish: called on that thread whenever the addresses of names have changed.
-    public init(publish: @escaping @Sendable ([String: [IPAddress]]) -> Void) throws(SystemError) {
+    /// - Parameters:
+    ///   - servers: of the name service, as c-ares takes them (`192.0.2.1:53`); `nil`: the system's.
+    ///   - publish: called on that thread whenever the addresses of names have changed: of each as it is found, as another
+    ///     may take seconds.
+    public init(
+        servers: String? = nil, publish: @escaping @Sendable ([String: [IPAddress]]) -> Void
+    ) throws(SystemError) {
         orders = try Mailbox()
         let orders = self.orders
         let thread = try Thread(name: "gh-resolve") {
-            var watch = NameWatch()
+            var watch = NameWatch(servers: servers)
             watch.run(orders: orders.descriptor, publish: publish) {
-                var names: Set<String>?
+                var news = NameWatch.News.nothing
                 for order in orders.drain() {
                     switch order {
-                    case .watch(let wanted): names = wanted
+                    case .watch(let names): news = news.followed(by: names)
                     case .stop: return .stop
                     }
                 }
-                return names.map { .watch($0) } ?? .nothing
+                return news
             }
         }
         // A look-up may take seconds; the end of the program does not wait for it.
@@ -49,8 +54,17 @@ public final class Resolver: Sendable {
 private struct NameWatch {
     enum News {
         case nothing
-        case watch(Set<String>)
+        /// `throughout` are those that were wanted all the time: who has stopped to want one in between has forgotten what it
+        /// stands for, and is to be told again.
+        case watch(Set<String>, throughout: Set<String>)
         case stop
+
+        func followed(by names: Set<String>) -> News {
+            switch self {
+            case .nothing, .stop: .watch(names, throughout: names)
+            case .watch(_, let before): .watch(names, throughout: before.intersection(names))
+            }
+        }
     }
 
     private struct Entry {
@@ -59,7 +73,12 @@ private struct NameWatch {
     }
 
     private static let retryDelay: Duration = .seconds(5)
+    private let servers: String?
     private var entries: [String: Entry] = [:]
+
+    init(servers: String?) {
+        self.servers = servers
+    }
 
     mutating func run(
         orders: Int32, publish: ([String: [IPAddress]]) -> Void, news: () -> News
@@ -68,11 +87,10 @@ private struct NameWatch {
             wait(for: orders)
             switch news() {
             case .stop: return
-            case .watch(let names): keep(names)
+            case .watch(let names, let throughout): keep(names, throughout)
             case .nothing: break
             }
-            let changed = lookUpDue()
-            if !changed.isEmpty { publish(changed) }
+            lookUpDue(orders, publish)
         }
     }
 
@@ -80,36 +98,41 @@ private struct NameWatch {
         let now = MonotonicInstant.now()
         var milliseconds: Int32 = -1
         if let next = entries.values.map(\.lookAt).min() {
-            milliseconds = Int32(clamping: (next - now).wholeNanoseconds / 1_000_000 + 1)
+            // One that was interrupted is due since then.
+            milliseconds = Int32(clamping: max(0, (next - now).wholeNanoseconds / 1_000_000 + 1))
         }
         var descriptor = pollfd(fd: orders, events: Int16(POLLIN), revents: 0)
         _ = unsafe poll(&descriptor, 1, milliseconds)
     }
 
-    private mutating func keep(_ names: Set<String>) {
-        entries = entries.filter { names.contains($0.key) }
+    private mutating func keep(_ names: Set<String>, _ throughout: Set<String>) {
+        entries = entries.filter { throughout.contains($0.key) }
         for name in names where entries[name] == nil {
             entries[name] = Entry(lookAt: MonotonicInstant.now())
         }
     }
 
-    private mutating func lookUpDue() -> [String: [IPAddress]] {
+    /// Looks up what is due. New orders end it: what was open then is asked anew, among what they name.
+    private mutating func lookUpDue(_ orders: Int32, _ publish: ([String: [IPAddress]]) -> Void) {
         let now = MonotonicInstant.now()
         let due = entries.filter { $0.value.lookAt <= now }.map(\.key)
-        guard !due.isEmpty else { return [:] }
-        let found = NameQuery.lookUp(due)
-        var changed: [String: [IPAddress]] = [:]
-        for name in due {
-            guard var entry = entries[name] else { continue }
-            if let answer = found[name], !answer.addresses.isEmpty {
-                entry.lookAt = MonotonicInstant.now() + answer.lifetime
-                if answer.addresses != entry.addresses { changed[name] = answer.addresses }
-                entry.addresses = answer.addresses
-            } else {
-                entry.lookAt = MonotonicInstant.now() + NameWatch.retryDelay
+        guard !due.isEmpty else { return }
+        var entries = self.entries
+        var open = Set(due)
+        let end = NameQuery.lookUp(due, servers: servers, interruption: orders) { found in
+            var changed: [String: [IPAddress]] = [:]
+            for (name, answer) in found where !answer.addresses.isEmpty {
+                open.remove(name)
+                if answer.addresses != entries[name]?.addresses { changed[name] = answer.addresses }
+                entries[name] = Entry(
+                    addresses: answer.addresses, lookAt: MonotonicInstant.now() + answer.lifetime)
             }
-            entries[name] = entry
+            if !changed.isEmpty { publish(changed) }
         }
-        return changed
+        if case .whole = end {
+            let retryAt = MonotonicInstant.now() + NameWatch.retryDelay
+            for name in open { entries[name]?.lookAt = retryAt }
+        }
+        self.entries = entries
     }
 }
