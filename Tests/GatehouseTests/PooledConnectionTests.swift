@@ -133,6 +133,38 @@ struct PooledConnectionTests {
         #expect(try client.readReply().text == "two")
     }
 
+    /// Nor where more connections have something to say than one turn of the loop is told of, and what the server has said
+    /// unasked comes behind them all.
+    @Test func whatCameUnaskedIsNobodysAnswerBehindAThousandOthers() throws {
+        let upstream = try ManualServer()
+        let gateway = try Self.gateway(upstream.port)
+        let client = try gateway.connect()
+        let others = try (0..<1100).map { _ in try gateway.connect() }
+        // Who comes last is answered when all before have been accepted.
+        let last = try gateway.connect()
+        for (number, one) in [last, client].enumerated() {
+            try one.send(Self.request("GET", "/warm/\(number)"))
+        }
+        let kept = try (0..<2).map { _ in try upstream.accept() }
+        for server in kept {
+            _ = try server.read(through: "\r\n\r\n")
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        }
+        for one in [last, client] { #expect(try one.readReply().text == "ok") }
+        gateway.process.signal(SIGSTOP)
+        try gateway.waitUntilStopped()
+        try client.send(Self.request("GET", "/two"))
+        for other in others { try other.send("GET /o HT") }
+        for server in kept {
+            try server.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+        }
+        gateway.process.signal(SIGCONT)
+        let server = try upstream.accept()
+        #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /two "))
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+        #expect(try client.readReply().text == "two")
+    }
+
     /// What reads answers goes from connection to connection: nothing of one that was left halfway is seen in the next.
     @Test(arguments: [
         "HTTP/1.1 200 OK\r\nX-Half: wa",

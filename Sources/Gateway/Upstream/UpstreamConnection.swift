@@ -98,6 +98,9 @@ final class UpstreamConnection: EventHandler, UpstreamStream, TurnWriter {
     }
 
     func writePutOff(_ bytes: Span<UInt8>) {
+        // What has come on a kept connection since its last answer is none to this request. Mostly the turn has read it; of more
+        // connections than a turn is told of it has not, and then each is looked at.
+        if isReused, worker.loop.isBacklogged, socket.isReadable { return fail(.requestUnsent) }
         putOff = nil
         send(bytes)
     }

@@ -44,12 +44,16 @@ public final class EventLoop {
         return time
     }
     private var cachedWall: WallTime?
+    /// As many events as one turn takes.
+    private static let batch = 1024
+    /// More descriptors may be ready than this turn was told of.
+    public private(set) var isBacklogged = false
 
     public init() throws(SystemError) {
         let now = MonotonicInstant.now()
         turnBegan = now
         timers = RegistrationTable(now: now)
-        poller = try Poller(batch: 512)
+        poller = try Poller(batch: EventLoop.batch)
     }
 
     /// Registers a descriptor; the loop keeps the handler alive until `unregister`.
@@ -109,6 +113,7 @@ public final class EventLoop {
         while !isStopped {
             let count = poller.wait(milliseconds: timeout(wake))
             turnBegan = MonotonicInstant.now()
+            isBacklogged = count >= EventLoop.batch
             cachedWall = nil
             for index in 0..<count {
                 let (token, readiness) = poller.event(index)
