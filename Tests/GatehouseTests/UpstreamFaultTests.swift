@@ -137,6 +137,28 @@ struct UpstreamFaultTests {
         try Self.check(reply, 502, "upstream_connect", on: gateway)
     }
 
+    /// All at once, so that the turn, which is one for all requests, comes to the two that are down for many of the second
+    /// attempts: each is made elsewhere, and the third must be the one that is left.
+    @Test func aFurtherAttemptIsMadeWhereNoneWasMade() throws {
+        let upstream = try ScriptedUpstream { _ in [.respond(body: "ok")] }
+        let (one, two) = (try freePort(), try freePort())
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app {
+                    server 127.0.0.1:\(one); server 127.0.0.1:\(two); server 127.0.0.1:\(upstream.port);
+                    retries 2;
+                }
+                route / { upstream app; authenticate none; }
+                """))
+        let clients = try (0..<90).map { _ in try gateway.connect() }
+        gateway.process.signal(SIGSTOP)
+        try gateway.waitUntilStopped()
+        for client in clients { try client.send("GET / HTTP/1.1\r\n\(hostLine)\r\n") }
+        gateway.process.signal(SIGCONT)
+        for client in clients { #expect(try client.readReply().status == 200) }
+    }
+
     @Test func aConnectionThatNeverComesAboutIs504() throws {
         // The kernel answers for nobody any more once a connection waits in a queue of none.
         let server = try ManualServer(backlog: 0)

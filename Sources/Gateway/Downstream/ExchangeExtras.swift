@@ -3,8 +3,8 @@ import Primitives
 import Store
 import Telemetry
 
-/// What an exchange knows of its request where that is signed by OAuth 1.0, asks for a token, or lasts as long as its
-/// credential: most do nothing of it. An object of its own, made when the first of it is found out: what every request passes
+/// What an exchange knows of its request where that is signed by OAuth 1.0, asks for a token, lasts as long as its credential or
+/// meets a server that is down: most do nothing of it. An object of its own, made when the first of it is found out: what every request passes
 /// is the smaller by it, and of many that are under way at once more fits the processor's cache.
 final class ExchangeExtras {
     var oauth1Claim: OAuth1Claim?
@@ -19,6 +19,8 @@ final class ExchangeExtras {
     var credentialEnd: (at: MonotonicInstant, reason: Reason)?
     /// Where the answer of a call that may end so stands.
     var callMessages: GRPCMessages?
+    /// Labels of the servers that could not be reached for this request.
+    var unreached: [[UInt8]] = []
 }
 
 extension Exchange {
@@ -63,6 +65,11 @@ extension Exchange {
     var credentialEnd: (at: MonotonicInstant, reason: Reason)? {
         get { extras?.credentialEnd }
         set { needed.credentialEnd = newValue }
+    }
+
+    /// A further attempt is made elsewhere, where there is another server.
+    func leaveOut(_ server: [UInt8]) {
+        needed.unreached.append(server)
     }
 
     var callMessages: GRPCMessages? {

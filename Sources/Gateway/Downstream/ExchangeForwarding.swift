@@ -62,7 +62,7 @@ extension Exchange {
     private func connect(_ route: CompiledRoute, isFresh: Bool) {
         let group = upstreams[route.upstreamIndex]
         do throws(UpstreamError) {
-            let server = try group.nextServer()
+            let server = try group.nextServer(besides: extras?.unreached ?? [])
             record.upstream = server.label
             // A body that is yet to be streamed can be sent only once, whatever the method.
             let mayRepeat = isRepeatable && body.isFinished
@@ -270,6 +270,7 @@ extension Exchange {
         if stage == .forwarding, let route = permit?.route,
             mayTryAgain(route, after: error, on: failed)
         {
+            if error.isOfConnecting { leaveOut(record.upstream) }
             connect(route, isFresh: error != .requestUnprocessed && error != .requestUnsent)
             // The body may wait for a server that could not take it: this one may.
             if stage == .forwarding { upstreamIsWritable() }

@@ -19,6 +19,16 @@ enum UpstreamError: Error, Equatable {
     /// The answer's head or body was cut.
     case responseIncomplete
 
+    /// The server could not be reached: there was no connection that it took the request by.
+    var isOfConnecting: Bool {
+        switch self {
+        case .connectionRefused, .connectionTimeout, .tlsFailed: true
+        case .destinationNotFound, .requestUnprocessed, .requestUnsent, .connectionTerminated,
+            .responseTimeout, .responseInvalid, .responseIncomplete:
+            false
+        }
+    }
+
     var reason: Reason {
         switch self {
         case .destinationNotFound: .noHealthyUpstream

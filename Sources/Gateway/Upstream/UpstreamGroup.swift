@@ -90,10 +90,15 @@ final class UpstreamGroup {
     }
 
     /// The next server in turn.
-    func nextServer() throws(UpstreamError) -> UpstreamServer {
+    ///
+    /// - Parameter tried: labels of those that could not be reached, to be left out while there is another. The turn is one for
+    ///   all requests: by it alone a second attempt could come to the same server.
+    func nextServer(besides tried: [[UInt8]] = []) throws(UpstreamError) -> UpstreamServer {
         guard !servers.isEmpty else { throw .destinationNotFound }
         turn = (turn + 1) % servers.count
-        return servers[turn]
+        guard !tried.isEmpty else { return servers[turn] }
+        let inTurn = servers[turn...] + servers[..<turn]
+        return inTurn.first { !tried.contains($0.label) } ?? servers[turn]
     }
 
     /// Begins an exchange on a connection to the server: a kept or shared one, or a new one.
