@@ -4,8 +4,8 @@ import Store
 import Telemetry
 
 /// What an exchange knows of its request where that is signed by OAuth 1.0, asks for a token, lasts as long as its credential or
-/// meets a server that is down: most do nothing of it. An object of its own, made when the first of it is found out: what every request passes
-/// is the smaller by it, and of many that are under way at once more fits the processor's cache.
+/// meets a server that is down: most do nothing of it. An object of its own, made when the first of it is found out: what every
+/// request passes is the smaller by it, and of many that are under way at once more fits the processor's cache.
 final class ExchangeExtras {
     var oauth1Claim: OAuth1Claim?
     /// The token that an OAuth 1.0 request was signed with, once it is known; and whether the store was asked for it.
@@ -67,13 +67,13 @@ extension Exchange {
         set { needed.credentialEnd = newValue }
     }
 
-    /// A further attempt is made elsewhere, where there is another server.
-    func leaveOut(_ server: [UInt8]) {
-        needed.unreached.append(server)
-    }
-
     var callMessages: GRPCMessages? {
         get { extras?.callMessages }
         set { needed.callMessages = newValue }
+    }
+
+    /// A further attempt is made elsewhere, where there is another server.
+    func leaveOut(_ server: [UInt8]) {
+        needed.unreached.append(server)
     }
 }
