@@ -106,6 +106,16 @@ struct PooledConnectionTests {
         gateway.process.signal(SIGCONT)
     }
 
+    /// The client's request for `/two` comes on a new connection, and what is said there is its answer.
+    private static func expectAnswerElsewhere(
+        _ upstream: ManualServer, _ client: TCPClient
+    ) throws {
+        let server = try upstream.accept()
+        #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /two "))
+        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
+        #expect(try client.readReply().text == "two")
+    }
+
     /// What a server sends unasked lies behind the client's request here, in the same turn; a request that is too large to
     /// wait for the turn's end must not take it for its answer.
     @Test(arguments: [10, 9_000])
@@ -127,10 +137,7 @@ struct PooledConnectionTests {
         try client.send(get("/two"))
         try kept.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
         gateway.process.signal(SIGCONT)
-        let server = try upstream.accept()
-        #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /two "))
-        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
-        #expect(try client.readReply().text == "two")
+        try Self.expectAnswerElsewhere(upstream, client)
     }
 
     /// Nor where more connections have something to say than one turn of the loop is told of, and what the server has said
@@ -159,10 +166,7 @@ struct PooledConnectionTests {
             try server.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
         }
         gateway.process.signal(SIGCONT)
-        let server = try upstream.accept()
-        #expect(text(try server.read(through: "\r\n\r\n")).hasPrefix("GET /two "))
-        try server.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo")
-        #expect(try client.readReply().text == "two")
+        try Self.expectAnswerElsewhere(upstream, client)
     }
 
     /// What reads answers goes from connection to connection: nothing of one that was left halfway is seen in the next.
