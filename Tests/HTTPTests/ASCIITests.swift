@@ -3,18 +3,18 @@ import Testing
 @testable import HTTP
 
 struct ASCIITests {
-    /// Each byte at each place of two words and a rest, alone and with others of every kind behind it.
+    /// Each byte at each place of two steps and a rest, alone and with others of every kind behind it.
     @Test func theFirstControlIsFound() {
         for byte in UInt8.min...UInt8.max {
             let isControl = byte < 0x20 || byte == 0x7F
-            for place in 0..<19 {
+            for place in 0..<35 {
                 let fillers: [UInt8] = [0x20, 0x7E, 0xFF]
-                var text = [UInt8](repeating: fillers[place % 3], count: 19)
+                var text = [UInt8](repeating: fillers[place % 3], count: 35)
                 text[place] = byte
-                #expect(ASCII.firstControl(text.span, from: 0) == (isControl ? place : 19))
-                for behind: UInt8 in [0x00, 0x1F, 0x7F, 0x80, 0xFF] {
-                    for index in place + 1..<19 { text[index] = behind }
-                    let next = behind < 0x20 || behind == 0x7F ? min(place + 1, 19) : 19
+                #expect(ASCII.firstControl(text.span, from: 0) == (isControl ? place : 35))
+                for behind: UInt8 in [0x00, 0x7F, 0x80] {
+                    for index in place + 1..<35 { text[index] = behind }
+                    let next = behind < 0x20 || behind == 0x7F ? min(place + 1, 35) : 35
                     #expect(
                         ASCII.firstControl(text.span, from: 0) == (isControl ? place : next),
                         "\(byte) at \(place) before \(behind)")

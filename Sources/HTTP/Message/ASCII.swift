@@ -54,27 +54,35 @@ public enum ASCII {
         return index
     }
 
-    /// The first control byte (below 0x20, or 0x7F) from `start`, or `count`; eight bytes a step.
+    /// The first control byte (below 0x20, or 0x7F) from `start`, or `count`; sixteen bytes a step.
     static func firstControl(_ bytes: Span<UInt8>, from start: Int) -> Int {
-        let ones: UInt64 = 0x0101_0101_0101_0101
         let raw = unsafe bytes.bytes
-        let last = bytes.count - 8
+        let last = bytes.count - 16
         var index = start
         while index <= last {
             // The loop's condition is the bound; any bit pattern is an integer.
-            let word = unsafe UInt64(
-                littleEndian: raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self))
-            let deleted = word ^ (ones &* 0x7F)
-            // A byte with its top bit set is none. Borrows reach only bytes behind the first that is found.
-            let found = ((word &- ones &* 0x20) | (deleted &- ones)) & ~word & (ones &* 0x80)
-            if found != 0 { return index + found.trailingZeroBitCount >> 3 }
-            index &+= 8
+            let step = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: Bytes.self)
+            let (low, high) = bits(
+                (step .< Bytes(repeating: 0x20)) .| (step .== Bytes(repeating: 0x7F)))
+            if low != 0 { return index &+ low.trailingZeroBitCount >> 3 }
+            if high != 0 { return index &+ 8 &+ high.trailingZeroBitCount >> 3 }
+            index &+= 16
         }
         while index < bytes.count {
             if bytes[index] < 0x20 || bytes[index] == 0x7F { return index }
             index += 1
         }
         return index
+    }
+
+    private typealias Bytes = SIMD16<UInt8>
+
+    /// All bits of a byte are set where the mask holds: the first eight, the other eight. What `SIMDMask` has for this looks at
+    /// one byte after the other.
+    @inline(__always)
+    private static func bits(_ mask: SIMDMask<SIMD16<Int8>>) -> (UInt64, UInt64) {
+        let words = unsafe unsafeBitCast(mask, to: SIMD2<UInt64>.self)
+        return (UInt64(littleEndian: words[0]), UInt64(littleEndian: words[1]))
     }
 }
 
@@ -113,18 +121,23 @@ extension ASCII {
         return (letters | digits | hyphen) & ~word
     }
 
-    private typealias Bytes = SIMD16<UInt8>
-
     /// The first byte from `start` that is none of `A-Z a-z 0-9 - . _ ~ + /`, of which token68 is made before its
     /// padding (RFC 9110 section 11.2), or `count`; sixteen bytes a step.
     public static func firstOutsideToken68(_ bytes: Span<UInt8>, from start: Int) -> Int {
         let raw = unsafe bytes.bytes
+        let last = bytes.count - 16
         var index = start
-        while index + 16 <= bytes.count {
+        while index <= last {
             // The loop's condition is the bound; any bit pattern is an integer.
             let step = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: Bytes.self)
             guard isToken68(step) else { break }
-            index += 16
+            index &+= 16
+        }
+        // Where fewer are left the last sixteen, of which some were looked at, are as good a step.
+        if index > last, last >= start,
+            isToken68(unsafe raw.unsafeLoadUnaligned(fromByteOffset: last, as: Bytes.self))
+        {
+            return bytes.count
         }
         while index < bytes.count, isToken68(Bytes(repeating: bytes[index])) { index += 1 }
         return index
@@ -141,9 +154,8 @@ extension ASCII {
             (letter .< Bytes(repeating: 26)) .| (digit .< Bytes(repeating: 13))
             .| (bytes .== Bytes(repeating: 0x2B)) .| (bytes .== Bytes(repeating: 0x5F))
             .| (bytes .== Bytes(repeating: 0x7E))
-        // All bits of a byte are set where it fits.
-        let words = unsafe unsafeBitCast(fits, to: SIMD2<UInt64>.self)
-        return words[0] & words[1] == .max
+        let (low, high) = bits(fits)
+        return low & high == .max
     }
 }
 
