@@ -240,7 +240,7 @@ enum AuthorityEndpoints {
         case .es256, .edDSA:
             answerWithToken(exchange, try? JWTSigner.sign(claims: grant.claims, with: key))
         default:
-            let ticket = exchange.worker.suspend(exchange)
+            let ticket = exchange.worker.waiting.add(exchange)
             exchange.stage = .suspended(ticket)
             let shared = exchange.worker.shared
             let index = exchange.worker.index

@@ -52,7 +52,7 @@ final class Exchange {
         didSet {
             // Whichever way the wait ends, its ticket dies with it: an exchange is used again, and an answer that comes
             // late must not reach the next request.
-            if case .suspended(let ticket) = oldValue { worker.forget(ticket) }
+            if case .suspended(let ticket) = oldValue { _ = worker.waiting.take(ticket) }
         }
     }
     var purpose = Purpose.authentication

@@ -12,7 +12,7 @@ extension Exchange {
         settling: @escaping @Sendable (Result<Value, StoreError>) -> Void = { _ in },
         then next: @escaping (Exchange, Result<Value, StoreError>) -> Void
     ) {
-        let ticket = worker.suspend(self)
+        let ticket = worker.waiting.add(self)
         stage = .suspended(ticket)
         whenAnswered = { exchange, answer in
             guard let result = answer as? Result<Value, StoreError> else {

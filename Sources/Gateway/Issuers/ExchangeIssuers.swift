@@ -43,7 +43,8 @@ extension Exchange {
         case .none where known != nil: return refuseBearer(error)
         case .none, .unavailable: return refuseUnasked()
         }
-        guard issuers.isUsable, let ticket = worker.suspend(self, for: .keys(issuer.keySet)) else {
+        guard issuers.isUsable, let ticket = worker.waiting.add(self, for: .keys(issuer.keySet))
+        else {
             return refuseUnasked()
         }
         stage = .suspended(ticket)
@@ -64,7 +65,7 @@ extension Exchange {
             if known.isRefreshDue { ask(about: token, digest, nil) }
             return introspected(known.outcome)
         }
-        guard issuers.isUsable, let ticket = worker.suspend(self, for: .introspection) else {
+        guard issuers.isUsable, let ticket = worker.waiting.add(self, for: .introspection) else {
             return refuseUnasked()
         }
         stage = .suspended(ticket)

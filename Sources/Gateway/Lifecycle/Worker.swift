@@ -6,38 +6,6 @@ import Store
 import Telemetry
 import Transport
 
-/// What other threads tell a worker.
-enum WorkerMessage: Sendable {
-    /// A connection that the accepting worker placed here, and where it is counted.
-    case connection(descriptor: Int32, listener: Int, load: ListenerLoad, peer: IPAddress?)
-    /// A new configuration, or new clients and keys: requests that begin from now on use it.
-    case configure(GatewaySnapshot)
-    case addresses([String: [IPAddress]])
-    /// Tokens count no more, whichever gateway was told so.
-    case revoked([Revocation])
-    /// Keys of outside issuers that came or changed.
-    case keys(FetchedKeys)
-    /// An answer to something that was asked off the loop.
-    case resume(ticket: UInt64, Resumption)
-    /// Answer by counting `pulse`, which the watchdog reads.
-    case ping
-    case drain
-    /// Say in the log what the token cache did.
-    case tellCounts
-    case stop
-}
-
-/// What an exchange that waited is told.
-enum Resumption: Sendable {
-    /// What the store said: a `Result` of what was asked.
-    case storeAnswered(any Sendable)
-    /// The token is signed; `nil` when signing failed.
-    case tokenSigned([UInt8]?)
-    /// A fetch of an issuer's keys has ended; what it brought is here already.
-    case keysFetched(KeyFetchEnd)
-    case introspected(IntrospectionOutcome)
-}
-
 /// One event loop with everything it owns: connections, upstream pools, caches, log buffer. One thread; nothing of it
 /// is touched by another.
 final class Worker {
@@ -70,10 +38,7 @@ final class Worker {
     private(set) var authenticator: Authenticator
     private(set) var revocations = RevocationList()
     var storedTokens = StoredTokenCache()
-    /// Of confs that count no more.
-    private var retiredCaches: [TokenCache] = []
-    /// What those caches had been asked.
-    private var earlierCounts = TokenCache.Counters()
+    private var retiredCaches = RetiredCaches()
     /// The limits of the request that is being judged.
     var rateStep = RateStep()
     private(set) var upstreams: [UpstreamGroup] = []
@@ -88,10 +53,9 @@ final class Worker {
     private var spareReaders: [AnswerReader] = []
     /// Streams that end when their credential is withdrawn.
     private var watched: [ObjectIdentifier: Exchange] = [:]
-    private var waiting: [UInt64: (exchange: Exchange, for: WaitCounts.Cause?)] = [:]
-    private var waitCounts = WaitCounts()
+    /// Exchanges that something off the loop is to answer.
+    var waiting = WaitingExchanges()
     private var fetchedKeys: FetchedKeys = [:]
-    private var lastTicket: UInt64 = 0
     private var unflushed: [any TurnFlushing] = []
     /// What leaves at the end of this turn.
     private let turnWrites = TurnWrites()
@@ -182,9 +146,7 @@ final class Worker {
             cacheSweptAt = loop.now
         }
         let logDue = flushLog()
-        guard let retired = retiredCaches.last else { return logDue }
-        if !retired.discardSome() { retiredCaches.removeLast() }
-        return loop.now
+        return retiredCaches.discardSome() ? loop.now : logDue
     }
 
     /// Hands the log's lines over at most every 100 ms; returns when it wants to be called again.
@@ -219,9 +181,7 @@ final class Worker {
             storedTokens.remove(revocations)
             judgeWatched()
         case .resume(let ticket, let resumption):
-            let exchange = waiting[ticket]?.exchange
-            forget(ticket)
-            exchange?.resume(ticket, with: resumption)
+            waiting.take(ticket)?.resume(ticket, with: resumption)
         case .ping:
             shared.pulse(index)
         case .drain:
@@ -243,7 +203,7 @@ final class Worker {
         do {
             let newer = try Authenticator(snapshot: snapshot, shared: shared)
             newer.use(fetchedKeys)
-            retireCache()
+            if let cache = authenticator.cache { retiredCaches.add(cache) }
             authenticator = newer
         } catch {
             // The old one trusts issuers that may be gone: without a new one no request may pass. The process ends, and
@@ -262,13 +222,6 @@ final class Worker {
         configureUpstreams()
         configureListeners()
         judgeWatched()
-    }
-
-    /// A cache that is replaced gives its memory back a little in each turn: never one long pause.
-    private func retireCache() {
-        guard let cache = authenticator.cache else { return }
-        earlierCounts = earlierCounts + cache.counters
-        retiredCaches.append(cache)
     }
 
     /// Groups that did not change keep their connections.
@@ -438,30 +391,6 @@ final class Worker {
         for exchange in Array(watched.values) { exchange.judgeCredentialAnew() }
     }
 
-    /// Puts an exchange aside until something off the loop answers.
-    ///
-    /// - Returns: the ticket that the answer must carry.
-    func suspend(_ exchange: Exchange) -> UInt64 {
-        lastTicket += 1
-        waiting[lastTicket] = (exchange, nil)
-        return lastTicket
-    }
-
-    /// Puts an exchange aside until there is what its token is judged by.
-    ///
-    /// - Returns: the ticket that the answer must carry; `nil` when too many wait for the same.
-    func suspend(_ exchange: Exchange, for cause: WaitCounts.Cause) -> UInt64? {
-        guard waitCounts.begin(cause) else { return nil }
-        lastTicket += 1
-        waiting[lastTicket] = (exchange, cause)
-        return lastTicket
-    }
-
-    func forget(_ ticket: UInt64) {
-        guard let (_, cause) = waiting.removeValue(forKey: ticket), let cause else { return }
-        waitCounts.end(cause)
-    }
-
     /// Shows what stands in `scratch`, which is put to no other use meanwhile.
     func withScratch(_ body: (Span<UInt8>) -> Void) {
         var bytes: [UInt8] = []
@@ -502,7 +431,8 @@ final class Worker {
     private func tellCounts() {
         let counts = authenticator.cache.map { cache in
             TokenCounts(
-                asked: earlierCounts + cache.counters, tokens: cache.count, bytes: cache.byteCount)
+                asked: retiredCaches.counters + cache.counters, tokens: cache.count,
+                bytes: cache.byteCount)
         }
         counts?.tell("\(index)", shared.errors)
         shared.tokenCounts.add(counts, of: index)?.tell("all", shared.errors)
@@ -541,21 +471,4 @@ final class Worker {
 /// A connection that writes at the end of a turn what it has collected.
 protocol TurnFlushing: AnyObject {
     func flush()
-}
-
-/// Hands a worker its mail.
-private final class MailReceiver: EventHandler {
-    private let worker: Worker
-    private let mailbox: Mailbox<WorkerMessage>
-
-    init(worker: Worker, mailbox: Mailbox<WorkerMessage>) {
-        self.worker = worker
-        self.mailbox = mailbox
-    }
-
-    func ready(_ readiness: Readiness) {
-        for message in mailbox.drain() { worker.receive(message) }
-    }
-
-    func deadlineReached() {}
 }
