@@ -70,11 +70,11 @@ private func check(_ token: [UInt8]) {
         Array(again.joined(separator: ".").utf8) == token, "a second spelling was accepted")
     precondition(again.count == 3 && accepted.claimsText == Base64.decode(again[1], .url))
     // What becomes a header value never breaks out of it.
-    var written: [UInt8] = []
-    for text in [accepted.clientID] + accepted.scopes + (accepted.subject.map { [$0] } ?? []) {
-        written.removeAll()
-        HeaderText.append(text, to: &written)
-        precondition(!written.isEmpty && written.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+    for text in [accepted.clientID] + (accepted.subject.map { [$0] } ?? []) {
+        precondition(HeaderText.isAcceptable(text))
+    }
+    for scope in accepted.scopes {
+        precondition(!scope.isEmpty && scope.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F })
     }
     precondition((try? accepted.holds(at: now)) != nil)
 }

@@ -35,33 +35,42 @@ public final class Principal: Sendable {
     /// Fields of more make their buffer grow.
     private static let usualFieldBytes = 256
 
-    private init(_ schemes: CredentialSet, _ registered: Registered) {
+    private init(_ schemes: CredentialSet, _ source: Source) {
         self.schemes = schemes
-        source = .registered(registered)
-        identityFields = Principal.fields(
-            schemes.withoutToken, client: registered.clientID, subject: registered.clientID,
-            scopes: registered.scopes, issuer: "")
-    }
-
-    private init(_ schemes: CredentialSet, _ token: VerifiedToken) {
-        self.schemes = schemes
-        source = .token(token)
-        identityFields = Principal.fields(
-            token.scheme, client: token.clientID, subject: token.subject ?? "",
-            scopes: token.scopes, issuer: token.issuer)
-    }
-
-    private static func fields(
-        _ scheme: String, client: String, subject: String, scopes: [String], issuer: String
-    ) -> [UInt8] {
+        self.source = source
         var fields: [UInt8] = []
-        fields.reserveCapacity(usualFieldBytes)
-        IdentityFields.append("X-Auth-Scheme: ", value: scheme, to: &fields)
-        IdentityFields.append("X-Auth-Client: ", value: client, to: &fields)
-        IdentityFields.append("X-Auth-Subject: ", value: subject, to: &fields)
-        IdentityFields.append("X-Auth-Scopes: ", list: scopes, to: &fields)
-        IdentityFields.append("X-Auth-Issuer: ", value: issuer, to: &fields)
-        return fields
+        fields.reserveCapacity(Principal.usualFieldBytes)
+        switch source {
+        case .token(let token): Principal.append(token, token.claims, to: &fields)
+        case .registered(let client): Principal.append(client, schemes, to: &fields)
+        }
+        identityFields = fields
+    }
+
+    private static func append(
+        _ token: VerifiedToken, _ claims: borrowing TokenClaims, to fields: inout [UInt8]
+    ) {
+        IdentityFields.append("X-Auth-Scheme: ", value: token.scheme, to: &fields)
+        IdentityFields.append("X-Auth-Client: ", value: claims.clientText, to: &fields)
+        IdentityFields.append("X-Auth-Subject: ", value: claims.subjectText, to: &fields)
+        var list = IdentityFields.List("X-Auth-Scopes: ")
+        claims.forEachScope { scope in
+            list.append(scope, to: &fields)
+            return true
+        }
+        list.end(&fields)
+        IdentityFields.append("X-Auth-Issuer: ", value: token.issuer, to: &fields)
+    }
+
+    private static func append(
+        _ client: Registered, _ schemes: CredentialSet, to fields: inout [UInt8]
+    ) {
+        IdentityFields.append("X-Auth-Scheme: ", value: schemes.withoutToken, to: &fields)
+        IdentityFields.append("X-Auth-Client: ", value: client.clientID, to: &fields)
+        IdentityFields.append("X-Auth-Subject: ", value: client.clientID, to: &fields)
+        var list = IdentityFields.List("X-Auth-Scopes: ")
+        for scope in client.scopes { list.append(scope.utf8Span.span, to: &fields) }
+        list.end(&fields)
     }
 
     /// `nil` for OAuth 1.0 and for a certificate.
@@ -112,7 +121,36 @@ public final class Principal: Sendable {
     }
 
     /// Compared as bytes: `String` would take two spellings of the same Unicode text for equal.
-    var clientBytes: [UInt8] { Array(clientID.utf8) }
+    var clientBytes: [UInt8] {
+        var bytes: [UInt8] = []
+        appendClient(to: &bytes)
+        return bytes
+    }
+
+    func appendClient(to output: inout [UInt8]) {
+        switch source {
+        case .token(let token): token.claims.appendClient(to: &output)
+        case .registered(let client): output.append(client.clientID.utf8Span.span)
+        }
+    }
+
+    func appendSubject(to output: inout [UInt8]) {
+        switch source {
+        case .token(let token): token.claims.appendSubject(to: &output)
+        case .registered(let client): output.append(client.clientID.utf8Span.span)
+        }
+    }
+
+    /// Appends the scopes with a space between them.
+    func appendScopes(to output: inout [UInt8]) {
+        var isFirst = true
+        forEachScope { scope in
+            if !isFirst { output.append(0x20) }
+            isFirst = false
+            output.append(scope)
+            return true
+        }
+    }
 
     /// The block of the conf that vouches for the client; `nil`: it is one of ours, by our own authority's token, its
     /// signature or its certificate.
@@ -127,34 +165,50 @@ public final class Principal: Sendable {
     }
 
     /// Whether the scope was granted, byte for byte.
-    func holds(scope: [UInt8]) -> Bool { Principal.names(scope, in: scopes) }
+    func holds(scope: [UInt8]) -> Bool { !forEachScope { !$0.equals(scope.span) } }
 
     /// Whether what was proven is meant for the audience, byte for byte.
-    func isMeant(for audience: [UInt8]) -> Bool { Principal.names(audience, in: audiences) }
+    func isMeant(for audience: [UInt8]) -> Bool {
+        switch source {
+        case .token(let token): !token.claims.forEachAudience { !$0.equals(audience.span) }
+        case .registered(let client):
+            client.audiences.contains { $0.utf8Span.span.equals(audience.span) }
+        }
+    }
 
-    private static func names(_ name: [UInt8], in list: [String]) -> Bool {
-        for text in list where text.utf8Span.span.equals(name.span) { return true }
-        return false
+    /// Calls `body` for each scope, until it returns false.
+    ///
+    /// - Returns: false if `body` did.
+    @discardableResult
+    private func forEachScope(_ body: (Span<UInt8>) -> Bool) -> Bool {
+        switch source {
+        case .token(let token): return token.claims.forEachScope(body)
+        case .registered(let client):
+            for scope in client.scopes where !body(scope.utf8Span.span) { return false }
+            return true
+        }
     }
 
     /// Whoever a token that was verified speaks for.
-    public static func bearer(_ token: VerifiedToken) -> Principal { Principal(.bearer, token) }
+    public static func bearer(_ token: VerifiedToken) -> Principal {
+        Principal(.bearer, .token(token))
+    }
 
     /// A client whose OAuth 1.0 signature was verified and whose nonce was new, with what is registered for
     /// it.
     public static func oauth1(
         clientID: String, scopes: [String], audiences: [String]
     ) -> Principal {
-        Principal(
-            .oauth1, Registered(clientID: clientID, scopes: scopes, audiences: audiences))
+        let client = Registered(clientID: clientID, scopes: scopes, audiences: audiences)
+        return Principal(.oauth1, .registered(client))
     }
 
     /// A client that is known by the certificate on its connection, with what is registered for it.
     public static func certificate(
         clientID: String, scopes: [String], audiences: [String]
     ) -> Principal {
-        Principal(
-            .certificate, Registered(clientID: clientID, scopes: scopes, audiences: audiences))
+        let client = Registered(clientID: clientID, scopes: scopes, audiences: audiences)
+        return Principal(.certificate, .registered(client))
     }
 
     /// Both credentials of one request, for `authenticate all`; the token says what may be done.
@@ -163,7 +217,7 @@ public final class Principal: Sendable {
     ///   else, whatever its name.
     public static func bearerAndOAuth1(_ token: VerifiedToken, clientID: String) -> Principal? {
         guard token.isFromOwnAuthority, token.clientID.hasBytes(of: clientID) else { return nil }
-        return Principal([.bearer, .oauth1], token)
+        return Principal([.bearer, .oauth1], .token(token))
     }
 
     /// The same, proven by the certificate on its connection too, for `authenticate all`.
@@ -173,11 +227,7 @@ public final class Principal: Sendable {
     ///   clients.
     public func withCertificate(ofClient clientID: String) -> Principal? {
         guard outsideIssuer == nil, self.clientID.hasBytes(of: clientID) else { return nil }
-        let schemes = schemes.union(.certificate)
-        return switch source {
-        case .token(let token): Principal(schemes, token)
-        case .registered(let client): Principal(schemes, client)
-        }
+        return Principal(schemes.union(.certificate), source)
     }
 }
 
@@ -191,64 +241,7 @@ extension VerifiedToken {
     fileprivate var scheme: String { keyThumbprint == nil ? "bearer" : "dpop" }
 }
 
-/// Writes values that come from tokens and registrations as field values.
-///
-/// Visible ASCII stays; `%`, controls, DEL and whatever is not ASCII is percent-encoded byte by byte, so that
-/// no value can end its line and no two values look alike. For what `HeaderText` accepts of a token this is
-/// how `HeaderText` writes it; here nothing is refused, since names from the conf and the store come too.
-enum IdentityFields {
-    /// Appends the line of a field, unless its value is empty. A space inside the value stays; at its ends,
-    /// where it would be trimmed, it is encoded.
-    static func append(_ name: StaticString, value: String, to output: inout [UInt8]) {
-        let bytes = value.utf8Span.span
-        guard bytes.count > 0 else { return }
-        output.append(name)
-        if !appendPlain(bytes, to: &output) {
-            for index in 0..<bytes.count {
-                let isInside = index > 0 && index < bytes.count - 1
-                append(bytes[index], keepingSpace: isInside, to: &output)
-            }
-        }
-        output.append("\r\n")
-    }
-
-    /// Appends the line of a field whose values are separated by spaces, unless there is none. A space inside
-    /// one of them, which would make two of it, is encoded.
-    static func append(_ name: StaticString, list: [String], to output: inout [UInt8]) {
-        var isFirst = true
-        for value in list {
-            let bytes = value.utf8Span.span
-            guard bytes.count > 0 else { continue }
-            if isFirst { output.append(name) } else { output.append(0x20) }
-            isFirst = false
-            guard !appendPlain(bytes, to: &output) else { continue }
-            for index in 0..<bytes.count { append(bytes[index], keepingSpace: false, to: &output) }
-        }
-        if !isFirst { output.append("\r\n") }
-    }
-
-    /// Appends bytes that stay as they are, all at once; appends nothing when one of them does not.
-    private static func appendPlain(_ bytes: Span<UInt8>, to output: inout [UInt8]) -> Bool {
-        for index in 0..<bytes.count where !isPlain(bytes[index]) { return false }
-        output.append(bytes)
-        return true
-    }
-
-    @inline(__always)
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        byte >= 0x21 && byte <= 0x7E && byte != 0x25
-    }
-
-    private static func append(
-        _ byte: UInt8, keepingSpace: Bool, to output: inout [UInt8]
-    ) {
-        guard !isPlain(byte), !(byte == 0x20 && keepingSpace) else { return output.append(byte) }
-        output.append(0x25)
-        output.append(hexDigit(byte >> 4))
-        output.append(hexDigit(byte & 15))
-    }
-
-    private static func hexDigit(_ value: UInt8) -> UInt8 {
-        value < 10 ? 0x30 + value : 0x37 + value
-    }
+extension TokenClaims {
+    fileprivate func appendClient(to output: inout [UInt8]) { output.append(clientText) }
+    fileprivate func appendSubject(to output: inout [UInt8]) { output.append(subjectText) }
 }

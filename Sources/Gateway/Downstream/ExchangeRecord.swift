@@ -59,12 +59,9 @@ extension Exchange {
         line.scheme = record.scheme
         line.reason = record.reason
         if let principal {
-            line.client.append(contentsOf: principal.clientID.utf8)
-            line.subject.append(contentsOf: principal.subject.utf8)
-            for scope in principal.scopes {
-                if !line.scopes.isEmpty { line.scopes.append(0x20) }
-                line.scopes.append(scope.utf8Span.span)
-            }
+            principal.appendClient(to: &line.client)
+            principal.appendSubject(to: &line.subject)
+            principal.appendScopes(to: &line.scopes)
         } else {
             line.client.replace(with: record.client)
         }

@@ -72,10 +72,10 @@ public enum IntrospectionAnswer: Sendable {
         let server = TrustedIssuer(
             name: terms.name, issuer: try issuer(claims, terms), audiences: terms.audiences,
             algorithms: [], clockSkewSeconds: clockSkewSeconds, keys: .empty)
-        let facts = try ClaimFacts(claims, issuer: server, isIntrospected: true)
+        let said = try TokenClaims(claims, issuer: server, isIntrospected: true)
         // To which key it is bound the answer has to say (RFC 9449 section 6.2).
-        if isKeyBound, facts.keyThumbprint == nil { throw .confirmationRequired }
-        return VerifiedToken(facts, issuer: server, claims: claims, digest: digest)
+        if isKeyBound, said.keyThumbprint == nil { throw .confirmationRequired }
+        return VerifiedToken(said, issuer: server, digest: digest)
     }
 
     /// Whether the type says that the token is bound to a key. A refresh token is active too, and no access token.

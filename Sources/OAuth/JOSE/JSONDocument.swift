@@ -100,11 +100,15 @@ public struct JSONDocument: Sendable {
         var child = object + 1
         let end = Int(nodes[object].end)
         while child < end {
-            if bytes.span.extracting(range(nodes[child].name)).equals(name) { return child }
+            if self.name(child).equals(name) { return child }
             child = Int(nodes[child].end)
         }
         return nil
     }
+
+    /// The name of a member's value; empty for an element of an array and for the root.
+    @_lifetime(borrow self)
+    func name(_ node: Int) -> Span<UInt8> { bytes.span.extracting(range(nodes[node].name)) }
 
     /// Calls `body` for each element of an array or value of an object, in order, until it returns
     /// false.
@@ -139,7 +143,19 @@ public struct JSONDocument: Sendable {
     /// The text of a string; `nil` for every other kind.
     func string(_ node: Int) -> String? {
         guard nodes[node].kind == .string else { return nil }
-        return String(decoding: bytes[valueRange(node)], as: UTF8.self)
+        return text(node).text
+    }
+
+    /// The strings of an array of strings; `nil` if it is none.
+    func strings(_ node: Int) -> [String]? {
+        guard kind(node) == .array else { return nil }
+        var list: [String] = []
+        let areStrings = forEachChild(of: node) { child in
+            guard let text = string(child) else { return false }
+            list.append(text)
+            return true
+        }
+        return areStrings ? list : nil
     }
 
     /// Whether the value is a string of exactly these bytes.

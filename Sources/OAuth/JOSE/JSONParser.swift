@@ -49,35 +49,55 @@ extension JSONDocument {
         _ position: inout Int, name: Range<Int32>, nameHash: UInt32, depth: Int, _ limits: Limits
     ) throws(JSONError) {
         guard depth < limits.depth, nodes.count < limits.nodes else { throw .limit }
-        let index = nodes.count
         let start = Int32(position)
-        nodes.append(
-            Node(
-                kind: .null, name: name, nameHash: nameHash, value: start..<start, end: 0))
-        var value: Range<Int32>?
+        let kind: Kind
         switch byte(position) {
-        case 0x7B:
-            nodes[index].kind = .object
-            try readObject(&position, index: index, depth: depth, limits)
-        case 0x5B:
-            nodes[index].kind = .array
-            try readArray(&position, depth: depth, limits)
+        case 0x7B, 0x5B:
+            return try readContainer(&position, name, nameHash, depth: depth, limits)
         case 0x22:
-            nodes[index].kind = .string
-            value = try readString(&position)
+            let value = try readString(&position)
+            return append(.string, name, nameHash, value)
         case 0x2D, 0x30...0x39:
-            nodes[index].kind = .number
+            kind = .number
             try readNumber(&position)
         case 0x74:
-            nodes[index].kind = .true
+            kind = .true
             try readWord("true", &position)
         case 0x66:
-            nodes[index].kind = .false
+            kind = .false
             try readWord("false", &position)
         default:
+            kind = .null
             try readWord("null", &position)
         }
-        nodes[index].value = value ?? start..<Int32(position)
+        append(kind, name, nameHash, start..<Int32(position))
+    }
+
+    /// Appends a value that has no children.
+    private mutating func append(
+        _ kind: Kind, _ name: Range<Int32>, _ nameHash: UInt32, _ value: Range<Int32>
+    ) {
+        nodes.append(
+            Node(
+                kind: kind, name: name, nameHash: nameHash, value: value,
+                end: Int32(nodes.count + 1)))
+    }
+
+    /// Reads an object or an array, with what is in it.
+    private mutating func readContainer(
+        _ position: inout Int, _ name: Range<Int32>, _ nameHash: UInt32, depth: Int,
+        _ limits: Limits
+    ) throws(JSONError) {
+        let index = nodes.count
+        let start = Int32(position)
+        let isObject = byte(position) == 0x7B
+        append(isObject ? .object : .array, name, nameHash, start..<start)
+        if isObject {
+            try readObject(&position, index: index, depth: depth, limits)
+        } else {
+            try readArray(&position, depth: depth, limits)
+        }
+        nodes[index].value = start..<Int32(position)
         nodes[index].end = Int32(nodes.count)
     }
 

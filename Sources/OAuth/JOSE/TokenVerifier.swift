@@ -27,8 +27,7 @@ public final class TokenVerifier {
         /// What a token says that its keys have proven.
         func read(_ work: borrowing Work) throws(TokenError) -> VerifiedToken {
             try checkType(work.parts)
-            let facts = try ClaimFacts(work.claims, issuer: terms)
-            return VerifiedToken(facts, issuer: terms, claims: work.claims)
+            return VerifiedToken(try TokenClaims(work.claims, issuer: terms), issuer: terms)
         }
 
         private func checkType(_ parts: borrowing JWSParts) throws(TokenError) {
@@ -49,7 +48,7 @@ public final class TokenVerifier {
         }
     }
 
-    /// A token taken apart. Taken out of the verifier while it is worked on: where it stands, each hand-over would copy it.
+    /// A token taken apart.
     fileprivate struct Work: ~Copyable {
         var parts = JWSParts()
         var claims = JSONDocument()
@@ -67,12 +66,13 @@ public final class TokenVerifier {
 
     private let issuers: [Issuer]
     private var claimed: Issuer?
-    private var work = Work()
+    /// The last token. Taken out of the verifier while it is worked on: where it stands, each hand-over would copy it.
+    private var work: Work? = Work()
 
     /// The `iss` that the last token was held to, proven or not; `nil`: no issuer claims it.
     public var claimedIssuer: String? { claimed?.terms.issuer }
     /// Whether the last token said by which key it is to be proven.
-    public var namesKey: Bool { work.parts.keyID != nil }
+    public var namesKey: Bool { work?.parts.keyID != nil }
 
     /// - Parameter issuers: of two with the same `iss` the first counts.
     public init(issuers: [TrustedIssuer]) {
@@ -85,13 +85,28 @@ public final class TokenVerifier {
     public func verify(
         _ token: Span<UInt8>, now: WallTime
     ) throws(TokenError) -> VerifiedToken {
-        var work = Work()
-        swap(&work, &self.work)
-        defer { swap(&work, &self.work) }
-        let issuer = try prove(token, &work)
-        let verified = try issuer.read(work)
+        let verified = try withWork { work throws(TokenError) in
+            let issuer = try prove(token, &work)
+            return try issuer.read(work)
+        }
         try verified.holds(at: now)
         return verified
+    }
+
+    /// Takes the work out, and puts it back however it ends.
+    @inline(__always)
+    private func withWork<Result>(
+        _ body: (inout Work) throws(TokenError) -> Result
+    ) throws(TokenError) -> Result {
+        var work = self.work.take() ?? Work()
+        do throws(TokenError) {
+            let result = try body(&work)
+            self.work = consume work
+            return result
+        } catch {
+            self.work = consume work
+            throw error
+        }
     }
 
     /// Whether a token says of itself that its time is over: then it does not hold, whatever it is.
@@ -104,14 +119,15 @@ public final class TokenVerifier {
     ///
     /// - Throws: for a text that is no JWT, or one of no issuer that is known here.
     public func unproven(_ token: Span<UInt8>) throws(TokenError) -> UnprovenToken {
-        try work.parts.read(token)
-        try work.readClaims(token)
-        let claims = work.claims
-        let issuer = try chosenIssuer(of: claims).terms
-        return UnprovenToken(
-            issuer: issuer, tokenID: claims.string("jti", of: 0),
-            expiresAt: claims.member("exp").flatMap { claims.seconds($0) },
-            issuedAt: claims.member("iat").flatMap { claims.seconds($0) })
+        try withWork { work throws(TokenError) in
+            try work.parts.read(token)
+            try work.readClaims(token)
+            let claims = work.claims
+            return UnprovenToken(
+                issuer: try chosenIssuer(of: claims).terms, tokenID: claims.string("jti", of: 0),
+                expiresAt: claims.member("exp").flatMap { claims.seconds($0) },
+                issuedAt: claims.member("iat").flatMap { claims.seconds($0) })
+        }
     }
 
     /// Goes as far as the signature; the claims are read then, and nothing of them was judged.
@@ -142,13 +158,15 @@ public final class TokenVerifier {
             explanation.verdict = .failure(error)
         }
         // Each part is told as far as it can be read, whatever the verdict was.
-        guard (try? work.parts.read(token)) != nil else { return explanation }
-        explanation.describe(work.parts)
-        guard (try? work.readClaims(token)) != nil else { return explanation }
-        explanation.describe(claims: work.claims)
-        guard let issuer = try? chosenIssuer(of: work.claims) else { return explanation }
-        explanation.describe(issuer.terms)
-        explanation.provingKey = try? issuer.verifier.verify(work.parts, of: token)
+        try? withWork { work throws(TokenError) in
+            try work.parts.read(token)
+            explanation.describe(work.parts)
+            try work.readClaims(token)
+            explanation.describe(claims: work.claims)
+            let issuer = try chosenIssuer(of: work.claims)
+            explanation.describe(issuer.terms)
+            explanation.provingKey = try issuer.verifier.verify(work.parts, of: token)
+        }
         return explanation
     }
 }

@@ -35,9 +35,4 @@ public struct TrustedIssuer: Sendable {
         self.keys = keys
         self.isOwnAuthority = isOwnAuthority
     }
-
-    /// Whether one of its audiences is among these, byte for byte.
-    func takesOne(of named: [String]) -> Bool {
-        named.contains { name in audiences.contains { $0.hasBytes(of: name) } }
-    }
 }

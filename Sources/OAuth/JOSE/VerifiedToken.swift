@@ -18,65 +18,59 @@ public final class VerifiedToken: Sendable {
     /// The issuer's name in the configuration.
     public let issuerName: String
     public let issuer: String
-    public var clientID: String { facts.clientID }
-    public var subject: String? { facts.subject }
-    public var scopes: [String] { facts.scopes }
-    public var audiences: [String] { facts.audiences }
-    /// The `jti`.
-    public var tokenID: String? { facts.tokenID }
-    /// Seconds since the epoch, as the token has them: without the skew.
-    public var expiresAt: Int64 { facts.expiresAt }
-    public var notBefore: Int64? { facts.notBefore }
-    public var issuedAt: Int64? { facts.issuedAt }
+    /// What it says, without making texts of it.
+    public let claims: TokenClaims
     public let clockSkewSeconds: Int64
     public let isFromOwnAuthority: Bool
-    /// SHA-256 of the certificate that whoever shows the token must have on the connection (RFC 8705 section 3); `nil`: a
-    /// plain bearer token.
-    public var certificateThumbprint: [UInt8]? { facts.certificateThumbprint }
-    /// RFC 7638 thumbprint of the key that whoever shows the token must prove to hold (RFC 9449 section 7.1); `nil`: a
-    /// token that needs no proof. One that has it is never good as a bearer token.
-    public var keyThumbprint: [UInt8]? { facts.keyThumbprint }
     /// SHA-256 of the text of a token that somebody vouches for; `nil` where the token itself was proven.
     public let digest: [UInt8]?
-    private let facts: ClaimFacts
-    private let claims: JSONDocument
 
     init(
-        _ facts: consuming ClaimFacts, issuer: borrowing TrustedIssuer,
-        claims: borrowing JSONDocument,
-        digest: [UInt8]? = nil
+        _ claims: consuming TokenClaims, issuer: borrowing TrustedIssuer, digest: [UInt8]? = nil
     ) {
         issuerName = issuer.name
         self.issuer = issuer.issuer
-        self.facts = facts
+        self.claims = claims
         clockSkewSeconds = issuer.clockSkewSeconds
         isFromOwnAuthority = issuer.isOwnAuthority
         self.digest = digest
-        self.claims = claims.compacted()
     }
+
+    public var clientID: String { claims.clientID }
+    public var subject: String? { claims.subject }
+    public var scopes: [String] {
+        var scopes: [String] = []
+        claims.forEachScope {
+            scopes.append($0.text); return true
+        }
+        return scopes
+    }
+    public var audiences: [String] {
+        var audiences: [String] = []
+        claims.forEachAudience {
+            audiences.append($0.text); return true
+        }
+        return audiences
+    }
+    /// The `jti`.
+    public var tokenID: String? { claims.tokenID }
+    /// Seconds since the epoch, as the token has them: without the skew.
+    public var expiresAt: Int64 { claims.expiresAt }
+    public var notBefore: Int64? { claims.notBefore }
+    public var issuedAt: Int64? { claims.issuedAt }
+    /// SHA-256 of the certificate that whoever shows the token must have on the connection (RFC 8705 section 3); `nil`: a
+    /// plain bearer token.
+    public var certificateThumbprint: [UInt8]? { claims.certificateThumbprint }
+    /// RFC 7638 thumbprint of the key that whoever shows the token must prove to hold (RFC 9449 section 7.1); `nil`: a
+    /// token that needs no proof. One that has it is never good as a bearer token.
+    public var keyThumbprint: [UInt8]? { claims.keyThumbprint }
 
     /// A claim at the top of the token; `nil` if it is absent, null, or of a shape that no rule
     /// compares.
-    public func claim(_ name: String) -> ClaimValue? {
-        guard let node = claims.member(name) else { return nil }
-        switch claims.kind(node) {
-        case .string:
-            return claims.string(node).map(ClaimValue.string)
-        case .number:
-            return .number(String(decoding: claims.bytes[claims.valueRange(node)], as: UTF8.self))
-        case .true:
-            return .bool(true)
-        case .false:
-            return .bool(false)
-        case .array:
-            return claims.strings(node).map(ClaimValue.strings)
-        case .object, .null:
-            return nil
-        }
-    }
+    public func claim(_ name: String) -> ClaimValue? { claims.value(name) }
 
     /// The JSON text of the claims, as it was signed.
-    public var claimsText: [UInt8] { Array(claims.text) }
+    public var claimsText: [UInt8] { claims.json }
 
     /// Judges the times: at each use, since a remembered token grows old.
     ///
@@ -98,24 +92,6 @@ public final class VerifiedToken: Sendable {
 
     /// The memory it holds, in bytes, near enough for a limit.
     public var footprint: Int {
-        let texts =
-            scopes.reduce(0) { $0 + $1.utf8.count + 32 }
-            + audiences.reduce(0) { $0 + $1.utf8.count + 32 }
-            + clientID.utf8.count + (subject?.utf8.count ?? 0) + (tokenID?.utf8.count ?? 0)
-        return 424 + (digest.map { $0.count + 32 } ?? 0) + texts + claims.footprint
-    }
-}
-
-extension JSONDocument {
-    /// The strings of an array of strings; `nil` if it is none.
-    func strings(_ node: Int) -> [String]? {
-        guard kind(node) == .array else { return nil }
-        var list: [String] = []
-        let areStrings = forEachChild(of: node) { child in
-            guard let text = string(child) else { return false }
-            list.append(text)
-            return true
-        }
-        return areStrings ? list : nil
+        256 + (digest.map { $0.count + 32 } ?? 0) + claims.footprint
     }
 }

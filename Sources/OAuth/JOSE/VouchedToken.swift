@@ -18,8 +18,8 @@ extension VerifiedToken {
             throw .malformed
         }
         guard claims.isObject else { throw .malformed }
-        let facts = try ClaimFacts(claims, issuer: issuer)
-        let token = VerifiedToken(facts, issuer: issuer, claims: claims, digest: digest)
+        let token = VerifiedToken(
+            try TokenClaims(claims, issuer: issuer), issuer: issuer, digest: digest)
         try token.holds(at: now)
         return token
     }

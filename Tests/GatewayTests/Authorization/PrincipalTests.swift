@@ -57,25 +57,46 @@ import Testing
         #expect(String(decoding: line, as: UTF8.self) == "X-Auth-Subject: \(written)\r\n")
     }
 
-    /// The rule of the tokens and that of the fields write what both take alike.
-    @Test(arguments: values)
-    func itIsWrittenAsTheTokensRuleHasIt(value: String, written: String) {
-        guard HeaderText.isAcceptable(value) else { return }
-        var text: [UInt8] = []
-        HeaderText.append(value, to: &text)
-        #expect(String(decoding: text, as: UTF8.self) == written)
-    }
-
     @Test func aSpaceInAScopeDoesNotMakeTwoOfIt() {
-        var line: [UInt8] = []
-        IdentityFields.append("X-Auth-Scopes: ", list: ["read write", "", "x\r\ny"], to: &line)
+        let line = scopes(["read write", "", "x\r\ny"])
         #expect(String(decoding: line, as: UTF8.self) == "X-Auth-Scopes: read%20write x%0D%0Ay\r\n")
     }
 
     @Test func whatIsEmptyHasNoLine() {
         var line: [UInt8] = []
         IdentityFields.append("X-Auth-Subject: ", value: "", to: &line)
-        IdentityFields.append("X-Auth-Scopes: ", list: ["", ""], to: &line)
         #expect(line.isEmpty)
+        #expect(scopes(["", ""]).isEmpty)
+    }
+
+    private func scopes(_ values: [String]) -> [UInt8] {
+        var line: [UInt8] = []
+        var list = IdentityFields.List("X-Auth-Scopes: ")
+        for value in values { list.append(value.utf8Span.span, to: &line) }
+        list.end(&line)
+        return line
+    }
+
+    /// Each byte at each place of two steps and a rest: what is looked at together is judged as each alone.
+    @Test func everyByteThatIsNotPlainIsEncoded() {
+        for byte in UInt8.min...UInt8.max {
+            let isPlain = (0x21...0x7E).contains(byte) && byte != 0x25
+            for place in 0..<19 {
+                // The last byte before those that are encoded: a carry or a borrow would show.
+                var value = [UInt8](repeating: place % 2 == 0 ? 0x7E : 0x21, count: 19)
+                value[place] = byte
+                var line: [UInt8] = []
+                var list = IdentityFields.List("")
+                list.append(value.span, to: &line)
+                list.end(&line)
+                var expected = value + [0x0D, 0x0A]
+                if !isPlain {
+                    let digits = String(byte, radix: 16, uppercase: true)
+                    let code = byte < 16 ? "%0\(digits)" : "%\(digits)"
+                    expected.replaceSubrange(place...place, with: code.utf8)
+                }
+                #expect(line == expected, "\(byte) at \(place)")
+            }
+        }
     }
 }
