@@ -234,6 +234,59 @@ struct ReloadTests {
         #expect(try again.readReply().text == "4")
     }
 
+    /// Both have the same address in the conf.
+    @Test func listenersWhosePortsTheKernelChoseKeepTheirOwn() throws {
+        let gateway = try Gateway(
+            conf(generation: 1, "listener other { address 127.0.0.1:0; }"))
+        let ports = try ["api", "other"].map { try gateway.port(of: $0) }
+        #expect(ports[0] != ports[1])
+        let clients = try ports.map { try TCPClient(port: $0) }
+        // And in another order.
+        try Self.reload(
+            """
+            listener other { address 127.0.0.1:0; limits { headers 3; } }
+            \(conf(generation: 2))
+            """, of: gateway)
+        let request = "GET / HTTP/1.1\r\nHost: h\r\nX: y\r\nX: y\r\nX: y\r\n\r\n"
+        for (port, status) in zip(ports, [200, 431]) {
+            let isSo = try eventually {
+                let client = try TCPClient(port: port)
+                try client.send(request)
+                return try client.readReply().status == status
+            }
+            #expect(isSo, "\(port)")
+        }
+        for (client, status) in zip(clients, [200, 431]) {
+            try client.send(request)
+            #expect(try client.readReply().status == status)
+        }
+    }
+
+    /// The socket stays, and with it whoever waits in its queue; the log has the new name.
+    @Test func aListenerThatIsRenamedKeepsItsSocket() throws {
+        let port = try freePort()
+        func named(_ name: String) -> String {
+            conf(generation: 1, "listener \(name) { address 127.0.0.1:\(port); }")
+        }
+        let gateway = try Gateway(named("before"))
+        let early = try TCPClient(port: port)
+        func isLogged(_ client: TCPClient, _ path: String, as name: String) throws -> Bool {
+            try client.send("GET \(path) HTTP/1.1\r\nHost: h\r\n\r\n")
+            #expect(try client.readReply().status == 200)
+            let line = try gateway.accessLine { $0["path"] as? String == path }
+            return line["listener"] as? String == name
+        }
+        #expect(try isLogged(early, "/early", as: "before"))
+        try Self.reload(named("after"), of: gateway)
+        var number = 0
+        let isRenamed = try eventually {
+            number += 1
+            return try isLogged(try TCPClient(port: port), "/\(number)", as: "after")
+        }
+        #expect(isRenamed)
+        #expect(try isLogged(early, "/late", as: "after"))
+    }
+
     /// A keep-alive connection has the new limits with its next request.
     @Test func limitsChange() throws {
         let gateway = try Gateway(conf(generation: 1))

@@ -21,13 +21,15 @@ final class ListenerTable {
         _ configuration: Configuration, workers: Int
     ) throws(StartError) -> [BoundListener] {
         var result: [BoundListener] = []
+        var rest = bound
         for listener in configuration.listeners {
             for address in listener.addresses {
-                result += try bind(address, listener, .traffic, workers)
+                result += try bind(address, listener, .traffic, workers, &rest)
             }
         }
         for address in configuration.admin?.addresses ?? [] {
-            result += try bind(address, ListenerConfiguration(name: "admin"), .admin, workers)
+            result += try bind(
+                address, ListenerConfiguration(name: "admin"), .admin, workers, &rest)
         }
         if bound.isEmpty { bound = result }
         return result
@@ -37,11 +39,12 @@ final class ListenerTable {
         bound = listeners
     }
 
+    /// - Parameter rest: what is bound already and has not been taken yet.
     private func bind(
         _ address: Endpoint, _ listener: ListenerConfiguration, _ role: ListenerContext.Role,
-        _ workers: Int
+        _ workers: Int, _ rest: inout [BoundListener]
     ) throws(StartError) -> [BoundListener] {
-        let known = bound.filter { $0.configured == address && $0.role == role }
+        let known = ListenerTable.take(address, listener.name, role, from: &rest)
         if !known.isEmpty { return known.map { $0.with(listener) } }
         do throws(SystemError) {
             return try sockets(for: address).map { socket in
@@ -53,6 +56,18 @@ final class ListenerTable {
         } catch {
             throw StartError(.unavailable, "listener \(listener.name): \(address): \(error)")
         }
+    }
+
+    /// Takes the sockets that are bound for an address: several where systemd hands several over under one name.
+    private static func take(
+        _ address: Endpoint, _ name: String, _ role: ListenerContext.Role,
+        from rest: inout [BoundListener]
+    ) -> [BoundListener] {
+        var known = rest.filter { $0.configured == address && $0.role == role }
+        // Every listener that leaves its port to the kernel has the same address: each keeps its own.
+        if address.port == 0 { known = known.first { $0.name == name }.map { [$0] } ?? [] }
+        rest.removeAll { one in known.contains { $0.id == one.id } }
+        return known
     }
 
     private func sockets(for address: Endpoint) throws(SystemError) -> [SharedListeningSocket] {
