@@ -169,6 +169,35 @@ struct PooledConnectionTests {
         try Self.expectAnswerElsewhere(upstream, client)
     }
 
+    /// Nor where it lies behind an answer that fills what the gateway reads into to the last byte. Over a unix socket, which
+    /// holds more than that.
+    @Test func whatCameBehindAFullBufferIsNobodysAnswer() throws {
+        let folder = try TemporaryDirectory()
+        let upstream = try ManualServer(unixPath: folder.file("up.sock"))
+        let gateway = try Gateway(
+            testConf(
+                """
+                upstream app { server unix:\(folder.file("up.sock")); }
+                route / { upstream app; authenticate none; }
+                """), in: folder)
+        let client = try gateway.connect()
+        try client.send(Self.request("GET", "/one"))
+        let kept = try upstream.accept()
+        _ = try kept.read(through: "\r\n\r\n")
+        gateway.process.signal(SIGSTOP)
+        try gateway.waitUntilStopped()
+        func head(_ count: Int) -> String {
+            "HTTP/1.1 200 OK\r\nContent-Length: \(count)\r\n\r\n"
+        }
+        let count = 65_536 - head(65_000).utf8.count
+        try kept.send(head(count) + String(repeating: "x", count: count) + head(6) + "poison")
+        // Read in the same turn as that answer.
+        try client.send(Self.request("GET", "/two"))
+        gateway.process.signal(SIGCONT)
+        #expect(try client.readReply().body.count == count)
+        try Self.expectAnswerElsewhere(upstream, client)
+    }
+
     /// What reads answers goes from connection to connection: nothing of one that was left halfway is seen in the next.
     @Test(arguments: [
         "HTTP/1.1 200 OK\r\nX-Half: wa",
