@@ -25,7 +25,7 @@ let package = Package(
         harness("FuzzHTTP2", ["HTTP"], ["Comparison"]),
         harness("FuzzUpstreamHTTP2", ["HTTP"], ["Comparison"]),
         harness("FuzzConf", ["Configuration"]),
-        harness("FuzzJWT", ["OAuth", "Cryptography", "Primitives"]),
+        harness("FuzzJWT", ["Gateway", "OAuth", "Cryptography", "Primitives"]),
         harness("FuzzOAuth1", ["HTTP", "OAuth"]),
     ]
 )

@@ -87,6 +87,33 @@ extension Span<UInt8> {
     }
 }
 
+extension Span<UInt8> {
+    /// Whether all bytes are visible ASCII, and none of them is that one; eight a step.
+    ///
+    /// - Parameter excluded: of ASCII itself.
+    public func isVisible(without excluded: UInt8) -> Bool {
+        let raw = unsafe self.bytes
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        var index = 0
+        while index + 8 <= count {
+            // The loop's condition is the bound; any bit pattern is an integer.
+            let word = unsafe raw.unsafeLoadUnaligned(fromByteOffset: index, as: UInt64.self)
+            let matches = (word ^ ones &* UInt64(excluded)) &- ones
+            // The top bit of each byte that is none, and maybe of its neighbour: borrows and carries come from no other.
+            let found = word | (word &+ ones) | (word &- ones &* 0x21) | matches
+            guard found & (ones &* 0x80) == 0 else { return false }
+            index += 8
+        }
+        while index < count {
+            guard self[index] >= 0x21, self[index] <= 0x7E, self[index] != excluded else {
+                return false
+            }
+            index += 1
+        }
+        return true
+    }
+}
+
 extension String {
     /// Equality of identifiers: byte for byte. `==` also holds between texts that Unicode calls equivalent, such as the
     /// letter K and the sign for kelvin.

@@ -22,7 +22,28 @@ struct ASCIITests {
             }
         }
         #expect(ASCII.firstControl([UInt8]().span, from: 0) == 0)
+        expectEnds(outside: 0x0D, inside: 0x61, ASCII.firstControl)
         #expect(ASCII.firstControl(Array("\na\r".utf8).span, from: 1) == 2)
+    }
+
+    /// Texts of every length and every start in them, with all before it that is not to be looked at, and one such byte at each
+    /// place behind it or none.
+    private func expectEnds(
+        outside: UInt8, inside: UInt8, _ find: (Span<UInt8>, Int) -> Int
+    ) {
+        for count in 0...50 {
+            for start in 0...count {
+                for place in start...count {
+                    var text = [UInt8](repeating: inside, count: count)
+                    for index in 0..<start { text[index] = outside }
+                    if place < count { text[place] = outside }
+                    let found = find(text.span, start)
+                    if found != place {
+                        Issue.record("\(found) for \(place) from \(start) of \(count)")
+                    }
+                }
+            }
+        }
     }
 
     /// Each byte at each place of two steps and a rest.
@@ -38,6 +59,7 @@ struct ASCIITests {
             }
         }
         #expect(ASCII.firstOutsideToken68([UInt8]().span, from: 0) == 0)
+        expectEnds(outside: 0x3D, inside: 0x61, ASCII.firstOutsideToken68)
         #expect(ASCII.firstOutsideToken68(Array("=a=".utf8).span, from: 1) == 2)
     }
 

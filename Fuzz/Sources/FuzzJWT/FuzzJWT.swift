@@ -1,4 +1,6 @@
 import Cryptography
+import Foundation
+import Gateway
 import OAuth
 import Primitives
 
@@ -69,14 +71,25 @@ private func check(_ token: [UInt8]) {
     precondition(
         Array(again.joined(separator: ".").utf8) == token, "a second spelling was accepted")
     precondition(again.count == 3 && accepted.claimsText == Base64.decode(again[1], .url))
-    // What becomes a header value never breaks out of it.
-    for text in [accepted.clientID] + (accepted.subject.map { [$0] } ?? []) {
-        precondition(HeaderText.isAcceptable(text))
-    }
-    for scope in accepted.scopes {
-        precondition(!scope.isEmpty && scope.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F })
-    }
+    checkFields(of: accepted)
     precondition((try? accepted.holds(at: now)) != nil)
+}
+
+/// What becomes a header value never breaks out of it.
+private func checkFields(of token: VerifiedToken) {
+    let fields = Principal.bearer(token).identityFields
+    precondition(fields.suffix(2) == [0x0D, 0x0A])
+    let lines = String(decoding: fields.dropLast(2), as: UTF8.self).components(separatedBy: "\r\n")
+    var names = ["Scheme", "Client", "Subject", "Scopes", "Issuer"]
+    if token.subject == nil { names.removeAll { $0 == "Subject" } }
+    if token.scopes.isEmpty { names.removeAll { $0 == "Scopes" } }
+    precondition(lines.count == names.count)
+    for (line, name) in zip(lines, names) {
+        precondition(line.hasPrefix("X-Auth-\(name): "))
+        let value = line.dropFirst("X-Auth-\(name): ".count)
+        precondition(!value.isEmpty && value.utf8.allSatisfy { $0 >= 0x20 && $0 < 0x7F })
+        precondition(value.first != " " && value.last != " ")
+    }
 }
 
 /// No proof of what the fuzzer makes up holds, but it is read to the end: a key that it shows, a target, a nonce.

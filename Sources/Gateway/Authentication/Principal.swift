@@ -47,18 +47,19 @@ public final class Principal: Sendable {
         identityFields = fields
     }
 
+    /// - Parameter claims: the token's, lent: a span of what belongs to an object cannot be had by way of the object.
     private static func append(
         _ token: VerifiedToken, _ claims: borrowing TokenClaims, to fields: inout [UInt8]
     ) {
         IdentityFields.append("X-Auth-Scheme: ", value: token.scheme, to: &fields)
         IdentityFields.append("X-Auth-Client: ", value: claims.clientText, to: &fields)
         IdentityFields.append("X-Auth-Subject: ", value: claims.subjectText, to: &fields)
-        var list = IdentityFields.List("X-Auth-Scopes: ")
-        claims.forEachScope { scope in
-            list.append(scope, to: &fields)
-            return true
+        IdentityFields.append("X-Auth-Scopes: ", to: &fields) { add in
+            claims.forEachScope { scope in
+                add(scope)
+                return true
+            }
         }
-        list.end(&fields)
         IdentityFields.append("X-Auth-Issuer: ", value: token.issuer, to: &fields)
     }
 
@@ -68,9 +69,9 @@ public final class Principal: Sendable {
         IdentityFields.append("X-Auth-Scheme: ", value: schemes.withoutToken, to: &fields)
         IdentityFields.append("X-Auth-Client: ", value: client.clientID, to: &fields)
         IdentityFields.append("X-Auth-Subject: ", value: client.clientID, to: &fields)
-        var list = IdentityFields.List("X-Auth-Scopes: ")
-        for scope in client.scopes { list.append(scope.utf8Span.span, to: &fields) }
-        list.end(&fields)
+        IdentityFields.append("X-Auth-Scopes: ", to: &fields) { add in
+            for scope in client.scopes { add(scope.utf8Span.span) }
+        }
     }
 
     /// `nil` for OAuth 1.0 and for a certificate.
@@ -91,19 +92,6 @@ public final class Principal: Sendable {
         case .token(let token): token.clientID
         case .registered(let client): client.clientID
         }
-    }
-
-    /// The token's `sub`; otherwise the client itself. Empty when the token has none.
-    public var subject: String {
-        switch source {
-        case .token(let token): token.subject ?? ""
-        case .registered(let client): client.clientID
-        }
-    }
-
-    /// The token's `iss`; otherwise empty.
-    public var issuer: String {
-        if case .token(let token) = source { token.issuer } else { "" }
     }
 
     public var scopes: [String] {
@@ -127,6 +115,14 @@ public final class Principal: Sendable {
         return bytes
     }
 
+    /// Whether that is the client's name, byte for byte.
+    func isClient(_ name: [UInt8]) -> Bool {
+        switch source {
+        case .token(let token): token.claims.isClient(name)
+        case .registered(let client): client.clientID.utf8Span.span.equals(name.span)
+        }
+    }
+
     func appendClient(to output: inout [UInt8]) {
         switch source {
         case .token(let token): token.claims.appendClient(to: &output)
@@ -134,6 +130,7 @@ public final class Principal: Sendable {
         }
     }
 
+    /// The token's `sub`; otherwise the client itself. Nothing when the token has none.
     func appendSubject(to output: inout [UInt8]) {
         switch source {
         case .token(let token): token.claims.appendSubject(to: &output)
@@ -145,6 +142,7 @@ public final class Principal: Sendable {
     func appendScopes(to output: inout [UInt8]) {
         var isFirst = true
         forEachScope { scope in
+            guard !scope.isEmpty else { return true }
             if !isFirst { output.append(0x20) }
             isFirst = false
             output.append(scope)
@@ -242,6 +240,7 @@ extension VerifiedToken {
 }
 
 extension TokenClaims {
+    fileprivate func isClient(_ name: [UInt8]) -> Bool { clientText.equals(name.span) }
     fileprivate func appendClient(to output: inout [UInt8]) { output.append(clientText) }
     fileprivate func appendSubject(to output: inout [UInt8]) { output.append(subjectText) }
 }

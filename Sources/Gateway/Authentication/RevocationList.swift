@@ -56,12 +56,14 @@ struct RevocationList {
     /// Whether a token counts no more.
     func covers(_ token: VerifiedToken) -> Bool {
         guard !isEmpty else { return false }
-        if let id = token.tokenID, tokens[TokenName(issuer: token.issuer, id: id)] != nil {
+        if !tokens.isEmpty, let id = token.tokenID,
+            tokens[TokenName(issuer: token.issuer, id: id)] != nil
+        {
             return true
         }
         if let digest = token.digest, digests[digest] != nil { return true }
         // Only our own tokens are bound to our clients: another issuer's client of the same name is somebody else.
-        guard token.isFromOwnAuthority else { return false }
+        guard token.isFromOwnAuthority, !clients.isEmpty else { return false }
         return covers(client: token.clientID, issuedAt: token.issuedAt ?? .min)
     }
 

@@ -49,7 +49,7 @@ enum CompiledRequirement: Sendable {
             return Self.claim(claim, isAnyOf: values) ? nil : .claimMismatch
         case .clients(let clients, let issuer):
             // A name says nothing without whoever gave it: another issuer's client may have any.
-            return principal.outsideIssuer == issuer && clients.contains(principal.clientBytes)
+            return principal.outsideIssuer == issuer && clients.contains(where: principal.isClient)
                 ? nil : .clientNotAllowed
         case .certificateBound:
             // That the certificate is there was seen when the token was proven.

@@ -5,11 +5,13 @@ struct WaitingExchanges {
     private var lastTicket: UInt64 = 0
 
     /// Puts an exchange aside for what any request may wait for.
+    ///
+    /// - Returns: the ticket.
     mutating func add(_ exchange: Exchange) -> UInt64 { insert(exchange, nil) }
 
     /// Puts an exchange aside until there is what its token is judged by.
     ///
-    /// - Returns: `nil` when too many wait for the same.
+    /// - Returns: the ticket; `nil` when too many wait for the same.
     mutating func add(_ exchange: Exchange, for cause: WaitCounts.Cause) -> UInt64? {
         counts.begin(cause) ? insert(exchange, cause) : nil
     }

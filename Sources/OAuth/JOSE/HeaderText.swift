@@ -1,5 +1,5 @@
-/// The one rule for values of a credential that become header values for the upstream: client,
-/// subject, scopes.
+/// The one rule for values of a credential that become header values for the upstream: client and
+/// subject. That for scopes is stricter.
 ///
 /// A value with a control (CR, LF, NUL, tab, DEL), an empty one, one that begins or ends with a
 /// space, or one of more than 1024 bytes is refused: a header would cut it, trim it or break on

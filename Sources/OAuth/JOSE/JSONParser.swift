@@ -73,7 +73,7 @@ extension JSONDocument {
         append(kind, name, nameHash, start..<Int32(position))
     }
 
-    /// Appends a value that has no children.
+    /// Appends a value as one without children.
     private mutating func append(
         _ kind: Kind, _ name: Range<Int32>, _ nameHash: UInt32, _ value: Range<Int32>
     ) {

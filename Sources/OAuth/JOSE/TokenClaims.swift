@@ -1,15 +1,18 @@
 import Primitives
 
 /// What a token says (RFC 7519 section 4.1, RFC 9068 section 2.2), read with the types that its claims must have, and judged as
-/// far as no route has a say in it.
+/// far as no route has a say in it, its times aside.
 ///
-/// The claims stay the text that was signed, and what is asked for often is a place in it: a request that is forwarded makes
-/// no string of them.
+/// The claims stay the text that they came as, and what is asked for at each request is a place in it. Strings are made for
+/// who asks: rates, revocations and what is ours by the client's name.
 ///
 /// It cannot be copied, only lent: a copy would count a reference for each of its arrays.
 public struct TokenClaims: ~Copyable, Sendable {
     private static let audienceLimit = 64
     private static let scopeLimit = 256
+    /// Between scopes; more than one is not in the grammar, but some issuers write them. What is between the scopes is passed
+    /// over at each use.
+    private static let blankLimit = 2 * scopeLimit
 
     private let document: JSONDocument
     /// Nodes of the document; `nil`: the token does not say.
@@ -19,13 +22,13 @@ public struct TokenClaims: ~Copyable, Sendable {
     private let audienceNode: Int?
     private let scopeNode: Int?
     /// Seconds since the epoch, as the token has them: without the skew.
-    public let expiresAt: Int64
-    public let notBefore: Int64?
-    public let issuedAt: Int64?
+    let expiresAt: Int64
+    let notBefore: Int64?
+    let issuedAt: Int64?
     /// Of the certificate that the token is bound to (RFC 8705 section 3.1); `nil`: to none.
-    public let certificateThumbprint: [UInt8]?
+    let certificateThumbprint: [UInt8]?
     /// Of the key that the token is bound to (RFC 9449 section 6.1); `nil`: to none.
-    public let keyThumbprint: [UInt8]?
+    let keyThumbprint: [UInt8]?
 
     /// Both are lent: an initializer would take over a copy of each, with a dozen references to count.
     ///
@@ -47,19 +50,19 @@ public struct TokenClaims: ~Copyable, Sendable {
         // Without a rule of its own (RFC 7519 section 4.1.6), but a token that is wrong about it is
         // no token.
         let issuedAt = try TokenClaims.seconds(named.issuedAt, "iat", claims)
-        let audience = try TokenClaims.audience(named.audience, claims)
+        try TokenClaims.checkAudiences(named.audience, claims)
         if !isIntrospected || !issuer.audiences.isEmpty {
-            guard let audience else { throw .missingClaim("aud") }
+            guard let audience = named.audience else { throw .missingClaim("aud") }
             guard TokenClaims.isMeant(for: issuer.audiences, audience, claims) else {
                 throw .wrongAudience
             }
         }
         let (certificateThumbprint, keyThumbprint) = try TokenClaims.bindings(
             named.confirmation, claims)
-        let subject = try TokenClaims.text(named.subject, "sub", claims)
-        let tokenID = try TokenClaims.text(named.tokenID, "jti", claims)
-        let client = try TokenClaims.client(claims, issuer)
-        let scope = try TokenClaims.scopes(claims, issuer)
+        try TokenClaims.checkText(named.subject, "sub", claims)
+        try TokenClaims.checkText(named.tokenID, "jti", claims)
+        let client = try TokenClaims.findClient(claims, issuer)
+        let scope = try TokenClaims.findScopes(claims, issuer)
         // All at once: nothing that cannot be copied may be half made.
         self.expiresAt = expiresAt
         self.notBefore = notBefore
@@ -67,9 +70,9 @@ public struct TokenClaims: ~Copyable, Sendable {
         self.certificateThumbprint = certificateThumbprint
         self.keyThumbprint = keyThumbprint
         clientNode = client
-        subjectNode = subject
-        tokenIDNode = tokenID
-        audienceNode = audience
+        subjectNode = named.subject
+        tokenIDNode = named.tokenID
+        audienceNode = named.audience
         scopeNode = scope
         document = claims.compacted()
     }
@@ -132,7 +135,7 @@ public struct TokenClaims: ~Copyable, Sendable {
         }
     }
 
-    /// The JSON text, as it was signed.
+    /// The JSON text, as it came.
     var json: [UInt8] { Array(document.text) }
 
     /// The memory it holds beside itself, in bytes, near enough for a limit.
@@ -151,31 +154,24 @@ public struct TokenClaims: ~Copyable, Sendable {
         return seconds
     }
 
-    private static func text(
+    private static func checkText(
         _ node: Int?, _ name: String, _ claims: borrowing JSONDocument
-    ) throws(TokenError) -> Int? {
-        guard let node else { return nil }
+    ) throws(TokenError) {
+        guard let node else { return }
         guard claims.kind(node) == .string, HeaderText.isAcceptable(claims.text(node)) else {
             throw .invalidClaim(name)
         }
-        return node
     }
 
     /// A string or an array of strings, compared whole and as it is: never a prefix, never split.
-    private static func audience(
+    private static func checkAudiences(
         _ node: Int?, _ claims: borrowing JSONDocument
-    ) throws(TokenError) -> Int? {
-        guard let node else { return nil }
-        var count = 0
-        guard isTexts(node, claims),
-            forEachText(
-                node, claims,
-                { _ in
-                    count += 1
-                    return count <= audienceLimit
-                })
-        else { throw .invalidClaim("aud") }
-        return node
+    ) throws(TokenError) {
+        guard let node else { return }
+        guard isTexts(node, claims) else { throw .invalidClaim("aud") }
+        guard claims.kind(node) == .string || claims.childCount(of: node) <= audienceLimit else {
+            throw .invalidClaim("aud")
+        }
     }
 
     /// Whether one of the audiences is among those named, byte for byte.
@@ -211,12 +207,12 @@ public struct TokenClaims: ~Copyable, Sendable {
         return bytes
     }
 
-    private static func client(
+    private static func findClient(
         _ claims: borrowing JSONDocument, _ issuer: borrowing TrustedIssuer
     ) throws(TokenError) -> Int {
         for name in issuer.clientClaims {
             guard let node = claims.member(name) else { continue }
-            _ = try text(node, name, claims)
+            try checkText(node, name, claims)
             return node
         }
         throw .missingClaim(issuer.clientClaims.first ?? "client_id")
@@ -224,23 +220,26 @@ public struct TokenClaims: ~Copyable, Sendable {
 
     /// A text with spaces between the scopes (RFC 9068 section 2.2.3), or an array with one in each
     /// element.
-    private static func scopes(
+    private static func findScopes(
         _ claims: borrowing JSONDocument, _ issuer: borrowing TrustedIssuer
     ) throws(TokenError) -> Int? {
         for name in issuer.scopeClaims {
             guard let node = claims.member(name) else { continue }
-            var count = 0
-            guard isTexts(node, claims),
-                forEachScope(
-                    node, claims,
-                    { scope in
-                        count += 1
-                        return count <= scopeLimit && isScope(scope)
-                    })
-            else { throw .invalidClaim(name) }
+            guard isTexts(node, claims), areScopes(node, claims) else { throw .invalidClaim(name) }
             return node
         }
         return nil
+    }
+
+    private static func areScopes(_ node: Int, _ claims: borrowing JSONDocument) -> Bool {
+        var (count, length) = (0, 0)
+        let areRight = forEachScope(node, claims) { scope in
+            count += 1
+            length += scope.count
+            return count <= scopeLimit && isScope(scope)
+        }
+        guard areRight else { return false }
+        return claims.kind(node) != .string || claims.text(node).count - length <= blankLimit
     }
 
     /// A scope-token of RFC 6749 section 3.3. It holds no space, so that an element of an array
@@ -282,47 +281,14 @@ public struct TokenClaims: ~Copyable, Sendable {
         let text = claims.text(node)
         var start = 0
         while start < text.count {
+            guard text[start] != 0x20 else {
+                start += 1
+                continue
+            }
             let end = text.firstIndex(of: 0x20, from: start) ?? text.count
-            if end > start, !body(text.extracting(start..<end)) { return false }
+            guard body(text.extracting(start..<end)) else { return false }
             start = end + 1
         }
         return true
-    }
-}
-
-/// Where the claims stand whose names RFC 7519 section 4.1 and RFC 7800 section 3.1 register. All of these have three letters,
-/// and one look at each member finds them.
-private struct RegisteredClaims {
-    private(set) var subject: Int?
-    private(set) var audience: Int?
-    private(set) var expiresAt: Int?
-    private(set) var notBefore: Int?
-    private(set) var issuedAt: Int?
-    private(set) var tokenID: Int?
-    private(set) var confirmation: Int?
-
-    init(_ claims: borrowing JSONDocument) {
-        _ = claims.forEachChild(of: 0) { node in
-            switch claims.shortName(node) {
-            case 0x73_75_62: subject = node
-            case 0x61_75_64: audience = node
-            case 0x65_78_70: expiresAt = node
-            case 0x6E_62_66: notBefore = node
-            case 0x69_61_74: issuedAt = node
-            case 0x6A_74_69: tokenID = node
-            case 0x63_6E_66: confirmation = node
-            default: break
-            }
-            return true
-        }
-    }
-}
-
-extension JSONDocument {
-    /// The bytes of a member's name in the order in which they are read, if it has three; otherwise 0.
-    fileprivate func shortName(_ node: Int) -> UInt32 {
-        let name = self.name(node)
-        guard name.count == 3 else { return 0 }
-        return UInt32(name[0]) << 16 | UInt32(name[1]) << 8 | UInt32(name[2])
     }
 }

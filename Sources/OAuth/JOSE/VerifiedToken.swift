@@ -3,8 +3,8 @@ import Primitives
 /// What a proven token says. Never what it may do: scopes, audiences and claims are judged anew for
 /// each route.
 ///
-/// Only `TokenVerifier` makes one, after every check. It is immutable, and may be handed to other
-/// threads.
+/// Made after every check alone: by `TokenVerifier`, or of what somebody who is trusted says of a token. It is immutable,
+/// and may be handed to other threads.
 public final class VerifiedToken: Sendable {
     /// A claim as a route's `require claim` compares it.
     public enum ClaimValue: Sendable, Equatable {
@@ -40,15 +40,17 @@ public final class VerifiedToken: Sendable {
     public var subject: String? { claims.subject }
     public var scopes: [String] {
         var scopes: [String] = []
-        claims.forEachScope {
-            scopes.append($0.text); return true
+        claims.forEachScope { scope in
+            scopes.append(scope.text)
+            return true
         }
         return scopes
     }
     public var audiences: [String] {
         var audiences: [String] = []
-        claims.forEachAudience {
-            audiences.append($0.text); return true
+        claims.forEachAudience { audience in
+            audiences.append(audience.text)
+            return true
         }
         return audiences
     }
@@ -69,7 +71,7 @@ public final class VerifiedToken: Sendable {
     /// compares.
     public func claim(_ name: String) -> ClaimValue? { claims.value(name) }
 
-    /// The JSON text of the claims, as it was signed.
+    /// The JSON text of the claims, as it came.
     public var claimsText: [UInt8] { claims.json }
 
     /// Judges the times: at each use, since a remembered token grows old.
@@ -92,6 +94,8 @@ public final class VerifiedToken: Sendable {
 
     /// The memory it holds, in bytes, near enough for a limit.
     public var footprint: Int {
-        256 + (digest.map { $0.count + 32 } ?? 0) + claims.footprint
+        // Of a token that somebody vouches for the issuer's name may be a text of its own.
+        let vouched = digest.map { $0.count + 32 + issuer.utf8.count + 32 } ?? 0
+        return 256 + vouched + claims.footprint
     }
 }

@@ -179,10 +179,49 @@ struct TokenVerifierTests {
             let more = try house.token(also: #""scope":\#(write(257))"#)
             #expect(throws: TokenError.invalidClaim("scope")) { try house.verify(more) }
         }
-        for (count, holds) in [(1024, true), (1025, false)] {
-            let long = String(repeating: "x", count: count)
-            let token = try house.token(also: #""scope":"\#(long)""#)
-            #expect(((try? house.verify(token)) != nil) == holds)
+        for name in ["scope", "client_id", "jti"] {
+            func token(_ count: Int) throws -> [UInt8] {
+                try house.token(also: "\"\(name)\":\"\(String(repeating: "x", count: count))\"")
+            }
+            _ = try house.verify(token(1024))
+            let more = try token(1025)
+            #expect(throws: TokenError.invalidClaim(name)) { try house.verify(more) }
+        }
+    }
+
+    /// They are passed over at each use.
+    @Test func noMoreSpacesStandBetweenScopesThanItsLimitAllows() throws {
+        let house = try House()
+        func token(_ blanks: Int) throws -> [UInt8] {
+            try house.token(also: "\"scope\":\"a\(String(repeating: " ", count: blanks))b\"")
+        }
+        #expect(try house.verify(token(512)).scopes == ["a", "b"])
+        for blanks in [513, 10_000] {
+            let more = try token(blanks)
+            #expect(throws: TokenError.invalidClaim("scope")) { try house.verify(more) }
+        }
+    }
+
+    /// Of two faults the first in this order is told.
+    @Test func theFirstFaultIsTheReason() throws {
+        let house = try House()
+        let faults: [(claims: String, reason: TokenError)] = [
+            (#""exp":"x""#, .invalidClaim("exp")), (#""nbf":"x""#, .invalidClaim("nbf")),
+            (#""iat":"x""#, .invalidClaim("iat")), (#""aud":"other""#, .wrongAudience),
+            (#""cnf":{}"#, .confirmationRequired), (#""sub":"""#, .invalidClaim("sub")),
+            (#""jti":1"#, .invalidClaim("jti")), (#""client_id":1"#, .invalidClaim("client_id")),
+            (#""scope":1"#, .invalidClaim("scope")),
+        ]
+        for index in 1..<faults.count {
+            let pair = [faults[index], faults[index - 1]].map(\.claims)
+            func rest(_ name: String, _ value: String) -> String? {
+                pair.contains { $0.hasPrefix("\"\(name)\"") } ? nil : value
+            }
+            let token = try house.token(
+                aud: rest("aud", #""b""#), exp: rest("exp", "1767225660"), sub: nil,
+                also: (pair + [rest("client_id", #""client_id":"c""#)].compactMap { $0 })
+                    .joined(separator: ","))
+            #expect(throws: faults[index - 1].reason) { try house.verify(token) }
         }
     }
 
