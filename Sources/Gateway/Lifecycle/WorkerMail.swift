@@ -1,4 +1,3 @@
-import OAuth
 import Primitives
 import Store
 import Transport
