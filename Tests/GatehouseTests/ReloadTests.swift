@@ -263,12 +263,14 @@ struct ReloadTests {
     }
 
     /// The socket stays, and with it whoever waits in its queue; the log has the new name.
-    @Test func aListenerThatIsRenamedKeepsItsSocket() throws {
-        let port = try freePort()
+    @Test(arguments: [false, true])
+    func aListenerThatIsRenamedKeepsItsSocket(isPortFree: Bool) throws {
+        let configured = isPortFree ? 0 : try freePort()
         func named(_ name: String) -> String {
-            conf(generation: 1, "listener \(name) { address 127.0.0.1:\(port); }")
+            conf(generation: 1, "listener \(name) { address 127.0.0.1:\(configured); }")
         }
         let gateway = try Gateway(named("before"))
+        let port = try gateway.port(of: "before")
         let early = try TCPClient(port: port)
         func isLogged(_ client: TCPClient, _ path: String, as name: String) throws -> Bool {
             try client.send("GET \(path) HTTP/1.1\r\nHost: h\r\n\r\n")

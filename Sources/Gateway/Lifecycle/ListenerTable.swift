@@ -21,7 +21,7 @@ final class ListenerTable {
         _ configuration: Configuration, workers: Int
     ) throws(StartError) -> [BoundListener] {
         var result: [BoundListener] = []
-        var rest = bound
+        var rest = Rest(listeners: bound, names: Set(configuration.listeners.map(\.name)))
         for listener in configuration.listeners {
             for address in listener.addresses {
                 result += try bind(address, listener, .traffic, workers, &rest)
@@ -39,12 +39,34 @@ final class ListenerTable {
         bound = listeners
     }
 
-    /// - Parameter rest: what is bound already and has not been taken yet.
+    /// What is bound already and has not been taken yet.
+    private struct Rest {
+        var listeners: [BoundListener]
+        /// Of the listeners that there will be.
+        let names: Set<String>
+
+        /// Takes the sockets that are bound for an address: several where systemd hands several over under one name.
+        mutating func take(
+            _ address: Endpoint, _ name: String, _ role: ListenerContext.Role
+        ) -> [BoundListener] {
+            var known = listeners.filter { $0.configured == address && $0.role == role }
+            if address.port == 0 {
+                // Every listener that leaves its port to the kernel has the same address: each keeps its own, and one
+                // with a new name has that of one whose name is gone.
+                let own =
+                    known.first { $0.name == name } ?? known.first { !names.contains($0.name) }
+                known = own.map { [$0] } ?? []
+            }
+            listeners.removeAll { one in known.contains { $0.id == one.id } }
+            return known
+        }
+    }
+
     private func bind(
         _ address: Endpoint, _ listener: ListenerConfiguration, _ role: ListenerContext.Role,
-        _ workers: Int, _ rest: inout [BoundListener]
+        _ workers: Int, _ rest: inout Rest
     ) throws(StartError) -> [BoundListener] {
-        let known = ListenerTable.take(address, listener.name, role, from: &rest)
+        let known = rest.take(address, listener.name, role)
         if !known.isEmpty { return known.map { $0.with(listener) } }
         do throws(SystemError) {
             return try sockets(for: address).map { socket in
@@ -56,18 +78,6 @@ final class ListenerTable {
         } catch {
             throw StartError(.unavailable, "listener \(listener.name): \(address): \(error)")
         }
-    }
-
-    /// Takes the sockets that are bound for an address: several where systemd hands several over under one name.
-    private static func take(
-        _ address: Endpoint, _ name: String, _ role: ListenerContext.Role,
-        from rest: inout [BoundListener]
-    ) -> [BoundListener] {
-        var known = rest.filter { $0.configured == address && $0.role == role }
-        // Every listener that leaves its port to the kernel has the same address: each keeps its own.
-        if address.port == 0 { known = known.first { $0.name == name }.map { [$0] } ?? [] }
-        rest.removeAll { one in known.contains { $0.id == one.id } }
-        return known
     }
 
     private func sockets(for address: Endpoint) throws(SystemError) -> [SharedListeningSocket] {
