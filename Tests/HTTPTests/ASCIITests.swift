@@ -12,7 +12,7 @@ struct ASCIITests {
                 var text = [UInt8](repeating: fillers[place % 3], count: 35)
                 text[place] = byte
                 #expect(ASCII.firstControl(text.span, from: 0) == (isControl ? place : 35))
-                for behind: UInt8 in [0x00, 0x7F, 0x80] {
+                for behind: UInt8 in [0x00, 0x1F, 0x7F, 0x80, 0xFF] {
                     for index in place + 1..<35 { text[index] = behind }
                     let next = behind < 0x20 || behind == 0x7F ? min(place + 1, 35) : 35
                     #expect(

@@ -36,24 +36,14 @@ public final class VerifiedToken: Sendable {
         self.digest = digest
     }
 
+    /// By the first of the issuer's client claims that the token has.
     public var clientID: String { claims.clientID }
+    /// The `sub`.
     public var subject: String? { claims.subject }
-    public var scopes: [String] {
-        var scopes: [String] = []
-        claims.forEachScope { scope in
-            scopes.append(scope.text)
-            return true
-        }
-        return scopes
-    }
-    public var audiences: [String] {
-        var audiences: [String] = []
-        claims.forEachAudience { audience in
-            audiences.append(audience.text)
-            return true
-        }
-        return audiences
-    }
+    /// In the token's order; empty where it names none.
+    public var scopes: [String] { VerifiedToken.texts { claims.forEachScope($0) } }
+    /// The `aud`, in the token's order.
+    public var audiences: [String] { VerifiedToken.texts { claims.forEachAudience($0) } }
     /// The `jti`.
     public var tokenID: String? { claims.tokenID }
     /// Seconds since the epoch, as the token has them: without the skew.
@@ -73,6 +63,15 @@ public final class VerifiedToken: Sendable {
 
     /// The JSON text of the claims, as it came.
     public var claimsText: [UInt8] { claims.json }
+
+    private static func texts(_ forEach: ((Span<UInt8>) -> Bool) -> Bool) -> [String] {
+        var texts: [String] = []
+        _ = forEach { text in
+            texts.append(text.text)
+            return true
+        }
+        return texts
+    }
 
     /// Judges the times: at each use, since a remembered token grows old.
     ///
